@@ -1,0 +1,171 @@
+"""The `deepfake` command: what is done with detectors and run folders outside training."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deepfake.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0 done, 1 an error, 2 wrong usage, 3 some inputs were passed over."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.task(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deepfake", description="Detectors of spoofed speech.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("fetch", help="bring published weights and make a run folder of them")
+    command.add_argument("name", choices=("aasist", "aasist_l"))
+    command.add_argument("--output", type=Path, help="run folder (outputs/published/NAME)")
+    command.set_defaults(task=_fetch)
+
+    command = commands.add_parser("import", help="make a run folder of the authors' AASIST or AASIST-L weights")
+    command.add_argument("kind", choices=("aasist",))
+    command.add_argument("--weights", type=Path, required=True, help="AASIST.pth or AASIST-L.pth")
+    command.add_argument("--output", type=Path, required=True, help="run folder to make")
+    command.set_defaults(task=_import)
+
+    command = commands.add_parser("predict", help="is this file bona fide or spoofed?")
+    command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER")
+    command.add_argument("--run", required=True, type=Path, help="run folder or detector.pt")
+    command.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
+    command.add_argument("--random", action="store_true", help="score only one of the files, picked at random")
+    command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
+    command.set_defaults(task=_predict)
+
+    command = commands.add_parser("runs", help="run folders side by side: what differed, what came out")
+    command.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))
+    command.set_defaults(task=_runs)
+    return parser
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from deepfake.published import fetch
+
+    output = arguments.output or Path("outputs/published") / arguments.name
+    fetch(arguments.name, output)
+    print(output)
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from deepfake.published import import_aasist
+
+    detector = import_aasist(arguments.weights, arguments.output)
+    print(
+        f"{detector.config['imported']['model']}: score is logit 1, as published; no threshold came with it",
+        file=sys.stderr,
+    )
+    print(arguments.output)
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    paths = _inputs(arguments)
+    if arguments.random:
+        paths = [random.choice(paths)]
+
+    from deepfake.allocator import keep_freed_memory
+    from deepfake.datasets.utterance import Utterance
+    from deepfake.detector import Detector
+    from deepfake.evaluation.scoring import device_of, score
+
+    keep_freed_memory()
+    detector = Detector.load(arguments.run)
+    utterances = [Utterance(str(path), str(path), None) for path in paths]
+    scores, errors = score(detector, utterances, batch_size=8, device=device_of(arguments.device), whole=True)
+    rows: list[dict[str, Any]] = []
+    for i, path in enumerate(paths):
+        if i in errors:
+            rows.append({"file": str(path), "error": errors[i]})
+            continue
+        value = float(scores[i])
+        rows.append(
+            {
+                "file": str(path),
+                "score": value,
+                "p_fake": detector.p_fake(value),
+                "verdict": detector.verdict(value),
+                "calibrated": False,
+            }
+        )
+    _FORMATS[arguments.format](rows, detector)
+    return 3 if errors else 0
+
+
+def _inputs(arguments: argparse.Namespace) -> list[Path]:
+    from deepfake.datasets import manifest
+    from deepfake.datasets.folder import AUDIO
+
+    paths: list[Path] = []
+    for path in arguments.inputs:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+            if not found:
+                raise InputError(f"{path}: there are no audio files in this folder")
+            paths += found
+        else:
+            paths.append(path)
+    if arguments.manifest:
+        paths += [Path(u.path) for u in manifest.rows(arguments.manifest)]
+    if not paths:
+        raise InputError("there is nothing to score: give files, folders or --manifest CSV")
+    return paths
+
+
+def _json(rows: list[dict[str, Any]], _: Any) -> None:
+    print(json.dumps(rows, indent=2, ensure_ascii=False))
+
+
+_COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "error"]
+
+
+def _csv(rows: list[dict[str, Any]], _: Any) -> None:
+    writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "calibrated": "false"} if "score" in row else row)
+
+
+def _table(rows: list[dict[str, Any]], detector: Any) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    threshold = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
+    table = Table(caption=f"calibrated: false; {threshold}")
+    for heading in ("file", "score", "p_fake", "verdict"):
+        table.add_column(heading, justify="right" if heading in ("score", "p_fake") else "left", overflow="fold")
+    for row in rows:
+        if "error" in row:
+            table.add_row(escape(row["file"]), "", "", f"[red]error:[/] {escape(row['error'])}")
+        else:
+            table.add_row(escape(row["file"]), f"{row['score']:.4f}", f"{row['p_fake']:.4f}", row["verdict"])
+    Console().print(table)
+
+
+_FORMATS = {"json": _json, "csv": _csv, "table": _table}
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from deepfake.evaluation.runs import table
+
+    Console().print(table(arguments.folder))
+    return 0

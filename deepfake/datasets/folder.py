@@ -1,0 +1,69 @@
+"""A corpus that is nothing but folders: `{train,dev,eval}/{real,fake}/**`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deepfake.datasets.utterance import PARTITIONS, Utterance, disambiguated, label_of
+from deepfake.errors import InputError
+
+AUDIO = frozenset([".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".webm", ".aiff", ".aif", ".au"])
+CLASSES = ("real", "fake", "bonafide", "bona-fide", "bona_fide", "spoof")
+SYNONYMS = {
+    "train": ("train", "training"),
+    "dev": ("dev", "val", "valid", "validation"),
+    "eval": ("eval", "test", "testing"),
+}
+
+
+def utterances(partition: str, *, root: str, seed: int = 0, train_share: float = 0.8) -> list[Utterance]:
+    """Read one partition of a folder corpus, any decodable format, classes named `real`/`fake` or `bonafide`/`spoof`.
+
+    Where the root holds the class folders directly, a seeded stratified split gives `train_share` of each class to
+    train; dev and eval are both the rest, since nothing else was kept back. With `train_share=0` the rest is
+    everything, which is what judges a detector trained elsewhere.
+
+    Args:
+        partition: `train`, `dev` or `eval`.
+        root: The folder.
+        seed: Of the split, where the corpus has none.
+        train_share: Share of each class that goes to train, where the corpus has no split.
+
+    Raises:
+        InputError: No root, no such partition in it, or no class folders: says what was looked for.
+    """
+    base = Path(root)
+    if not base.is_dir():
+        raise InputError(f"dataset.root={base} is not a folder")
+    split = {p: d for p in PARTITIONS for name in SYNONYMS[p] if (d := base / name).is_dir()}
+    if split:
+        if partition not in split:
+            raise InputError(f"{base} holds {', '.join(d.name for d in split.values())} but no {partition} folder")
+        return disambiguated(_read(split[partition], partition), base)
+    everything = disambiguated(_read(base, ""), base)
+    chosen = []
+    for label in (0, 1):
+        ids = sorted(u.id for u in everything if u.label == label)
+        cut = min(round(train_share * len(ids)), len(ids) - 1)  # at least one file of each class is held out
+        order = np.random.default_rng([seed, label]).permutation(ids).tolist()
+        chosen += order[:cut] if partition == "train" else order[cut:]
+    keep = set(chosen)
+    return [replace(u, partition=partition) for u in everything if u.id in keep]
+
+
+def _read(folder: Path, partition: str) -> list[Utterance]:
+    directories = [d for d in sorted(folder.iterdir()) if d.is_dir() and d.name.lower() in CLASSES]
+    classes = {d: label_of(d.name, str(d)) for d in directories}
+    if not classes:
+        raise InputError(f"{folder} holds no class folders: real and fake (or bonafide and spoof) were expected")
+    found = []
+    for directory, label in classes.items():
+        for path in sorted(directory.rglob("*")):
+            if path.suffix.lower() in AUDIO and path.is_file():
+                below = path.relative_to(directory).parts
+                attack = below[0] if label == 0 and len(below) > 1 else ""
+                found.append(Utterance(path.stem, str(path), label, attack, "", partition))
+    return found

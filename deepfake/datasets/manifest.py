@@ -1,0 +1,55 @@
+"""A corpus listed in a CSV, or in a folder of them, as a run writes into `manifests/` and users write by hand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from deepfake.datasets.utterance import PARTITIONS, Utterance, label_of
+from deepfake.errors import InputError
+
+COLUMNS = frozenset({"id", "path", "label", "attack", "speaker", "partition"})
+
+
+def utterances(partition: str, *, root: str) -> list[Utterance]:
+    """Read the rows of one partition.
+
+    Args:
+        partition: `train`, `dev` or `eval`.
+        root: A CSV with the columns `path,label[,attack,speaker,partition,id]`, or a folder with one such file per
+            partition (`train.csv` ...). Rows without a partition belong to every one. Paths are relative to the CSV.
+            Labels are 1/0, `bonafide`/`spoof`, `real`/`fake`; empty means unknown.
+
+    Raises:
+        InputError: No such file, a missing or unknown column, a bad label or partition: names the file and the line.
+    """
+    path = Path(root)
+    if path.is_dir():
+        path = path / f"{partition}.csv"
+    return [u for u in rows(path) if u.partition in ("", partition)]
+
+
+def rows(path: Path) -> list[Utterance]:
+    """All rows of a manifest, whatever their partition."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest (a CSV with the columns path,label)")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = set(reader.fieldnames or ())
+        if not {"path", "label"} <= columns or not columns <= COLUMNS:
+            raise InputError(
+                f"{path}: the columns are {sorted(columns)}; path,label were expected, of {sorted(COLUMNS)}"
+            )
+        return [_utterance(row, f"{path}, line {reader.line_num}", path.parent) for row in reader]
+
+
+def _utterance(row: dict[str, str | None], where: str, base: Path) -> Utterance:
+    if None in row or None in row.values():
+        raise InputError(f"{where}: the number of columns differs from the header's")
+    audio = base / (row["path"] or "")
+    partition = row.get("partition") or ""
+    if partition not in ("", *PARTITIONS):
+        raise InputError(f"{where}: partition {partition!r} is not one of {', '.join(PARTITIONS)}")
+    label = label_of(row["label"], where) if row["label"] else None
+    attack, speaker = row.get("attack") or "", row.get("speaker") or ""
+    return Utterance(row.get("id") or audio.stem, str(audio), label, attack, speaker, partition, where)

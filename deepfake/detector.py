@@ -1,0 +1,197 @@
+"""The detector: what a run leaves behind and every command starts from.
+
+The sign convention, stated once: label 1 = bona fide, 0 = spoof, and the score is larger for bona fide speech. It is
+the log-odds of bona fide (for two logits their difference) unless a published system's own score is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepfake.audio import crop_or_repeat, load
+from deepfake.errors import InputError
+from deepfake.models.blocks.head import Head
+
+FORMAT = 1
+SCORES = ("log_odds", "bonafide_logit")
+
+
+class Detector(nn.Module):
+    """A front end and a network, from waveform to score.
+
+    Built from a plain dictionary, so that a file with that dictionary and the weights is all there is to load:
+    `features` and `model` (each `_target_` and keywords), `sample_rate` in hertz, `seconds` (length of the clip it
+    hears), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`).
+
+    Args:
+        config: That dictionary. `model.in_channels` is filled in from the front end.
+
+    Shape:
+        waveform `[B, T]` -> score `[B]`
+
+    Raises:
+        InputError: A target is not a network of this package, or does not take its keywords.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        if config.get("score") not in SCORES:
+            raise InputError(f"score={config.get('score')}: one of {', '.join(SCORES)} was expected")
+        self.features = _build(config["features"])
+        model = {**config["model"], "in_channels": self.features.n_channels}
+        self.model = _build(model)
+        self.config = {"threshold": {"value": 0.0, "source": "default"}, **config, "model": model}
+
+    @property
+    def sample_rate(self) -> int:
+        return self.config["sample_rate"]
+
+    @property
+    def n_samples(self) -> int:
+        """Length in samples of the clip that it hears."""
+        return round(self.config["seconds"] * self.sample_rate)
+
+    @property
+    def threshold(self) -> float:
+        """A score above it means bona fide."""
+        return self.config["threshold"]["value"]
+
+    def set_threshold(self, value: float, source: str) -> None:
+        """Carry a decision threshold and where it came from."""
+        self.config["threshold"] = {"value": float(value), "source": source}
+
+    def logits(self, waveform: Tensor) -> Tensor:
+        """What the network says, `[B, T]` -> `[B, 2]` (spoof, bona fide) or `[B, 1]`."""
+        return self.model(self.features(waveform))
+
+    def log_odds(self, waveform: Tensor) -> Tensor:
+        """Log-odds of bona fide, `[B, T]` -> `[B]`: what is trained, whatever the score is."""
+        logits = self.logits(waveform)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if self.config["score"] == "bonafide_logit":
+            return self.logits(waveform)[:, -1]
+        return self.log_odds(waveform)
+
+    @torch.inference_mode()
+    def score_file(self, path: str | Path) -> float:
+        """Score one audio file: its first `seconds`, repeat-padded where it is shorter. It is decoded to its end.
+
+        Raises:
+            InputError: The file cannot be used, or its score is not finite.
+        """
+        clip = crop_or_repeat(load(path, sample_rate=self.sample_rate), self.n_samples)
+        device = next(self.parameters()).device
+        score = self.eval()(clip.unsqueeze(0).to(device)).item()
+        if not math.isfinite(score):
+            raise InputError(f"{path}: the detector's score is {score}, so nothing can be said of this file")
+        return score
+
+    def p_fake(self, score: float) -> float:
+        """`sigmoid(threshold - score)`: an uncalibrated figure between 0 and 1, one half at the threshold."""
+        return 1 / (1 + math.exp(min(score - self.threshold, 700.0)))
+
+    def verdict(self, score: float) -> str:
+        """`bonafide` above the threshold, else `spoof`."""
+        return "bonafide" if score > self.threshold else "spoof"
+
+    def save(self, path: Path) -> None:
+        """Write the plain config and the weights, whole or not at all."""
+        part = path.with_name(path.name + ".part")
+        torch.save({"format": FORMAT, "config": self.config, "state_dict": self.state_dict()}, part)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Detector:
+        """Load from a run folder or a `detector.pt`, on the CPU, in eval mode.
+
+        Raises:
+            InputError: There is none, it is not one, or its weights are those of another model.
+        """
+        path = Path(path)
+        file = path / "detector.pt" if path.is_dir() else path
+        content = read_detector_file(file)
+        detector = cls(content["config"])
+        try:
+            detector.load_state_dict(content["state_dict"])
+        except RuntimeError as error:
+            target = content["config"]["model"]["_target_"]
+            raise InputError(f"{file}: the weights do not fit {target}: {_one_line(error)}") from error
+        return detector.eval()
+
+
+def read_detector_file(file: Path) -> dict[str, Any]:
+    """`format`, `config` and `state_dict` of a `detector.pt`; nothing in it is executed."""
+    if not file.is_file():
+        raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{file} is not a detector: {_one_line(error)}") from error
+    if not isinstance(content, dict) or not {"format", "config", "state_dict"} <= content.keys():
+        raise InputError(f"{file} is not a detector: format, config and state_dict were expected in it")
+    if content["format"] != FORMAT:
+        raise InputError(f"{file} has format {content['format']}, this version reads {FORMAT}")
+    return content
+
+
+def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
+    """Take over the weights that another detector has under the same names, and say what was left.
+
+    Only the head may differ in shape: it is then left as initialised.
+
+    Args:
+        detector: Takes them, in place.
+        source: Run folder or detector file.
+
+    Returns:
+        Sentences about weights that were not taken or not given; empty where all fitted.
+
+    Raises:
+        InputError: Another name that both have stands for another shape, or they share no name: another model.
+    """
+    path = Path(source)
+    file = path / "detector.pt" if path.is_dir() else path
+    given, own = read_detector_file(file)["state_dict"], detector.state_dict()
+    head = next(f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
+    clash = {name for name in given.keys() & own.keys() if given[name].shape != own[name].shape}
+    shared = (given.keys() & own.keys()) - {name for name in clash if name.startswith(head)}
+    clash = sorted(clash & shared)
+    if clash or not any(name.startswith("model.") for name in shared):
+        why = f"{clash[0]} is {list(given[clash[0]].shape)} there, {list(own[clash[0]].shape)} here" if clash else (
+            "no weight has the same name"
+        )  # fmt: skip
+        raise InputError(f"init_from={source}: these are the weights of another model ({why})")
+    detector.load_state_dict({name: given[name] for name in shared}, strict=False)
+    left = [("not taken over", given.keys() - shared), ("left as initialised", own.keys() - shared)]
+    return [f"{len(names)} weights {what}: {', '.join(sorted(names)[:5])}" for what, names in left if names]
+
+
+def _build(config: dict[str, Any]) -> nn.Module:
+    """Build a network of this package; a name that only passes through it (`deepfake.x.os`) is refused."""
+    config = dict(config)
+    target = config.pop("_target_")
+    module_name, _, name = target.rpartition(".")
+    try:
+        network = getattr(importlib.import_module(module_name), name) if module_name.startswith("deepfake.") else None
+    except (ImportError, AttributeError):
+        network = None
+    network = network if isinstance(network, type) and issubclass(network, nn.Module) else None
+    if network is None or not network.__module__.startswith("deepfake."):
+        raise InputError(f"{target} is not a network of this package")
+    try:
+        return network(**config)
+    except TypeError as error:
+        raise InputError(f"{target} does not take these settings: {error}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,46 @@
+"""What a number depends on besides the config: command, commit, versions, device."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+import deepfake
+
+PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfile", "soxr", "librosa")
+
+
+def environment(command: Sequence[str], device: torch.device, seed: int) -> str:
+    """The text of `environment.json`: command, git commit (and whether the tree differs), versions, device, seed."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    facts = {
+        "command": list(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": commit,
+        "git_changed": None if commit is None else bool(changed),
+        "deepfake": deepfake.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "device": f"{device} ({name})",
+        "threads": torch.get_num_threads(),
+        "seed": seed,
+    }
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        where = Path(__file__).resolve().parent
+        done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

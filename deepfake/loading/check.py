@@ -1,0 +1,86 @@
+"""A look at a corpus before anything is trained on it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from deepfake.audio import info
+from deepfake.datasets.utterance import (
+    BONAFIDE,
+    PARTITIONS,
+    SPOOF,
+    Utterance,
+    by_attack,
+    missing_files,
+    speaker_overlap,
+)
+from deepfake.errors import InputError
+
+
+def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
+    """Print, per partition, counts, hours, speakers, attacks, missing and unreadable files, and what overlaps.
+
+    Only the headers of the audio are read. All of it goes to stdout.
+
+    Args:
+        corpus: `corpus(partition)` yields its utterances.
+        name: Of the corpus.
+
+    Returns:
+        Number of problems.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=name)
+    for heading in ("partition", "bona fide", "spoof", "hours", "speakers", "missing", "unreadable", "attacks"):
+        table.add_column(heading, justify="left" if heading in ("partition", "attacks") else "right")
+    found: dict[str, list[Utterance]] = {}
+    problems: list[str] = []
+    for partition in PARTITIONS:
+        try:
+            utterances = found[partition] = list(corpus(partition))
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        missing = missing_files(utterances)
+        absent = {u.path for u in missing}
+        seconds, unreadable = _headers([u for u in utterances if u.path not in absent], partition)
+        twice = [i for i, n in Counter(u.id for u in utterances).items() if n > 1]
+        problems += (
+            [f"{missing[0].where or partition}: {missing[0].path} is missing ({len(missing)} are)"] if missing else []
+        )
+        problems += unreadable
+        problems += [f"{partition}: {len(twice)} utterances are listed more than once, as {twice[0]}"] if twice else []
+        labels = Counter(u.label for u in utterances)
+        attacks = " ".join(f"{attack}:{n}" for attack, n in by_attack(utterances).items())
+        cells = (
+            labels[BONAFIDE],
+            labels[SPOOF],
+            f"{seconds / 3600:.2f}",
+            len({u.speaker for u in utterances if u.speaker}),
+        )
+        table.add_row(partition, *map(str, cells), str(len(missing)), str(len(unreadable)), escape(attacks))
+    for (a, b), speakers in speaker_overlap(found).items():
+        problems.append(f"{len(speakers)} speakers are in both {a} and {b}: {', '.join(speakers[:5])}")
+    console.print(table)
+    for problem in problems:
+        console.print(f"- {escape(problem)}", soft_wrap=True, highlight=False)
+    return len(problems)
+
+
+def _headers(utterances: list[Utterance], partition: str) -> tuple[float, list[str]]:
+    """Seconds that the headers claim, and what is wrong with those that cannot be read."""
+    seconds, errors = 0.0, []
+    watched = sys.stderr.isatty()
+    for u in track(utterances, f"reading headers of {partition}", console=Console(stderr=True), disable=not watched):
+        try:
+            seconds += info(u.path).seconds or 0.0
+        except InputError as error:
+            errors.append(str(error))
+    return seconds, errors

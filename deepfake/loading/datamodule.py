@@ -1,0 +1,179 @@
+"""The only DataModule: any corpus, in clips."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+from torch.utils.data import DataLoader
+
+from deepfake.datasets.utterance import (
+    BONAFIDE,
+    SPOOF,
+    Utterance,
+    chosen,
+    speaker_overlap,
+    write_manifest,
+)
+from deepfake.errors import InputError
+from deepfake.loading.item import Clips, collate
+from deepfake.loading.sampler import SeededSampler
+
+log = logging.getLogger(__name__)
+
+
+class DataModule(lightning.LightningDataModule):
+    """Train and dev partitions of a corpus as batches of clips. The eval partition is never read here.
+
+    Args:
+        corpus: `corpus(partition)` yields the utterances.
+        name: Of the corpus, for messages.
+        sample_rate: In hertz.
+        seconds: Length of a clip that is scored.
+        train_seconds: Length of a clip in training, cropped at random.
+        batch_size: Utterances per step and process.
+        score_batch_size: Utterances per scoring step.
+        num_workers: Loader processes.
+        seed: Of order, crops and subsets.
+        per_class: For a partition, the size of each class of a balanced subset (None = everything).
+        on_bad_audio: `raise` stops at the first file that cannot be used; `skip` decodes all of them before training,
+            leaves such files out and lists them in `skipped.csv`.
+        run_dir: Where the manifests go.
+    """
+
+    def __init__(
+        self,
+        corpus: Callable[[str], Iterable[Utterance]],
+        *,
+        name: str,
+        sample_rate: int,
+        seconds: float,
+        train_seconds: float,
+        batch_size: int,
+        score_batch_size: int,
+        num_workers: int,
+        seed: int,
+        per_class: Mapping[str, int | None],
+        on_bad_audio: str,
+        run_dir: Path,
+    ) -> None:
+        super().__init__()
+        if on_bad_audio not in ("raise", "skip"):
+            raise InputError(f"dataset.on_bad_audio={on_bad_audio}: raise or skip was expected")
+        self.corpus = corpus
+        self.name = name
+        self.sample_rate = sample_rate
+        self.n_score = round(seconds * sample_rate)
+        self.n_train = round(train_seconds * sample_rate)
+        self.batch_size = batch_size
+        self.score_batch_size = score_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.per_class = per_class
+        self.on_bad_audio = on_bad_audio
+        self.run_dir = run_dir
+        self.train: list[Utterance] = []
+        self.dev: list[Utterance] = []
+        self.skipped: list[tuple[Utterance, str]] = []
+
+    def prepare_data(self) -> None:
+        """Rank 0 only, before the others start: read (or make) the corpus, write the manifests."""
+        if not self.train:
+            self._read()
+            for partition, utterances in (("train", self.train), ("dev", self.dev)):
+                write_manifest(self.run_dir / "manifests" / f"{partition}.csv", utterances)
+            if self.skipped:
+                write_skipped(self.run_dir / "skipped.csv", self.skipped)
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.train:
+            self._read()
+
+    def _read(self) -> None:
+        self.train, self.dev = (self.partition(name) for name in ("train", "dev"))
+        if self.on_bad_audio == "skip":
+            self.train, self.dev = (self._usable(us) for us in (self.train, self.dev))
+        for name, utterances in (("train", self.train), ("dev", self.dev)):
+            require_both_classes(utterances, f"{self.name}, partition {name}")
+        for (a, b), speakers in speaker_overlap({"train": self.train, "dev": self.dev}).items():
+            log.warning(
+                "%d speakers are in both %s and %s (%s ...): dev scores may flatter the detector",
+                len(speakers), a, b, ", ".join(speakers[:3]),
+            )  # fmt: skip
+
+    def partition(self, name: str) -> list[Utterance]:
+        """One partition of the corpus, its balanced subset where `per_class` asks for one."""
+        source = f"{self.name}, partition {name}"
+        return chosen(self.corpus(name), self.per_class.get(name), self.seed, source)
+
+    def _usable(self, utterances: list[Utterance]) -> list[Utterance]:
+        errors: dict[int, str] = {}
+        for batch in self._loader(utterances, self.n_score, seed=None, sharded=False, whole=True):
+            errors.update(batch["errors"])
+        for index, message in sorted(errors.items()):
+            log.warning("passed over: %s", message)
+            self.skipped.append((utterances[index], message))
+        return [u for i, u in enumerate(utterances) if i not in errors]
+
+    def _loader(
+        self,
+        utterances: list[Utterance],
+        n_samples: int,
+        *,
+        seed: int | None,
+        sharded: bool = True,
+        whole: bool = False,
+    ) -> DataLoader[dict[str, Any]]:
+        rank, world_size = 0, 1
+        if sharded and self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        sampler = SeededSampler(len(utterances), seed=seed, rank=rank, world_size=world_size)
+        return DataLoader(
+            Clips(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole),
+            batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0 and sharded,
+            drop_last=seed is not None,
+        )
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Stop at a file that cannot be used."""
+        if batch["errors"]:
+            raise InputError(f"{batch['errors'][0][1]} (dataset.on_bad_audio=skip leaves such files out)")
+        return batch
+
+    def train_clips(self) -> DataLoader[dict[str, Any]]:
+        """The training partition once, in order, for statistics."""
+        return self._loader(self.train, self.n_score, seed=None, sharded=False)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Shuffled random crops; a last batch that is not full is dropped, unless it is the only one."""
+        return self._loader(self.train, self.n_train, seed=self.seed)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The dev partition whole, in order."""
+        return self._loader(self.dev, self.n_score, seed=None)
+
+
+def require_both_classes(utterances: list[Utterance], where: str) -> None:
+    """Raise InputError unless there are utterances, of both classes, all labelled."""
+    labels = {u.label for u in utterances}
+    if None in labels:
+        raise InputError(f"{where}: some utterances have no label; training and dev need one for each")
+    for label, word in ((BONAFIDE, "bona fide"), (SPOOF, "spoofed")):
+        if label not in labels:
+            raise InputError(f"{where}: all {len(utterances)} utterances are of one class, none is {word}")
+
+
+def write_skipped(path: Path, skipped: Iterable[tuple[Utterance, str]]) -> None:
+    """List the files that were passed over and why, as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("utterance", "partition", "path", "error"))
+        writer.writerows((u.id, u.partition, u.path, error) for u, error in skipped)

@@ -1,0 +1,44 @@
+"""Cross-entropy that looks away from what is already easy."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepfake.errors import InputError
+
+
+class Focal(nn.Module):
+    r"""Focal loss (Lin et al., 2017, equation 5): \( -\alpha_t (1 - p_t)^\gamma \log p_t \), mean over the batch.
+
+    \(p_t\) is the probability given to the true class; both it and its complement are computed as log-sigmoids, so
+    that no score overflows.
+
+    Args:
+        gamma: How strongly easy utterances are discounted, from 0 (cross-entropy).
+        alpha: Weight of bona fide in (0, 1), spoof having one minus it; None is one each.
+
+    Shape:
+        score `[B]`, label `[B]` (1 is bona fide) -> scalar
+
+    Raises:
+        InputError: `gamma` or `alpha` out of range.
+    """
+
+    def __init__(self, *, gamma: float = 2.0, alpha: float | None = None) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise InputError(f"loss.gamma is {gamma}, wanted at least 0.")
+        if alpha is not None and not 0 < alpha < 1:
+            raise InputError(f"loss.alpha is {alpha}, wanted a fraction between 0 and 1, or null.")
+        self.gamma = gamma
+        self.alpha = alpha
+
+    def forward(self, score: Tensor, label: Tensor) -> Tensor:
+        sign = 2 * label.to(score.dtype) - 1
+        log_p_true = F.logsigmoid(sign * score)
+        discount = (self.gamma * F.logsigmoid(-sign * score)).exp()
+        loss = -discount * log_p_true  # [B]
+        if self.alpha is not None:
+            loss = loss * (self.alpha * label + (1 - self.alpha) * (1 - label))
+        return loss.mean()

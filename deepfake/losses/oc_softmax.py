@@ -1,0 +1,62 @@
+"""One-class softmax: bona fide speech in a narrow cone, everything else outside a wider one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepfake.errors import InputError
+
+CHECK_EVERY = 100  # batches, where a look at the scores has to wait for the accelerator
+
+
+class OCSoftmax(nn.Module):
+    r"""OC-softmax (Zhang, Jiang and Duan, 2021, equation 4).
+
+    With the cosine \(s\) between an embedding and the learned bona fide direction,
+
+    \[ \frac{1}{N} \sum_i \log\left(1 + e^{\alpha (m_{y_i} - s_i) (-1)^{y_i}}\right) \]
+
+    where their \(y\) is 0 for bona fide and 1 for spoof: bona fide speech is pulled above `m_real`, spoof pushed
+    below `m_fake`, whatever the attack. It needs the cosine head (`model.head: cosine`).
+
+    Args:
+        m_real: Cosine that bona fide speech should exceed, in [-1, 1].
+        m_fake: Cosine that spoof should stay under, in [-1, `m_real`].
+        alpha: Scale, positive.
+
+    Shape:
+        score `[B]` in [-1, 1], label `[B]` (1 is bona fide) -> scalar
+
+    Raises:
+        InputError: Margins or scale out of range; a score outside [-1, 1], looked for in every batch on a CPU and in
+            every hundredth elsewhere.
+    """
+
+    def __init__(self, *, m_real: float = 0.9, m_fake: float = 0.2, alpha: float = 20.0) -> None:
+        super().__init__()
+        if not -1 <= m_fake <= m_real <= 1 or alpha <= 0:
+            raise InputError(
+                f"loss has m_real={m_real}, m_fake={m_fake}, alpha={alpha}, wanted -1 <= m_fake <= m_real <= 1 and a "
+                "positive alpha."
+            )
+        self.m_real = m_real
+        self.m_fake = m_fake
+        self.alpha = alpha
+        self.n_batches = 0
+
+    def forward(self, score: Tensor, label: Tensor) -> Tensor:
+        if score.device.type == "cpu" or self.n_batches % CHECK_EVERY == 0:
+            self._require_cosine(score)
+        self.n_batches += 1
+        excess = torch.where(label == 1, self.m_real - score, score - self.m_fake)  # [B]
+        return F.softplus(self.alpha * excess).mean()
+
+    def _require_cosine(self, score: Tensor) -> None:
+        largest = score.detach().abs().max().item()
+        if largest > 1.01:  # half precision may round a cosine a little above one
+            raise InputError(
+                f"OC-softmax needs a cosine in [-1, 1], got a score of size {largest:.3g}: "
+                "set model.head=cosine, or choose another loss."
+            )

@@ -1,0 +1,66 @@
+"""What a detector is worth as a classifier: area under the ROC curve, and the rates at one threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepfake.errors import InputError
+from deepfake.metrics.eer import roc, trials
+
+
+def auc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Area under the ROC curve: the chance that a bona fide trial scores above a spoof one, a tie counting one half.
+
+    The Mann-Whitney U statistic over the number of pairs.
+
+    Raises:
+        InputError: See `deepfake.metrics.eer.trials`.
+    """
+    far, frr, _ = roc(scores, labels)
+    rejected_spoof = 1 - (far[1:] + far[:-1]) / 2  # at each distinct score: the share below it, and half of its own tie
+    return float(np.sum(np.diff(frr) * rejected_spoof))
+
+
+def at_threshold(scores: ArrayLike, labels: ArrayLike, threshold: float) -> dict[str, float | None]:
+    """Rates of the decision `score > threshold`. **The positive class is bona fide.**
+
+    One class alone is allowed (a corpus of spoofed speech only has a false alarm rate); what it leaves undefined is
+    `None` and not a number.
+
+    Args:
+        scores: Scores `[N]`, larger = more bona fide.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        threshold: A trial is accepted as bona fide if its score is strictly greater.
+
+    Returns:
+        `fpr`: share of spoof accepted as bona fide (false alarms of the CM; `None` without spoof).
+        `fnr`: share of bona fide rejected (misses; `None` without bona fide).
+        `accuracy`: share of all trials decided rightly.
+        `balanced_accuracy`: mean of the two classes' own accuracies.
+        `precision`: share of the accepted that are bona fide (`None` where nothing is accepted).
+        `recall`: share of the bona fide that are accepted, 1 - fnr.
+        `f1`: harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN).
+        `balanced_accuracy`, `precision` and `f1` are `None` where a class is missing.
+
+    Raises:
+        InputError: The threshold is not finite; see also `deepfake.metrics.eer.trials`.
+    """
+    s, y = trials(scores, labels, both_classes=False)
+    if not np.isfinite(threshold):
+        raise InputError(f"the threshold is {threshold}: a finite number was expected")
+    accepted = s > threshold
+    tp, fp = int(np.sum(accepted & y)), int(np.sum(accepted & ~y))
+    n_bonafide = int(y.sum())
+    n_spoof = len(y) - n_bonafide
+    fn, tn = n_bonafide - tp, n_spoof - fp
+    both = n_bonafide > 0 and n_spoof > 0
+    return {
+        "fpr": fp / n_spoof if n_spoof else None,
+        "fnr": fn / n_bonafide if n_bonafide else None,
+        "accuracy": (tp + tn) / len(y),
+        "balanced_accuracy": (tp / n_bonafide + tn / n_spoof) / 2 if both else None,
+        "precision": tp / (tp + fp) if both and tp + fp else None,
+        "recall": tp / n_bonafide if n_bonafide else None,
+        "f1": 2 * tp / (2 * tp + fp + fn) if both else None,
+    }

@@ -1,0 +1,166 @@
+"""Tandem detection cost of a countermeasure (CM) in front of a fixed speaker verifier (ASV).
+
+Two forms, told apart by name because their values do not compare: the legacy one of ASVspoof 2019 (Kinnunen et al.
+2018, "t-DCF: a detection cost function for the tandem assessment of spoofing countermeasures and automatic speaker
+verification") and the revised one of ASVspoof 2021 (Kinnunen et al. 2020, "Tandem assessment of spoofing
+countermeasures and automatic speaker verification: fundamentals", IEEE/ACM TASLP).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepfake.errors import InputError
+from deepfake.metrics.eer import eer_official, official_points
+
+P_SPOOF = 0.05
+P_TARGET = 0.95 * 0.99
+P_NONTARGET = 0.95 * 0.01
+C_MISS_ASV = 1.0
+C_FA_ASV = 10.0
+C_MISS_CM = 1.0  # legacy
+C_FA_CM = 10.0  # legacy
+C_FA_SPOOF = 10.0  # revised
+
+
+class AsvOperatingPoint(NamedTuple):
+    """Error rates of the ASV system at its EER threshold, as fractions.
+
+    Attributes:
+        eer: Official EER of target against non-target trials.
+        threshold: Its threshold; the rates below accept if score >= threshold, as the organisers' do.
+        p_miss: Share of target trials rejected.
+        p_fa: Share of non-target trials accepted.
+        p_fa_spoof: Share of spoof trials accepted.
+    """
+
+    eer: float
+    threshold: float
+    p_miss: float
+    p_fa: float
+    p_fa_spoof: float
+
+
+def asv_operating_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvOperatingPoint:
+    """Operating point of the ASV system from its scores (larger = more like the claimed speaker).
+
+    The threshold comes from the curve's rule (reject s <= t) and the rates from the other one (reject s < t): so do the
+    published values, and both are needed to reproduce them.
+
+    Raises:
+        InputError: A group is empty, or a score is NaN or infinite.
+    """
+    groups = {"target": target, "nontarget": nontarget, "spoof": spoof}
+    arrays = {name: np.asarray(group, dtype=np.float64) for name, group in groups.items()}
+    if min(a.size for a in arrays.values()) == 0:
+        counts = ", ".join(f"{a.size} {name}" for name, a in arrays.items())
+        raise InputError(f"got ASV scores of {counts} trials: all three kinds are needed for a t-DCF")
+    for name, a in arrays.items():
+        if a.ndim != 1 or not np.isfinite(a).all():
+            raise InputError(f"the ASV scores of {name} trials must be finite numbers in one row [N], got {a.shape}")
+    tar, non, spf = arrays.values()
+    eer, threshold = eer_official(np.concatenate([tar, non]), np.arange(tar.size + non.size) < tar.size)
+    return AsvOperatingPoint(
+        eer=eer,
+        threshold=threshold,
+        p_miss=float(np.mean(tar < threshold)),
+        p_fa=float(np.mean(non >= threshold)),
+        p_fa_spoof=float(np.mean(spf >= threshold)),
+    )
+
+
+def min_tdcf_of(scores: ArrayLike, labels: ArrayLike, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
+    """Least `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))` over the organisers' operating points of the CM.
+
+    The divisor is the cost of the better of the two CMs that do not listen: accept everything, reject everything.
+
+    Args:
+        scores: CM scores `[N]`, larger = more bona fide.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        c0: Cost of the ASV's own errors, which no CM can take away (0 in the legacy form).
+        c1: Weight of the CM's misses.
+        c2: Weight of the CM's false alarms.
+
+    Returns:
+        The cost (1 = no better than a CM that does not listen) and the CM threshold of its first minimum.
+
+    Raises:
+        InputError: Fewer than 3 distinct scores (decisions, not scores), a negative weight, a divisor of 0; see also
+            `deepfake.metrics.eer.trials`.
+    """
+    p_fa, p_miss, thresholds = official_points(scores, labels)
+    if (distinct := 1 + np.count_nonzero(np.diff(thresholds[1:]))) < 3:
+        raise InputError(f"got {distinct} distinct scores: a t-DCF needs scores, at least 3 distinct, not decisions")
+    if not all(0 <= weight < np.inf for weight in (c0, c1, c2)):  # NaN is refused too
+        raise InputError(
+            f"the t-DCF weights C0 {c0:.6g}, C1 {c1:.6g}, C2 {c2:.6g} must be numbers >= 0, not negative: check the ASV"
+        )
+    if c0 + min(c1, c2) == 0:
+        raise InputError("the t-DCF cannot be normalised: a CM that does not listen costs nothing with this ASV")
+    cost = (c0 + c1 * p_miss + c2 * p_fa) / (c0 + min(c1, c2))
+    i = int(np.argmin(cost))
+    return float(cost[i]), float(thresholds[i])
+
+
+def min_tdcf_legacy(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    asv: AsvOperatingPoint,
+    *,
+    p_spoof: float = P_SPOOF,
+    p_target: float = P_TARGET,
+    p_nontarget: float = P_NONTARGET,
+    c_miss_asv: float = C_MISS_ASV,
+    c_fa_asv: float = C_FA_ASV,
+    c_miss_cm: float = C_MISS_CM,
+    c_fa_cm: float = C_FA_CM,
+) -> tuple[float, float]:
+    """Normalised minimum t-DCF of ASVspoof 2019; a perfect CM reaches 0.
+
+    `C1 = P_tar (C_miss_cm - C_miss_asv P_miss_asv) - P_non C_fa_asv P_fa_asv`, `C2 = C_fa_cm P_spoof P_fa_spoof`.
+
+    Returns:
+        The cost, and its CM threshold.
+
+    Raises:
+        InputError: The priors are not probabilities that sum to 1; see also `min_tdcf_of`.
+    """
+    _check_priors(p_spoof, p_target, p_nontarget)
+    c1 = p_target * (c_miss_cm - c_miss_asv * asv.p_miss) - p_nontarget * c_fa_asv * asv.p_fa
+    return min_tdcf_of(scores, labels, c0=0.0, c1=c1, c2=c_fa_cm * p_spoof * asv.p_fa_spoof)
+
+
+def min_tdcf(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    asv: AsvOperatingPoint,
+    *,
+    p_spoof: float = P_SPOOF,
+    p_target: float = P_TARGET,
+    p_nontarget: float = P_NONTARGET,
+    c_miss: float = C_MISS_ASV,
+    c_fa: float = C_FA_ASV,
+    c_fa_spoof: float = C_FA_SPOOF,
+) -> tuple[float, float]:
+    """Normalised minimum t-DCF, revised form (ASVspoof 2021); a perfect CM reaches `C0 / (C0 + min(C1, C2))`, not 0.
+
+    `C0 = P_tar C_miss P_miss_asv + P_non C_fa P_fa_asv`, `C1 = P_tar C_miss - C0`,
+    `C2 = P_spoof C_fa_spoof P_fa_spoof`.
+
+    Returns:
+        The cost, and its CM threshold.
+
+    Raises:
+        InputError: The priors are not probabilities that sum to 1; see also `min_tdcf_of`.
+    """
+    _check_priors(p_spoof, p_target, p_nontarget)
+    c0 = p_target * c_miss * asv.p_miss + p_nontarget * c_fa * asv.p_fa
+    return min_tdcf_of(scores, labels, c0=c0, c1=p_target * c_miss - c0, c2=p_spoof * c_fa_spoof * asv.p_fa_spoof)
+
+
+def _check_priors(*priors: float) -> None:
+    if not all(0 <= prior <= 1 for prior in priors) or abs(sum(priors) - 1) > 1e-10:
+        raise InputError(f"the t-DCF priors of spoof, target and nontarget are {priors}: they must sum to 1")

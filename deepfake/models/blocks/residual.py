@@ -1,0 +1,44 @@
+"""The residual block of AASIST's encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of 2 x 3 with a shortcut, then a maximum over neighbouring frames.
+
+    As published (Jung et al., 2022; from RawNet2, Tak et al., 2021): the first convolution grows the rows
+    by one and the second takes it back. Every block but the first has a batch norm `bn1` whose output the authors
+    compute and throw away. It is not computed here, neither in training nor in evaluation, which changes no output; its
+    weights stay, so that checkpoints and parameter counts agree, and are frozen: they never had a gradient, and
+    data-parallel training would wait for one.
+
+    Args:
+        in_channels: Channels that come in.
+        out_channels: Channels that go out; a 1 x 3 convolution fits the shortcut where they differ.
+        time_pool: Frames of which one is kept; 1 keeps all.
+        first: The encoder's first block, which has no `bn1`.
+
+    Shape:
+        `[B, in_channels, R, L]` -> `[B, out_channels, R, L // time_pool]`, with R rows
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, time_pool: int = 3, first: bool = False) -> None:
+        super().__init__()
+        if not first:
+            self.bn1 = nn.BatchNorm2d(in_channels).requires_grad_(False)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=(2, 3), padding=(1, 1))
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=(2, 3), padding=(0, 1))
+        if in_channels != out_channels:
+            self.conv_downsample = nn.Conv2d(in_channels, out_channels, kernel_size=(1, 3), padding=(0, 1))
+        self.widens = in_channels != out_channels
+        self.time_pool = time_pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.conv_downsample(x) if self.widens else x
+        out = F.selu(self.bn2(self.conv1(x)), inplace=True)  # [B, C, R + 1, L]; in place, for memory in training
+        out = self.conv2(out) + shortcut  # [B, C, R, L]
+        return F.max_pool2d(out, (1, self.time_pool)) if self.time_pool > 1 else out  # [B, C, R, L // time_pool]

@@ -1,0 +1,61 @@
+"""The fixed band-pass filterbank that AASIST listens through."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepfake.errors import InputError
+
+
+class SincFilters(nn.Module):
+    r"""Convolution of raw audio with windowed-sinc band-pass filters, equally spaced in mel and not learned.
+
+    Filter \(i\) passes from \(f_i\) to \(f_{i+1}\), where \(f\) are `n_filters + 1` points from 0 Hz to half the
+    sample rate, equidistant in mel (RawNet2: Tak et al., 2021, after SincNet: Ravanelli and Bengio, 2018):
+
+    \[ h_i[n] = w[n] \left( \tfrac{2 f_{i+1}}{f_s} \operatorname{sinc} \tfrac{2 f_{i+1} n}{f_s}
+       - \tfrac{2 f_i}{f_s} \operatorname{sinc} \tfrac{2 f_i n}{f_s} \right) \]
+
+    with a Hamming window \(w\). The filters are computed once; they follow the module between devices but are no part
+    of its state dict, because published checkpoints do not hold them.
+
+    Args:
+        n_filters: Number of bands.
+        n_taps: Length of a filter in samples; odd, so that it is symmetric.
+        sample_rate: In hertz.
+
+    Shape:
+        waveform `[B, 1, T]` -> bands `[B, n_filters, T - n_taps + 1]`
+
+    Raises:
+        InputError: No filter, or an even or non-positive number of taps.
+    """
+
+    filters: Tensor
+
+    def __init__(self, n_filters: int, n_taps: int, sample_rate: int = 16000) -> None:
+        super().__init__()
+        if n_filters < 1 or n_taps < 1 or n_taps % 2 == 0:
+            raise InputError(
+                f"A sinc filterbank needs at least 1 filter and an odd number of taps, got n_filters={n_filters} "
+                f"and n_taps={n_taps}."
+            )
+        edges_hz = _equal_mel(n_filters + 1, sample_rate / 2)[:, None]
+        # The authors' argument of the sinc is a float32. Its rounding moves their published logits by up to 2e-5.
+        n = np.arange(n_taps, dtype=np.float32) - n_taps // 2
+        cycles = (2 * edges_hz).astype(np.float32) * n / np.float32(sample_rate)
+        low_pass = 2 * edges_hz / sample_rate * np.sinc(cycles)  # [n_filters + 1, n_taps]
+        filters = np.hamming(n_taps).astype(np.float32) * np.diff(low_pass, axis=0).astype(np.float32)
+        self.register_buffer("filters", torch.from_numpy(filters)[:, None], persistent=False)  # [n_filters, 1, n_taps]
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return F.conv1d(waveform, self.filters)  # [B, n_filters, T - n_taps + 1]
+
+
+def _equal_mel(n_points: int, highest_hz: float) -> np.ndarray:
+    """Frequencies in hertz from 0 to `highest_hz`, equidistant on the mel scale (2595 log10(1 + f/700))."""
+    mel = np.linspace(0, 2595 * np.log10(1 + highest_hz / 700), n_points)
+    return 700 * (10 ** (mel / 2595) - 1)

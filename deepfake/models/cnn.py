@@ -1,0 +1,74 @@
+"""A small convolutional network on a time-frequency picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deepfake.errors import InputError
+from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.head import Head
+
+
+class CNN(nn.Module):
+    """Convolutions of 3 x 3 with batch norm, ReLU and max-pooling by two, statistics over time, one logit.
+
+    Every block halves both axes. The mean and the standard deviation over time of each channel in each remaining row of
+    bands are the embedding: any duration fits, a short artefact is not averaged away, and where in frequency it lay
+    stays known. 47,185 parameters for 80 bands.
+
+    Args:
+        in_channels: Bands of the front end; at least 2 to the power of the number of blocks.
+        head: `linear` (one logit) or `cosine`.
+        channels: Output channels of the blocks.
+        dropout: On the embedding.
+
+    Shape:
+        features `[B, C, L]` -> log-odds of bona fide `[B, 1]`
+
+    Raises:
+        InputError: Raw audio or too few bands, too few frames, or a hyper-parameter out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        head: str = "linear",
+        channels: Sequence[int] = (16, 32, 48, 64),
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if not channels or min(channels) < 1:
+            raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
+        require_fraction("model.dropout", dropout)
+        self.min_frames = 2 ** len(channels)
+        require_bands("CNN", in_channels, self.min_frames)
+        self.in_channels = in_channels
+        widths = [1, *channels]
+        self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1]) for i in range(len(channels))))
+        self.dropout = nn.Dropout(dropout)
+        n_rows = in_channels // self.min_frames
+        self.head = Head(2 * channels[-1] * n_rows, head)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(self.embed(features))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What the head sees: mean and standard deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
+        require_frames("CNN", features, self.in_channels, self.min_frames)
+        picture = self.blocks(features.unsqueeze(1)).flatten(1, 2)  # [B, D C / 16, L / 16]
+        variance = picture.var(dim=2, correction=0)
+        deviation = (variance + 1e-5).sqrt()  # the constant keeps the gradient finite where one frame remains
+        return self.dropout(torch.cat([picture.mean(dim=2), deviation], dim=1))  # [B, 2 D C / 16]
+
+
+def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )

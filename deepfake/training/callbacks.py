@@ -1,0 +1,199 @@
+"""What happens around training: progress, weight averaging, pictures, the config in the checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+
+log = logging.getLogger(__name__)
+
+
+class SavedConfig(Callback):
+    """Keeps the run's config, as plain data, in each checkpoint.
+
+    Args:
+        config: Plain dictionary; nothing in it needs more than `weights_only=True` to be read back.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.config
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Where the run folder was moved, the paths that the other callbacks remember move with it."""
+        old, new = checkpoint["config"]["run_dir"], self.config["run_dir"]
+        checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
+
+
+def moved(state: Any, old: str, new: str) -> Any:
+    """The same nested data, with paths below `old` brought below `new`."""
+    if isinstance(state, dict):
+        return {moved(key, old, new): moved(value, old, new) for key, value in state.items()}
+    if isinstance(state, list):
+        return [moved(value, old, new) for value in state]
+    return new + state[len(old) :] if isinstance(state, str) and state.startswith(old) else state
+
+
+def progress() -> ProgressBar:
+    """Rich bars where a person watches, plain lines in a log."""
+    return RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
+
+
+class PlainProgress(ProgressBar):
+    """One line per epoch, and one every `every_seconds` within a long one.
+
+    Args:
+        every_seconds: Seconds between two lines within an epoch.
+    """
+
+    def __init__(self, every_seconds: float = 30.0) -> None:
+        super().__init__()
+        self.every_seconds = every_seconds
+        self._last = self._start = time.monotonic()
+
+    def disable(self) -> None:
+        """Asked for on the ranks that are to be silent."""
+        self.every_seconds = float("inf")
+
+    def enable(self) -> None:
+        """Nothing switches it back on."""
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self._last = self._start = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if time.monotonic() - self._last > self.every_seconds:
+            self._last = time.monotonic()
+            loss = trainer.callback_metrics.get("train/loss", float("nan"))
+            log.info(
+                "epoch %d, step %d of %s, loss %.4f",
+                trainer.current_epoch,
+                batch_idx + 1,
+                self.total_train_batches,
+                loss,
+            )
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if self.every_seconds == float("inf"):
+            return
+        metrics = trainer.callback_metrics
+        words = [f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"]
+        words += [f"{name} {float(metrics[key]):.4f}" for name, key in _SHOWN.items() if key in metrics]
+        log.info("%s, %.1f s", ", ".join(words), time.monotonic() - self._start)
+
+
+_SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
+
+
+class SnapshotAveraging(WeightAveraging):
+    """AASIST's weight averaging: a snapshot each time dev ties or improves, their mean at the end.
+
+    Jung et al. (ICASSP 2022) train with it; after training, batch-norm statistics are computed anew over the training
+    partition (Izmailov et al., UAI 2018). Dev is scored with the current weights, not with the average, and the
+    learning-rate schedule stays as it is.
+
+    Args:
+        monitor: Dev metric.
+        mode: `min` or `max`.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        super().__init__(use_buffers=False)
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "min" else -1.0
+        self.best = float("inf")
+        self.n_snapshots = 0
+        self._trainer: lightning.Trainer | None = None
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._trainer = trainer
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        if epoch_idx is None or self._trainer is None or self.monitor not in self._trainer.callback_metrics:
+            return False
+        value = self.sign * float(self._trainer.callback_metrics[self.monitor])
+        if value > self.best:
+            return False
+        self.best = value
+        self.n_snapshots += 1
+        return True
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Dev is scored with the current weights."""
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Nothing was swapped, so nothing is swapped back."""
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.n_snapshots == 0:
+            return
+        super().on_train_end(trainer, pl_module)
+        loader = trainer.train_dataloader
+        device = pl_module.device
+        waveforms = (batch["waveform"].to(device) for batch in loader)  # type: ignore[union-attr]
+        torch.optim.swa_utils.update_bn(waveforms, pl_module.detector)  # type: ignore[arg-type]
+        log.info("averaged the weights of %d snapshots", self.n_snapshots)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best": self.best, "n_snapshots": self.n_snapshots}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best, self.n_snapshots = state_dict["best"], state_dict["n_snapshots"]
+
+
+class Pictures(Callback):
+    """Shows TensorBoard what the detector hears and how its scores spread.
+
+    At the start of training the first dev clips as audio and as the front end sees them, after each epoch the
+    histograms of the dev scores by class.
+
+    Args:
+        n_clips: Number of clips shown.
+    """
+
+    def __init__(self, n_clips: int = 4) -> None:
+        self.n_clips = n_clips
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        board = board_of(trainer)
+        if board is None:
+            return
+        batch = next(iter(trainer.val_dataloaders))  # type: ignore[arg-type]
+        waveform = batch["waveform"][: self.n_clips]
+        for i, clip in enumerate(waveform):
+            tag = f"input/{i}_{('spoof', 'bonafide')[int(batch['label'][i])]}"
+            board.add_audio(tag, clip.cpu(), trainer.global_step, sample_rate=pl_module.detector.sample_rate)
+            with torch.no_grad():
+                feature = pl_module.detector.features(clip.unsqueeze(0).to(pl_module.device))[0].float()  # [C, L]
+            if feature.shape[0] > 1:
+                low, high = feature.min(), feature.max()
+                picture = (feature - low) / (high - low).clamp(min=1e-12)
+                board.add_image(tag, picture.flip(0).unsqueeze(0).cpu(), trainer.global_step)  # low bands at the bottom
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        board = board_of(trainer)
+        if board is None or pl_module.dev_scores is None:
+            return
+        scores, labels = pl_module.dev_scores
+        for label, word in enumerate(("spoof", "bonafide")):
+            if (labels == label).any():
+                board.add_histogram(f"dev_scores/{word}", scores[labels == label], trainer.global_step)
+
+
+def board_of(trainer: lightning.Trainer) -> Any:
+    """TensorBoard's writer, on rank 0 and where the run has one, else None."""
+    writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return writers[0] if writers and trainer.is_global_zero else None

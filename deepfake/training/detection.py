@@ -1,0 +1,124 @@
+"""The LightningModule that trains a detector."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.metrics.classification import at_threshold, auc
+from deepfake.metrics.eer import eer
+
+
+class Detection(lightning.LightningModule):
+    """Bona fide against spoof.
+
+    Each epoch ends with the dev partition scored whole: its raw scores, each utterance once, are in `dev_scores`,
+    and their EER, AUC and accuracy (at the EER threshold) are logged as `dev/eer`, `dev/auc` and `dev/accuracy`.
+
+    Args:
+        detector: What is trained.
+        loss: Of log-odds `[B]` and labels `[B]`.
+        optimizer: Called with the parameters.
+        scheduler: Called with the optimiser, or None. It advances with every step, one that watches a metric
+            (`ReduceLROnPlateau`) with every epoch; `T_max` or `total_steps`, where it has such an argument, is filled
+            with the number of steps.
+        monitor: The metric that such a scheduler watches.
+        seed: Of everything random in a step (dropout); set anew in each, so that a resumed run repeats an
+            uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        scheduler: Callable[..., Any] | None,
+        *,
+        monitor: str,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        self.loss = loss
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._monitor = monitor
+        self._seed = seed
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.dev_scores: tuple[np.ndarray, np.ndarray] | None = None
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out
+        state = np.random.SeedSequence([self._seed, self.current_epoch, batch_idx, self.global_rank])
+        torch.manual_seed(int(state.generate_state(1)[0]))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss = self.loss(self.detector.log_odds(batch["waveform"]), batch["label"])
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the training loss became {loss.item()} in epoch {self.current_epoch}: lower optimizer.lr, or set "
+                "trainer.gradient_clip_val; the last whole epoch is in checkpoints/last.ckpt"
+            )
+        self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(batch["label"]))
+        self.log("train/loss_epoch", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        score = self.detector(batch["waveform"]).float()
+        self._batches.append((batch["index"], score, batch["label"]))
+
+    def on_validation_epoch_end(self) -> None:
+        index, score, label = (torch.cat(parts) for parts in zip(*self._batches, strict=True))
+        self._batches.clear()
+        if self.trainer.world_size > 1:
+            index, score, label = (self.all_gather(x).flatten() for x in (index, score, label))  # type: ignore[union-attr]
+        _, first = np.unique(index.cpu().numpy(), return_index=True)  # ranks are padded with repeats
+        scores = score.double().cpu().numpy()[first]
+        labels = label.cpu().numpy()[first]
+        self.dev_scores = scores, labels
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"{int((~np.isfinite(scores)).sum())} of {len(scores)} dev scores are not finite after epoch "
+                f"{self.current_epoch}: lower optimizer.lr, or train with trainer.precision=32-true"
+            )
+        if len(set(labels.tolist())) < 2:  # a sanity check sees a few utterances only
+            return
+        rate, threshold = eer(scores, labels)
+        loss = self.loss(torch.from_numpy(scores).float().to(self.device), torch.from_numpy(labels).to(self.device))
+        values = {
+            "dev/loss": float(loss),
+            "dev/eer": rate,
+            "dev/auc": auc(scores, labels),
+            "dev/accuracy": at_threshold(scores, labels, threshold)["accuracy"],
+        }
+        self.log_dict(values, rank_zero_only=False, sync_dist=False)
+
+    def configure_optimizers(self) -> Any:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = self._optimizer(parameters)
+        if self._scheduler is None:
+            return optimizer
+        n_steps = int(self.trainer.estimated_stepping_batches)
+        arguments = inspect.signature(self._scheduler).parameters
+        given = getattr(self._scheduler, "keywords", {})
+        fill = {name: n_steps for name in ("T_max", "total_steps") if name in arguments and given.get(name) is None}
+        scheduler = self._scheduler(optimizer, **fill)
+        plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        # A plateau scheduler advances with the epoch's last step, after dev was scored: at `interval: epoch` it would
+        # advance after the checkpoint was written, and a resumed run would miss one decision.
+        every = math.ceil(self.trainer.num_training_batches) if plateau else 1
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": scheduler, "interval": "step", "frequency": every, "monitor": self._monitor,
+            },
+        }  # fmt: skip

@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import REPOSITORY, tiny_run, write_la
+
+from deepfake import run
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core is enough
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `shared` beside the checkout, with real speech and reference values."""
+    path = REPOSITORY.parent / "shared"
+    if not (path / "reference").is_dir():
+        pytest.skip(f"needs the folder {path} with real speech and reference values, which is not here")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_la(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `write_la`."""
+    return write_la(tmp_path_factory.mktemp("LA"))
+
+
+@pytest.fixture(scope="session")
+def run_folder(tiny_la: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run: the small CNN on the tiny corpus."""
+    folder = tmp_path_factory.mktemp("run")
+    run.train(tiny_run(tiny_la, folder))
+    return folder

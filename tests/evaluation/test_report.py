@@ -1,0 +1,229 @@
+"""What is judged of a score file, and the files and the table that say it."""
+
+import base64
+import gzip
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from deepfake.errors import InputError
+from deepfake.evaluation.report import judge, table, write_report
+from deepfake.evaluation.scores import Scores, read_asv_scores
+from deepfake.metrics.tdcf import AsvOperatingPoint, asv_operating_point
+
+KEYS = """dataset partition n_bonafide n_spoof eer eer_official eer_threshold threshold threshold_source fpr fnr auc
+accuracy balanced_accuracy precision recall f1 min_tdcf_legacy min_tdcf by_attack notes"""
+ASV = AsvOperatingPoint(eer=0, threshold=0, p_miss=0, p_fa=0, p_fa_spoof=1)
+ALL = {"dataset": "demo", "partition": "eval"}
+FIGURES = {"det.png", "roc.png", "histogram.png", "by_attack.png"}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that every tag is closed in order, and keeps what the page would load or show."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def small(**changes):
+    """Two bona fide, two attacks of two: A08 separable, A07 not."""
+    fields = {
+        "ids": ["b1", "b2", "s1", "s2", "s3", "s4"],
+        "labels": [1, 1, 0, 0, 0, 0],
+        "attacks": ["", "-", "A08", "A08", "A07", "A07"],
+        "scores": [2.0, 4.0, 0.0, 1.0, 1.5, 3.0],
+    }
+    return Scores(**fields | changes)
+
+
+def page_of(folder):
+    page = Page()
+    page.feed((folder / "report.html").read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    return page
+
+
+def test_by_hand():
+    metrics = judge(small(), threshold=1.5, asv=ASV, **ALL)
+    assert set(metrics) == set(KEYS.split())
+    assert metrics["n_bonafide"] == 2 and metrics["n_spoof"] == 4
+    assert metrics["eer"] == pytest.approx(0.25)  # t = 1.5: FRR 0, FAR 1/4; t = 2: 1/2, 1/4
+    assert metrics["eer_official"] == pytest.approx(0.125)
+    assert metrics["eer_threshold"] == 1.5
+    assert metrics["auc"] == 7 / 8
+    assert (metrics["threshold"], metrics["threshold_source"]) == (1.5, "carried")
+    assert (metrics["fpr"], metrics["fnr"], metrics["accuracy"]) == (1 / 4, 0, 5 / 6)
+    assert metrics["balanced_accuracy"] == 7 / 8
+    assert (metrics["precision"], metrics["recall"], metrics["f1"]) == (2 / 3, 1, 4 / 5)
+    assert metrics["min_tdcf_legacy"] == pytest.approx(0.25)  # 0.5 * 1/4 / 0.5
+    assert metrics["min_tdcf"] == pytest.approx(0.25)
+    assert metrics["by_attack"]["A08"] == {"n": 2, "eer": 0, "eer_official": 0, "auc": 1, "fpr": 0}
+    assert metrics["by_attack"]["A07"] == {"n": 2, "eer": 0.5, "eer_official": 0.5, "auc": 0.75, "fpr": 0.5}
+
+
+def test_without_a_threshold_that_of_the_eer_is_used_and_said():
+    metrics = judge(small(), threshold=None, **ALL)
+    assert (metrics["threshold"], metrics["threshold_source"]) == (None, "eer")
+    assert metrics["fpr"] == 1 / 4
+    assert metrics["min_tdcf"] is None and metrics["min_tdcf_legacy"] is None
+    assert any("flatter" in note for note in metrics["notes"])
+    assert judge(small(), threshold=3.0, **ALL)["fnr"] == 1 / 2
+
+
+def test_unknown_labels_are_left_out():
+    known = judge(small(), threshold=1.5, **ALL)
+    more = small(
+        ids=["b1", "b2", "s1", "s2", "s3", "s4", "x"],
+        labels=[1, 1, 0, 0, 0, 0, None],
+        attacks=["", "", "A08", "A08", "A07", "A07", ""],
+        scores=[2, 4, 0, 1, 1.5, 3, 99],
+    )
+    metrics = judge(more, threshold=1.5, **ALL)
+    assert metrics["notes"].pop(0).startswith("1 of 7 utterances have no label")
+    assert metrics == known
+
+
+@pytest.mark.parametrize(("label", "fpr", "fnr"), [(0, 1 / 2, None), (1, None, 1 / 2), (None, None, None)])
+@pytest.mark.parametrize("threshold", [1.75, None])
+def test_one_class_or_none(tmp_path, label, fpr, fnr, threshold):
+    scores = small(labels=[label] * 6, attacks=["A07"] * 6)
+    metrics = judge(scores, threshold=threshold, asv=ASV, **ALL)
+    assert (metrics["fpr"], metrics["fnr"]) == ((fpr, fnr) if threshold else (None, None))
+    for key in ("eer", "eer_official", "eer_threshold", "auc", "f1", "precision", "min_tdcf", "min_tdcf_legacy"):
+        assert metrics[key] is None
+    assert any("need both" in note for note in metrics["notes"])
+    write_report(tmp_path, metrics, scores, title="one class", provenance={})
+    assert {p.name for p in (tmp_path / "figures").glob("*")} == ({"histogram.png"} if label is not None else set())
+    assert "no EER" in page_of(tmp_path).text
+    Console(file=io.StringIO()).print(table(metrics))
+
+
+def test_decisions_instead_of_scores_have_no_tdcf():
+    metrics = judge(small(scores=[1, 1, 0, 0, 0, 1]), threshold=None, asv=ASV, **ALL)
+    assert metrics["min_tdcf"] is None and metrics["min_tdcf_legacy"] is None
+    assert metrics["eer"] is not None
+    assert any("2 distinct" in note for note in metrics["notes"])
+
+
+def test_swapped_polarity_is_noticed():
+    metrics = judge(small(scores=-small().scores), threshold=None, **ALL)
+    assert metrics["eer"] == pytest.approx(0.75)
+    assert any("wrong way round" in note for note in metrics["notes"])
+    assert not any("wrong way round" in note for note in judge(small(), threshold=None, **ALL)["notes"])
+
+
+def test_attacks_without_a_name():
+    assert judge(small(attacks=[""] * 6), threshold=None, **ALL)["by_attack"] == {}
+    some = judge(small(attacks=["", "", "", "-", "A07", "A07"]), threshold=None, **ALL)["by_attack"]
+    assert {name: entry["n"] for name, entry in some.items()} == {"-": 2, "A07": 2}
+
+
+def test_threshold_must_be_a_number():
+    with pytest.raises(InputError, match="threshold"):
+        judge(small(), threshold=float("nan"), **ALL)
+
+
+def test_the_organisers_example(shared, tmp_path):
+    source = shared / "reference" / "scores"
+    expected = json.loads((source / "expected.json").read_text())["la2019_eval_amsoftmax"]
+    (tmp_path / "asv.txt").write_bytes(gzip.decompress((source / "la2019_eval_asv.txt.gz").read_bytes()))
+    asv = asv_operating_point(*read_asv_scores(tmp_path / "asv.txt"))
+    with gzip.open(source / "la2019_eval_amsoftmax.txt.gz", "rt") as file:
+        ids, attacks, keys, values = zip(*(line.split() for line in file), strict=True)
+    scores = Scores(ids, [int(key == "bonafide") for key in keys], attacks, [float(value) for value in values])
+    metrics = judge(scores, threshold=None, asv=asv, **ALL)
+    for ours, theirs in {
+        "n_bonafide": "n_bonafide",
+        "n_spoof": "n_spoof",
+        "eer": "indep_eer_interp_tieaware_NOT_OFFICIAL",
+        "eer_official": "eer_official",
+        "eer_threshold": "eer_threshold",
+        "min_tdcf_legacy": "min_tDCF_legacy_2019",
+        "min_tdcf": "min_tDCF_revised_v2",
+    }.items():
+        assert metrics[ours] == pytest.approx(expected[theirs], abs=1e-9), ours
+    assert {name: entry["n"] for name, entry in metrics["by_attack"].items()} == {
+        f"A{i:02}": 4914 for i in range(7, 20)
+    }
+
+
+def test_files(tmp_path):
+    metrics = judge(small(), threshold=1.5, asv=ASV, **ALL)
+    write_report(
+        tmp_path / "new", metrics, small(), title="A <b>bold</b> title", provenance={"run": "x & y", "seed": 1}
+    )
+    assert json.loads((tmp_path / "new" / "metrics.json").read_text()) == metrics
+    assert {p.name for p in (tmp_path / "new" / "figures").iterdir()} == FIGURES
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"metrics.json", "report.html", "figures"}
+
+    page = page_of(tmp_path / "new")
+    assert {"script", "link", "iframe", "b"} & set(page.tags) == set()
+    assert page.tags.count("img") == 4
+    prefix = "data:image/png;base64,"
+    assert all(address.startswith(prefix) for address in page.addresses)  # nothing outside is loaded
+    embedded = {base64.b64decode(address.removeprefix(prefix)) for address in page.addresses}
+    assert embedded == {p.read_bytes() for p in (tmp_path / "new" / "figures").iterdir()}
+    for words in ("A <b>bold</b> title", "25.00 % EER", "demo, eval", "x & y", "A07", "0.8000"):
+        assert words in page.text
+    assert not re.search(r"url\(|@import|https?:", (tmp_path / "new" / "report.html").read_text())
+
+
+def test_everything_from_outside_is_escaped(tmp_path):
+    evil = "<img src=x onerror=alert(1)>$\\x$"
+    scores = small(attacks=["", "", evil, evil, "[red]{A07}", "[red]{A07}"])
+    metrics = judge(scores, threshold=1.5, dataset=evil, partition=evil)
+    write_report(tmp_path, metrics, scores, title=evil, provenance={evil: evil})
+    page = page_of(tmp_path)
+    assert page.tags.count("img") == 4
+    assert page.text.count(evil) >= 6
+    out = io.StringIO()
+    Console(file=out, width=200).print(table(metrics))
+    assert "[red]{A07}" in out.getvalue() and evil in out.getvalue()
+
+
+def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
+    write_report(tmp_path, judge(small(), threshold=None, **ALL), small(), title="", provenance={})
+    assert (tmp_path / "figures" / "det.png").exists()
+    spoof = small(labels=[0] * 6)
+    write_report(tmp_path, judge(spoof, threshold=None, **ALL), spoof, title="", provenance={})
+    assert not (tmp_path / "figures" / "det.png").exists()
+    assert (tmp_path / "figures" / "histogram.png").exists()
+
+
+def test_no_nan_is_written(tmp_path):
+    metrics = judge(small(), threshold=None, **ALL) | {"eer": np.nan}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_report(tmp_path / "new", metrics, small(), title="", provenance={})
+    assert not (tmp_path / "new").exists()
+
+
+def test_table():
+    out = io.StringIO()
+    Console(file=out, width=80).print(table(judge(small(), threshold=1.5, asv=ASV, **ALL)))
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "demo eval" in lines
+    assert "all 4 25.00 % 12.50 % 0.8750 25.00 %" in lines
+    assert "A07 2 50.00 % 50.00 % 0.7500 50.00 %" in lines
+    assert "bona fide 2" in lines
+    assert "min t-DCF 0.2500" in lines

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import tiny_run
+
+from deepfake import run
+from deepfake.errors import InputError
+
+
+def module(tiny_la, tmp_path, *overrides):
+    return run._datamodule(tiny_run(tiny_la, tmp_path / "run", *overrides))
+
+
+def test_batches_are_clips_of_the_right_length(tiny_la, tmp_path):
+    data = module(tiny_la, tmp_path, "train_seconds=0.3")
+    data.prepare_data()
+    batch = next(iter(data.train_dataloader()))
+    assert batch["waveform"].shape == (4, 4800) and batch["waveform"].dtype == torch.float32
+    assert len(list(data.train_dataloader())) == 3
+    dev = list(data.val_dataloader())
+    assert dev[0]["waveform"].shape == (12, 8000)
+    assert dev[0]["index"].tolist() == list(range(12)) and dev[0]["label"].tolist() == [1, 0] * 6
+
+
+def test_the_number_of_workers_changes_nothing(tiny_la, tmp_path):
+    batches = []
+    for workers in (0, 2):
+        data = module(tiny_la, tmp_path, f"num_workers={workers}", "train_seconds=0.3")
+        data.prepare_data()
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(3)
+        batches.append(list(loader))
+    for one, other in zip(*batches, strict=True):
+        assert torch.equal(one["waveform"], other["waveform"]) and torch.equal(one["index"], other["index"])
+
+
+def test_a_partition_smaller_than_a_batch_still_trains(tiny_la, tmp_path):
+    data = module(tiny_la, tmp_path, "batch_size=100")
+    data.prepare_data()
+    (batch,) = data.train_dataloader()
+    assert len(batch["label"]) == 12
+
+
+def test_the_eval_partition_is_not_read(tiny_la, tmp_path):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    shutil.rmtree(tmp_path / "LA" / "ASVspoof2019_LA_eval")
+    data = module(tmp_path / "LA", tmp_path)
+    data.prepare_data()
+    assert sorted(p.name for p in (tmp_path / "run" / "manifests").iterdir()) == ["dev.csv", "train.csv"]
+
+
+def test_balanced_subsets_land_in_the_manifests(tiny_la, tmp_path):
+    data = module(tiny_la, tmp_path, "dataset.per_class.train=2")
+    data.prepare_data()
+    rows = list(csv.DictReader((tmp_path / "run" / "manifests" / "train.csv").open()))
+    assert sorted(row["label"] for row in rows) == ["0", "0", "1", "1"]
+
+
+@pytest.fixture
+def damaged(tiny_la, tmp_path):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    soundfile.write(tmp_path / "LA/ASVspoof2019_LA_train/flac/LA_T_1000003.flac", np.zeros(0), 16000)
+    return tmp_path / "LA"
+
+
+def test_bad_audio_is_skipped_counted_and_listed(damaged, tmp_path):
+    data = module(damaged, tmp_path, "dataset.on_bad_audio=skip", "num_workers=1")
+    data.prepare_data()
+    assert len(data.train) == 11 and len(data.dev) == 12
+    (row,) = csv.DictReader((tmp_path / "run" / "skipped.csv").open())
+    assert row["utterance"] == "LA_T_1000003" and "LA_T_1000003.flac" in row["error"]
+
+
+def test_bad_audio_stops_training_with_one_sentence(damaged, tmp_path):
+    with pytest.raises(InputError, match=r"LA_T_1000003.flac.*on_bad_audio=skip"):
+        run.train(tiny_run(damaged, tmp_path / "run", "num_workers=1"))
+
+
+def test_one_class_only_is_refused(tiny_la, tmp_path):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
+    protocol.write_text("".join(line for line in protocol.read_text().splitlines(True) if "bonafide" in line))
+    with pytest.raises(InputError, match="partition train: all 6 utterances are of one class, none is spoofed"):
+        module(tmp_path / "LA", tmp_path).prepare_data()
+
+
+def test_speakers_in_both_partitions_are_warned_about(tiny_la, tmp_path, caplog):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.dev.trl.txt"
+    protocol.write_text(protocol.read_text().replace("LA_1000", "LA_0000"))
+    module(tmp_path / "LA", tmp_path).prepare_data()
+    assert "1 speakers are in both train and dev (LA_0000" in caplog.text
+
+
+def test_an_unknown_policy_is_refused(tiny_la, tmp_path):
+    with pytest.raises(InputError, match="raise or skip"):
+        module(tiny_la, tmp_path, "dataset.on_bad_audio=ignore")

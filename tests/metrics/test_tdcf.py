@@ -1,0 +1,143 @@
+"""t-DCF against the organisers' results, and against values that can be derived by hand."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from deepfake.errors import InputError
+from deepfake.metrics.tdcf import AsvOperatingPoint, asv_operating_point, min_tdcf, min_tdcf_legacy, min_tdcf_of
+
+LA2019_EVAL = AsvOperatingPoint(  # of the organisers' ASV scores
+    eer=0.02457783738686887,
+    threshold=-5.680051,
+    p_miss=0.024581005586592177,
+    p_fa=0.024604674888228765,
+    p_fa_spoof=0.7606524529601453,
+)
+PERFECT_ASV = AsvOperatingPoint(eer=0, threshold=0, p_miss=0, p_fa=0, p_fa_spoof=1)
+GOLDEN = [
+    "la2019_eval_amsoftmax",
+    "S1_gauss_ties_1dp",
+    "S1b_gauss_heavy_ties_integers",
+    "S2_tiny3_separable",
+    "S2b_tiny3_overlap",
+    "S3_perfect_separation",
+    "S5_reversed_polarity_of_S1",
+]
+
+
+def rows(shared, name):
+    with gzip.open(shared / "reference" / "scores" / f"{name}.txt.gz", "rt") as file:
+        return [line.split() for line in file]
+
+
+@pytest.fixture(scope="module")
+def asv_scores(shared):
+    table = rows(shared, "la2019_eval_asv")
+    return [np.array([float(r[2]) for r in table if r[1] == kind]) for kind in ("target", "nontarget", "spoof")]
+
+
+def test_asv_operating_point_of_the_organisers(asv_scores):
+    assert [len(group) for group in asv_scores] == [5370, 33327, 63882]
+    assert asv_operating_point(*asv_scores) == pytest.approx(LA2019_EVAL, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_organisers_results(shared, asv_scores, name):
+    everything = json.loads((shared / "reference" / "scores" / "expected.json").read_text())
+    expected, table = everything[name], rows(shared, name)
+    scores, labels = np.array([float(r[3]) for r in table]), np.array([r[2] == "bonafide" for r in table])
+    asv = asv_operating_point(*asv_scores)
+    legacy, revised = min_tdcf_legacy(scores, labels, asv), min_tdcf(scores, labels, asv)
+    assert legacy[0] == pytest.approx(expected["min_tDCF_legacy_2019"], abs=1e-9)
+    assert legacy[1] == pytest.approx(expected["min_tDCF_legacy_threshold"], abs=1e-9)
+    assert revised[0] == pytest.approx(expected["min_tDCF_revised_v2"], abs=1e-9)
+    assert revised[1] == pytest.approx(expected["min_tDCF_revised_threshold"], abs=1e-9)
+    c012 = {key.lower(): value for key, value in everything["constants"]["LA2021_C012_eval_pooled"].items()}
+    pooled, _ = min_tdcf_of(scores, labels, **c012)
+    assert pooled == pytest.approx(expected["min_tDCF_2021_C012_LA_eval_pooled"], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["S4_all_equal", "S7_missing_bonafide", "S7b_missing_spoof", "S8_nan_in_spoof"])
+def test_where_the_organisers_scripts_exit_or_say_nan(shared, name):
+    table = rows(shared, name)
+    scores, labels = [float(r[3]) for r in table], [int(r[2] == "bonafide") for r in table]
+    for metric in (min_tdcf, min_tdcf_legacy):
+        with pytest.raises(InputError):
+            metric(scores, labels, LA2019_EVAL)
+
+
+def test_a_perfect_countermeasure():
+    scores, labels = [1, 2, 3, 4], [0, 0, 1, 1]
+    assert min_tdcf_legacy(scores, labels, LA2019_EVAL) == (0, 2)
+    assert min_tdcf(scores, labels, LA2019_EVAL) == pytest.approx((0.06273287922336382, 2), abs=1e-12)
+
+
+def test_the_wrong_way_round_costs_as_much_as_not_listening():
+    scores, labels = [4, 3, 2, 1], [0, 0, 1, 1]
+    assert min_tdcf_legacy(scores, labels, LA2019_EVAL)[0] == pytest.approx(1)
+    assert min_tdcf(scores, labels, LA2019_EVAL)[0] == pytest.approx(1)
+
+
+def test_by_hand_with_a_perfect_asv():
+    # C0 = 0, C1 = 0.9405 and C2 = 0.05 * 10 * 1 = 0.5 in both forms. One of two bona fide below the spoof at 3:
+    # t = 1: P_miss 0, P_fa 1/2 -> 0.25 / 0.5; t = 3: P_miss 1/2, P_fa 0 -> 0.47025 / 0.5
+    scores, labels = [2, 4, 1, 3], [1, 1, 0, 0]
+    assert min_tdcf_legacy(scores, labels, PERFECT_ASV) == pytest.approx((0.5, 1))
+    assert min_tdcf(scores, labels, PERFECT_ASV) == pytest.approx((0.5, 1))
+    # with false alarms four times as dear, t = 3: 0.47025 / min(0.9405, 2)
+    assert min_tdcf_legacy(scores, labels, PERFECT_ASV, c_fa_cm=40) == pytest.approx((0.5, 3))
+    assert min_tdcf(scores, labels, PERFECT_ASV, c_fa_spoof=40) == pytest.approx((0.5, 3))
+
+
+def test_the_two_forms_by_their_formulas():
+    asv = AsvOperatingPoint(eer=0.1, threshold=0, p_miss=0.1, p_fa=0.2, p_fa_spoof=0.5)
+    scores, labels = [2, 4, 1, 3], [1, 1, 0, 0]
+    c1, c2 = 0.9405 * (1 - 0.1) - 0.0095 * 10 * 0.2, 10 * 0.05 * 0.5
+    assert min_tdcf_legacy(scores, labels, asv)[0] == pytest.approx(0.5 * c2 / min(c1, c2))
+    c0 = 0.9405 * 0.1 + 0.0095 * 10 * 0.2
+    c1 = 0.9405 - c0
+    assert min_tdcf(scores, labels, asv)[0] == pytest.approx((c0 + 0.5 * c2) / (c0 + min(c1, c2)))
+
+
+def test_asv_rates_reject_strictly_below_the_threshold():
+    asv = asv_operating_point(target=[1.0, 2, 3], nontarget=[0.0, 1.5, -1], spoof=[1.5, 0, 2, 9])
+    # sorted 't' and 'n': n-1 n0 t1 n1.5 t2 t3; after the first four FRR = 1/3, FAR = 0; after three 1/3, 1/3
+    assert asv == pytest.approx((1 / 3, 1.0, 0, 1 / 3, 3 / 4))
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (([], [0.0], [0.0]), "0 target, 1 nontarget, 1 spoof"),
+        (([1.0], [0.0], []), "0 spoof"),
+        (([1.0], [np.nan], [0.0]), "nontarget"),
+        (([1.0], [0.0], [np.inf]), "spoof"),
+    ],
+)
+def test_bad_asv_scores(groups, words):
+    with pytest.raises(InputError, match=words):
+        asv_operating_point(*groups)
+
+
+def test_bad_input():
+    scores, labels = [2.0, 4, 1, 3], [1, 1, 0, 0]
+    for metric in (min_tdcf, min_tdcf_legacy):
+        with pytest.raises(InputError, match="2 distinct"):
+            metric([1, 1, 0, 0], labels, LA2019_EVAL)
+        with pytest.raises(InputError, match="NaN"):
+            metric([1, np.nan, 0, 3], labels, LA2019_EVAL)
+        with pytest.raises(InputError, match="0 spoof"):
+            metric(scores, [1, 1, 1, 1], LA2019_EVAL)
+        with pytest.raises(InputError, match="sum to 1"):
+            metric(scores, labels, LA2019_EVAL, p_spoof=0.1)
+        with pytest.raises(InputError, match="sum to 1"):
+            metric(scores, labels, LA2019_EVAL, p_spoof=-0.05, p_target=1.0405)
+        with pytest.raises(InputError, match="negative"):
+            metric(scores, labels, LA2019_EVAL._replace(p_miss=1.0, p_fa=1.0))
+        with pytest.raises(InputError, match="negative"):
+            metric(scores, labels, LA2019_EVAL._replace(p_miss=np.nan))
+    with pytest.raises(InputError, match="normalised"):
+        min_tdcf_legacy(scores, labels, LA2019_EVAL._replace(p_fa_spoof=0.0))

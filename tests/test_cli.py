@@ -1,0 +1,142 @@
+"""The `deepfake` command."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import compose, write_audio
+
+from deepfake import published, run
+from deepfake.cli import main
+from deepfake.detector import Detector
+
+
+@pytest.fixture
+def audio(tmp_path):
+    folder = tmp_path / "audio"
+    for i in range(3):
+        write_audio(folder / f"{i}.wav", spoof=i == 1, seed=i)
+    return folder
+
+
+def test_predict_as_json(run_folder, audio, capsys):
+    assert main(["predict", "--run", str(run_folder), str(audio), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["file"] for row in rows] == [str(audio / f"{i}.wav") for i in range(3)]
+    detector = Detector.load(run_folder)
+    for row in rows:
+        assert row["score"] == pytest.approx(detector.score_file(row["file"]), abs=1e-5)
+        assert row["p_fake"] == pytest.approx(detector.p_fake(row["score"]))
+        assert row["verdict"] == ("bonafide" if row["score"] > detector.threshold else "spoof")
+        assert row["calibrated"] is False
+
+
+def test_a_bad_file_becomes_a_row_and_the_exit_code_says_so(run_folder, audio, capsys):
+    (audio / "bad.wav").write_text("this is text")
+    soundfile.write(audio / "one.wav", np.ones(1), 16000)
+    assert main(["predict", "--run", str(run_folder), str(audio), str(audio / "none.wav"), "--format", "json"]) == 3
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 6 and sum("score" in row for row in rows) == 3
+    assert all(set(row) == {"file", "error"} and row["file"] in row["error"] for row in rows if "score" not in row)
+
+
+def test_predict_as_csv_and_table(run_folder, audio, capsys):
+    assert main(["predict", "--run", str(run_folder / "detector.pt"), str(audio), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == 3 and {"file", "score", "p_fake", "verdict"} <= rows[0].keys()
+    assert main(["predict", "--run", str(run_folder), str(audio / "0.wav")]) == 0
+    out = capsys.readouterr().out
+    assert "calibrated: false" in out and "verdict" in out
+
+
+def test_predict_from_a_manifest_and_a_random_one(run_folder, capsys):
+    manifest = str(run_folder / "manifests" / "dev.csv")
+    assert main(["predict", "--run", str(run_folder), "--manifest", manifest, "--format", "json"]) == 0
+    everything = {row["file"] for row in json.loads(capsys.readouterr().out)}
+    assert len(everything) == 12
+    assert main(["predict", "--run", str(run_folder), "--manifest", manifest, "--random", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["file"] in everything
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "--run", "RUN"], "nothing to score"),
+        (["predict", "--run", "/nowhere", "x.wav"], "/nowhere does not exist"),
+        (["predict", "--run", "RUN", "EMPTY"], "no audio files"),
+        (["predict", "--run", "RUN", "x.wav", "--device", "abacus"], "device=abacus"),
+        (["predict", "--run", "RUN", "--manifest", "/nowhere.csv"], "no such manifest"),
+        (["import", "aasist", "--weights", "/nowhere.pth", "--output", "OUT"], "/nowhere.pth does not exist"),
+        (["runs", "/nowhere"], "is not a folder"),
+    ],
+)
+def test_errors_are_sentences(run_folder, tmp_path, capsys, arguments, message):
+    (tmp_path / "empty").mkdir()
+    places = {"RUN": str(run_folder), "EMPTY": str(tmp_path / "empty"), "OUT": str(tmp_path / "out")}
+    assert main([places.get(a, a) for a in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_wrong_usage_exits_with_2():
+    with pytest.raises(SystemExit) as stop:
+        main(["predict"])
+    assert stop.value.code == 2
+
+
+def test_weights_become_a_run_that_scores_as_published(tmp_path, capsys):
+    torch.manual_seed(0)
+    source = Detector(published._config("aasist_l")).eval()
+    torch.save(source.model.state_dict(), tmp_path / "AASIST-L.pth")
+    folder = tmp_path / "run"
+    assert main(["import", "aasist", "--weights", str(tmp_path / "AASIST-L.pth"), "--output", str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(folder)
+    loaded = Detector.load(folder)
+    waveform = 0.1 * torch.randn(1, 16000)
+    with torch.inference_mode():
+        assert torch.equal(loaded(waveform), source.logits(waveform)[:, 1])
+    assert loaded.threshold == 0.0 and loaded.n_samples == 64600
+    assert main(["import", "aasist", "--weights", str(tmp_path / "AASIST-L.pth"), "--output", str(folder)]) == 1
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    assert main(["import", "aasist", "--weights", str(tmp_path / "other.pth"), "--output", str(tmp_path / "x")]) == 1
+    assert "neither AASIST nor AASIST-L" in capsys.readouterr().err
+
+
+def test_fetch_checks_what_it_brought(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    buffer = io.BytesIO()
+    torch.save(Detector(published._config("aasist")).model.state_dict(), buffer)
+    content = buffer.getvalue()
+    (tmp_path / "AASIST.pth").write_bytes(content)
+    monkeypatch.setattr(published, "SOURCE", f"file://{tmp_path}/")
+    assert main(["fetch", "aasist", "--output", str(tmp_path / "a")]) == 1
+    assert "is not the published file" in capsys.readouterr().err
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(published.PUBLISHED, "aasist", ("AASIST.pth", digest))
+    assert main(["fetch", "aasist", "--output", str(tmp_path / "a")]) == 0
+    assert Detector.load(tmp_path / "a").config["imported"]["sha256"] == digest
+    monkeypatch.setattr(published, "SOURCE", f"file://{tmp_path}/nowhere/")
+    assert main(["fetch", "aasist", "--output", str(tmp_path / "b")]) == 1
+    assert "could not be fetched" in capsys.readouterr().err
+
+
+def test_the_published_weights_are_judged_like_any_run(shared, tmp_path, tiny_la):
+    weights = shared / "reference" / "aasist_l" / "AASIST-L.pth"
+    assert main(["import", "aasist", "--weights", str(weights), "--output", str(tmp_path)]) == 0
+    arguments = ("dataset=asvspoof2019_la", f"dataset.root={tiny_la}", "++dataset.per_class.eval=2", "num_workers=0")
+    metrics = run.evaluate(compose(f"run={tmp_path}", *arguments, config="evaluate"))
+    assert metrics["n_bonafide"] == 2 and metrics["threshold"] == 0.0
+
+
+def test_runs_are_laid_side_by_side(run_folder, capsys):
+    assert main(["runs", str(run_folder.parent)]) == 0
+    out = capsys.readouterr().out
+    assert run_folder.name in out and "dev" in out

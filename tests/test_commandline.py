@@ -1,0 +1,69 @@
+"""Paths on the command line survive Hydra's grammar."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import compose
+
+from deepfake.commandline import own_dataset, quoted
+
+AWKWARD = [
+    "/plain/path",
+    "/with space/and, comma",
+    "a=b",
+    "c:\\dir\\",
+    'it\'s "here"',
+    "(x)[1]{2}",
+    "#7",
+    "Grüße/日本",
+    "20240101",
+    "end\\",
+    "${HOME}/x",
+    "'",
+    "a'b\\'c",
+]
+
+
+@pytest.mark.parametrize("path", AWKWARD)
+def test_a_path_arrives_as_it_was_typed(path):
+    (argument,) = quoted([f"dataset.root={path}"])
+    assert compose("dataset=folder", argument).dataset.root == path
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=30))
+def test_any_path_arrives(path):
+    if path[0] in "'\"" or (path[0] == "[" and path[-1] == "]") or path == "null":
+        return
+    (argument,) = quoted([f"init_from={path}"])
+    assert compose(argument).init_from == path
+
+
+def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
+    arguments = [
+        "-m",
+        "model=aasist,cnn",
+        "run=[A,B]",
+        "resume=/a b",
+        "hydra.run.dir=/x, y",
+        "optimizer.lr=1e-3",
+        "output=null",
+    ]
+    once = quoted(arguments)
+    assert once == [
+        "-m",
+        "model=aasist,cnn",
+        "run=[A,B]",
+        "resume='/a b'",
+        "hydra.run.dir='/x, y'",
+        "optimizer.lr=1e-3",
+        "output=null",
+    ]
+    assert quoted(once) == once
+
+
+def test_a_root_alone_changes_the_runs_own_dataset():
+    assert own_dataset(["run=R", "dataset.root=D"]) == ["run=R", "++dataset.root=D"]
+    given = ["dataset=folder", "dataset.root=D", "dataset.per_class.eval=2"]
+    assert own_dataset(given) == ["dataset=folder", "dataset.root=D", "++dataset.per_class.eval=2"]

@@ -1,0 +1,152 @@
+"""Every model with every front end it accepts, built from the real configs: one score, whatever happens to the file."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from omegaconf import OmegaConf
+from tiny import compose, write_audio
+
+from deepfake.detector import Detector, init_from
+from deepfake.errors import InputError
+
+FEATURES = ("raw", "mel", "lfcc", "linear")
+ACCEPTED = [(m, f) for m in ("aasist", "aasist_l") for f in FEATURES]
+ACCEPTED += [(m, f) for m in ("cnn", "cnn_bilstm") for f in FEATURES[1:]]
+
+
+def detector_of(*overrides):
+    cfg = OmegaConf.to_container(compose("run_dir=.", *overrides), resolve=True)
+    return Detector({key: cfg[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
+
+
+@pytest.mark.parametrize(("model", "features"), ACCEPTED)
+def test_every_pair_learns_saves_and_loads_to_the_same_score(model, features, tmp_path):
+    torch.manual_seed(0)
+    detector = detector_of(f"model={model}", f"features={features}", "features.normalise=train_stats", "seconds=1.0")
+    waveform = 0.1 * torch.randn(3, 16000)
+    detector.features.normalise.update(detector.features.extract(waveform))
+    detector.features.normalise.finish()
+    detector.train().log_odds(waveform).sum().backward()
+    without = [n for n, p in detector.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+    detector.eval()
+    detector.set_threshold(0.25, "a test")
+    with torch.inference_mode():
+        score = detector(waveform)
+    assert score.shape == (3,) and score.isfinite().all()
+    detector.save(tmp_path / "detector.pt")
+    loaded = Detector.load(tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(loaded(waveform), score)
+    assert loaded.threshold == 0.25 and loaded.config == detector.config
+
+
+@pytest.mark.parametrize("model", ["cnn", "cnn_bilstm"])
+def test_a_model_that_needs_bands_says_so_to_raw_audio(model):
+    with pytest.raises(InputError, match="raw audio"):
+        detector_of(f"model={model}", "features=raw")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "features"),
+    [
+        (["model=aasist"], "raw"),
+        (["model=cnn_bilstm"], "mel"),
+        (["model=cnn"], "mel"),
+        (["model=aasist", "features=lfcc"], "lfcc"),
+    ],
+)
+def test_a_model_brings_its_front_end_and_the_command_line_wins(overrides, features):
+    assert compose(*overrides).features._target_.startswith(f"deepfake.features.{features}.")
+
+
+def test_a_file_is_scored_by_its_first_clip_at_any_rate_and_channel_count(tmp_path):
+    detector = detector_of("model=cnn", "seconds=0.5").eval()
+    path = write_audio(tmp_path / "a.wav", spoof=True, seed=0, seconds=1.0)
+    waveform, _ = soundfile.read(path, dtype="float32")
+    with torch.inference_mode():
+        expected = detector(torch.from_numpy(waveform[None, :8000])).item()
+    assert detector.score_file(path) == pytest.approx(expected, abs=1e-6)
+    for channels, rate in ((2, 8000), (8, 44100), (1, 192000), (3, 4000)):
+        noise = np.random.default_rng(0).standard_normal((rate, channels)) * 0.1
+        soundfile.write(tmp_path / "b.wav", noise, rate)
+        assert math.isfinite(detector.score_file(tmp_path / "b.wav"))
+
+
+def test_p_fake_and_verdict_turn_at_the_threshold():
+    detector = detector_of("model=cnn")
+    detector.set_threshold(2.0, "a test")
+    assert detector.p_fake(2.0) == 0.5
+    assert detector.p_fake(3.0) == pytest.approx(1 / (1 + math.e)) and detector.p_fake(1e6) < 1e-300
+    assert detector.p_fake(-1e6) == 1.0
+    assert [detector.verdict(s) for s in (1.9, 2.0, 2.1)] == ["spoof", "spoof", "bonafide"]
+
+
+def test_aasist_can_score_as_its_authors_do():
+    detector = detector_of("model=aasist_l", "score=bonafide_logit").eval()
+    waveform = 0.1 * torch.randn(1, 16000)
+    with torch.inference_mode():
+        logits = detector.logits(waveform)
+        assert torch.allclose(detector(waveform), logits[:, 1])
+        assert torch.allclose(detector.log_odds(waveform), logits[:, 1] - logits[:, 0])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "deepfake.audio.os.system",
+        "os.system",
+        "torch.nn.Linear",
+        "deepfake.nothing.X",
+        "deepfake.features.mel.torch.nn.Linear",
+    ],
+)
+def test_a_detector_file_builds_nothing_but_our_networks(tmp_path, target):
+    detector = detector_of("model=cnn")
+    detector.config["model"]["_target_"] = target
+    detector.save(tmp_path / "detector.pt")
+    with pytest.raises(InputError, match="not a network of this package"):
+        Detector.load(tmp_path)
+
+
+def test_a_file_with_a_pickle_in_it_is_refused(tmp_path):
+    torch.save({"format": 1, "config": {}, "state_dict": shutil.rmtree}, tmp_path / "detector.pt")
+    with pytest.raises(InputError, match="is not a detector"):
+        Detector.load(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    detector_of("model=cnn").save(tmp_path / "a.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    content["state_dict"].pop(next(n for n in content["state_dict"] if n.startswith("model.")))
+    torch.save(content, tmp_path / "b.pt")
+    with pytest.raises(InputError, match=r"weights do not fit deepfake\.models\.cnn\.CNN"):
+        Detector.load(tmp_path / "b.pt")
+    with pytest.raises(InputError, match="another model"):
+        init_from(detector_of("model=aasist_l"), tmp_path / "a.pt")
+    with pytest.raises(InputError, match="does not exist"):
+        Detector.load(tmp_path / "c.pt")
+    (tmp_path / "d.pt").write_text("no tensor")
+    with pytest.raises(InputError, match="is not a detector"):
+        Detector.load(tmp_path / "d.pt")
+
+
+def test_init_from_takes_the_weights_and_says_what_it_left(tmp_path):
+    source = detector_of("model=aasist_l")
+    source.save(tmp_path / "detector.pt")
+    same = detector_of("model=aasist_l")
+    assert init_from(same, tmp_path) == []
+    assert all(torch.equal(a, b) for a, b in zip(source.state_dict().values(), same.state_dict().values(), strict=True))
+    other = detector_of("model=aasist_l", "model.head=cosine")
+    left = init_from(other, tmp_path)
+    assert any("not taken over: model.out_layer.bias" in s for s in left) and any(
+        "left as initialised" in s for s in left
+    )
+    with pytest.raises(InputError, match="another model"):
+        init_from(detector_of("model=aasist"), tmp_path)

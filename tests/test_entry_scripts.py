@@ -1,0 +1,77 @@
+"""The entry scripts as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny import REPOSITORY, TINY
+
+
+def script(*arguments, code=0):
+    done = subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_la):
+    return ["train.py", "dataset=asvspoof2019_la", f"dataset.root={tiny_la}", *TINY, "trainer.max_epochs=1"]
+
+
+def test_train_then_evaluate(tiny, tmp_path):
+    folder = tmp_path / "my run, (1)"
+    done = script(*tiny, f"hydra.run.dir={folder}")
+    assert done.stdout.splitlines() == [str(folder)]
+    assert "epoch 1 of 1" in done.stderr
+    done = script("evaluate.py", f"run={folder}", f"output={tmp_path}/out=put", "num_workers=0")
+    assert done.stdout.splitlines() == [f"{tmp_path}/out=put"]
+    metrics = json.loads((tmp_path / "out=put" / "metrics.json").read_text())
+    keys = "n_bonafide n_spoof eer eer_official eer_threshold auc accuracy f1 min_tdcf_legacy min_tdcf by_attack"
+    assert set(keys.split()) <= metrics.keys()
+    assert (tmp_path / "out=put" / "scores.csv").is_file() and (folder / "manifests" / "eval.csv").is_file()
+
+
+def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
+    done = script(*tiny, "check=true", f"hydra.run.dir={tmp_path}/none")
+    assert "A01:" in done.stdout and "speakers" in done.stdout
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["train.py", "dataset=asvspoof2019_la", "dataset.root=/nowhere"],
+            "error: dataset.root=/nowhere is not a folder",
+        ),
+        (["train.py", "dataset=asvspoof2019_la"], "dataset.root"),
+        (["train.py", "model=no_such_model"], "Could not find 'model/no_such_model'"),
+        (["train.py", "model.no_such_key=1"], "no_such_key"),
+        (["train.py", "resume=/nowhere"], "error: resume=/nowhere: there is no config.yaml in it"),
+        (["train.py", "resume=/nowhere", "seed=3"], "leave out seed=3"),
+        (["train.py", "init_from=/nowhere", "debug=quick", "dataset.n_utterances=24"], "/nowhere"),
+        (["evaluate.py", "run=/nowhere"], "error: /nowhere does not exist"),
+        (["evaluate.py"], "run"),
+        (["train.py", "-m", "trainer.devices=2", "seed=1,2"], "trainer.devices=2 in a multirun"),
+    ],
+    ids=lambda x: "-".join(x[1:]) if isinstance(x, list) else "",
+)
+def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path):
+    where = (
+        [f"hydra.run.dir={tmp_path}"]
+        if arguments[0] == "train.py" and "-m" not in arguments and "resume=/nowhere" not in arguments
+        else []
+    )
+    if "-m" in arguments:
+        where = [f"hydra.sweep.dir={tmp_path}"]
+    done = script(*arguments, *where, code=1)
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_grid_runs_every_combination(tiny, tmp_path):
+    script(*tiny, "-m", f"hydra.sweep.dir={tmp_path}", "optimizer.lr=1e-3,1e-4", "seed=1,2")
+    assert sorted(p.parent.name for p in tmp_path.glob("*/detector.pt")) == ["0", "1", "2", "3"]

@@ -1,0 +1,75 @@
+"""The layers of the package, over its import statements."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from tiny import REPOSITORY
+
+PACKAGE = REPOSITORY / "deepfake"
+BOTTOM = {"audio", "features", "models", "losses", "augment", "metrics", "datasets"}
+MIDDLE = {"training", "loading", "evaluation", "explain", "cli", "published"}
+ANYWHERE = {"errors", "allocator", "environment", "commandline"}  # they import nothing of ours but errors
+LEVEL = dict.fromkeys(BOTTOM, 1) | {"detector": 2} | dict.fromkeys(MIDDLE, 3) | {"run": 4} | dict.fromkeys(ANYWHERE, 0)
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    own = part(path)
+    assert own in LEVEL, f"{own} stands in no layer"
+    for name in imports(path):
+        if name.startswith("deepfake."):
+            other = name.split(".")[1]
+            down = LEVEL[other] < LEVEL[own] or other == own or (own in MIDDLE and other in MIDDLE)
+            assert down, f"{path.name} ({own}) imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_the_wiring_imports_hydra_and_only_training_imports_lightning(path):
+    packages = {name.split(".")[0] for name in imports(path)}
+    assert "hydra" not in packages or path.name == "run.py"
+    trains = part(path) in ("training", "run") or path.name == "datamodule.py"
+    assert not packages & {"lightning", "pytorch_lightning"} or trains
+
+
+def test_what_serves_a_detector_needs_neither_lightning_nor_hydra():
+    code = (
+        "import sys, deepfake.detector, deepfake.cli, deepfake.published, deepfake.evaluation.scoring\n"
+        "sys.exit(bool({'lightning', 'hydra'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_every_config_of_a_package_folder_names_a_file_there():
+    for group in ("model", "features", "dataset", "loss"):
+        folder = {"model": "models", "dataset": "datasets", "loss": "losses"}.get(group, group)
+        yamls = sorted((REPOSITORY / "conf" / group).glob("*.yaml"))
+        assert yamls
+        named = {target for y in yamls for target in re.findall(rf"deepfake\.{folder}\.(\w+)", y.read_text())}
+        files = {p.stem for p in (PACKAGE / folder).glob("*.py")} - {"__init__"}
+        assert named <= files
+        without = {"utterance", "demo_voice", "frontend", "normalise", "spectrogram"}
+        assert files - named <= without, f"{files - named - without} have no yaml"
+
+
+def test_no_file_is_too_long():
+    long = {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+    assert not long

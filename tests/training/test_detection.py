@@ -1,0 +1,209 @@
+"""Training: the same seed twice, stop and resume, every dev utterance once, losses, schedules, averaging."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny import REPOSITORY, TINY, compose, tiny_run
+
+from deepfake import run
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.evaluation.scores import read_scores
+from deepfake.evaluation.scoring import score
+from deepfake.losses.bce import BCE
+
+
+def weights(folder, name="detector.pt"):
+    return torch.load(folder / name, weights_only=True)["state_dict"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_folder_is_complete(run_folder):
+    expected = (
+        "config.yaml environment.json detector.pt checkpoints/best.ckpt checkpoints/last.ckpt manifests/train.csv"
+    )
+    expected += " manifests/dev.csv scores/dev.csv reports/metrics.json reports/report.html reports/figures/det.png"
+    assert [p for p in expected.split() if not (run_folder / p).is_file()] == []
+    metrics = json.loads((run_folder / "reports" / "metrics.json").read_text())
+    assert metrics["n_bonafide"] == metrics["n_spoof"] == 6 and metrics["min_tdcf"] is not None
+    config = yaml.safe_load((run_folder / "config.yaml").read_text())
+    assert (
+        config["model"]["_target_"] == "deepfake.models.cnn.CNN"
+        and "${" not in (run_folder / "config.yaml").read_text()
+    )
+    environment = json.loads((run_folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0] and environment["seed"] == 0
+    for name in ("best", "last"):
+        checkpoint = torch.load(run_folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert checkpoint["config"] == config
+
+
+def test_dev_scores_are_those_of_the_detector_file(run_folder):
+    written = read_scores(run_folder / "scores" / "dev.csv")
+    detector = Detector.load(run_folder)
+    from deepfake.datasets.manifest import utterances
+
+    dev = utterances("dev", root=str(run_folder / "manifests"))
+    again, _ = score(detector, dev, batch_size=32)
+    assert written.ids == [u.id for u in dev]
+    np.testing.assert_allclose(written.scores, again, atol=1e-6)
+    assert detector.config["threshold"]["source"] == "EER threshold of asvspoof2019_la, partition dev"
+
+
+def test_tensorboard_holds_what_it_should(run_folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = list((run_folder / "tensorboard").rglob("events*"))
+    tags: dict[str, set[str]] = {}
+    for file in files:
+        board = EventAccumulator(str(file)).Reload()
+        for kind, names in board.Tags().items():
+            tags.setdefault(kind, set()).update(names if isinstance(names, list) else [])
+    assert {"train/loss", "dev/loss", "dev/eer", "dev/auc", "lr-Adam", "dev_final/eer"} <= tags["scalars"]
+    assert {"dev_scores/spoof", "dev_scores/bonafide"} <= tags["histograms"]
+    assert {"dev_final/det", "dev_final/roc", "input/0_bonafide"} <= tags["images"]
+    assert "input/0_bonafide" in tags["audio"]
+    assert "config/text_summary" in tags["tensors"]
+
+
+def test_the_same_seed_twice_gives_the_same_weights(tiny_la, tmp_path):
+    runs = [tmp_path / n for n in ("a", "b", "c")]
+    objectives = [
+        run.train(tiny_run(tiny_la, r, f"seed={seed}", "num_workers=1"))
+        for r, seed in zip(runs, (7, 7, 8), strict=True)
+    ]
+    assert same(weights(runs[0]), weights(runs[1])) and objectives[0] == objectives[1]
+    assert not same(weights(runs[0]), weights(runs[2]))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("scheduler=cosine",),
+        ("scheduler=plateau", "scheduler.patience=0", "optimizer=adamw"),
+        ("callbacks=snapshot_averaging",),
+    ],
+    ids="-".join,
+)
+def test_stopped_and_resumed_ends_with_the_weights_of_an_uninterrupted_run(tiny_la, tmp_path, monkeypatch, extra):
+    overrides = (*extra, "trainer.max_epochs=4", "model.dropout=0.3", "features.normalise=train_stats")
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    run.train(tiny_run(tiny_la, whole, *overrides))
+
+    from deepfake.training.detection import Detection
+
+    start = Detection.on_train_batch_start
+
+    def stop(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (2, 1):
+            raise Stop
+        start(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Detection, "on_train_batch_start", stop)
+        with pytest.raises(Stop):
+            run.train(tiny_run(tiny_la, halved, *overrides))
+    assert not (halved / "detector.pt").exists()
+    moved = tmp_path / "moved, elsewhere"
+    halved.rename(moved)
+    run.train(compose(f"resume='{moved}'"))
+    assert same(weights(whole), weights(moved))
+    assert same(weights(whole, "checkpoints/last.ckpt"), weights(moved, "checkpoints/last.ckpt"))
+    assert not halved.exists()
+
+
+def test_a_finished_run_is_not_trained_again(run_folder, capsys):
+    before = (run_folder / "detector.pt").stat().st_mtime_ns
+    assert (
+        run.train(compose(f"resume='{run_folder}'"))
+        == json.loads((run_folder / "reports/metrics.json").read_text())["eer"]
+    )
+    assert (run_folder / "detector.pt").stat().st_mtime_ns == before
+    assert capsys.readouterr().out.splitlines()[-1] == str(run_folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["_target_: os.system", "_target_: torch.hub.load", "_target_: deepfake.audio.os.system"]
+)
+def test_resume_builds_nothing_strange(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(f"run_dir: {tmp_path}\ncallbacks:\n  x:\n    {text}\n")
+    with pytest.raises(InputError, match="not built from a run folder"):
+        run.train(compose(f"resume='{tmp_path}'"))
+    with pytest.raises(InputError, match="not a run folder"):
+        run.train(compose(f"resume='{tmp_path / 'nothing'}'"))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce", "focal", "oc_softmax"])
+def test_every_loss_trains(tiny_la, tmp_path, loss):
+    assert 0 <= run.train(tiny_run(tiny_la, tmp_path, f"loss={loss}", "model=cnn", "trainer.max_epochs=1")) <= 1
+
+
+@pytest.mark.parametrize("model", ["aasist_l", "cnn_bilstm"])
+def test_every_model_trains_and_is_judged(tiny_la, tmp_path, model):
+    run.train(tiny_run(tiny_la, tmp_path, f"model={model}", "trainer.max_epochs=1", "seconds=0.6"))
+    metrics = run.evaluate(compose(f"run={tmp_path}", "num_workers=0", config="evaluate"))
+    assert metrics["n_spoof"] == 6 and set(metrics["by_attack"]) == {"A07"}
+
+
+@pytest.mark.parametrize(("monitor", "key"), [("auc", "auc"), ("accuracy", "accuracy")])
+def test_the_objective_is_the_monitored_metric(tiny_la, tmp_path, monitor, key):
+    value = run.train(tiny_run(tiny_la, tmp_path, f"monitor={monitor}", "trainer.max_epochs=1"))
+    assert value == json.loads((tmp_path / "reports/metrics.json").read_text())[key]
+
+
+def test_mixed_precision_accumulation_and_clipping_train(tiny_la, tmp_path):
+    extra = ("trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=1.0")
+    assert 0 <= run.train(tiny_run(tiny_la, tmp_path, *extra)) <= 1
+
+
+def test_init_from_starts_from_another_runs_weights(tiny_la, tmp_path, run_folder):
+    run.train(tiny_run(tiny_la, tmp_path, f"init_from={run_folder}", "optimizer.lr=1e-12", "trainer.max_epochs=1"))
+    old, new = weights(run_folder), weights(tmp_path)
+    learnt = [k for k in old if k.endswith("weight")]
+    assert all(torch.allclose(old[k], new[k], atol=1e-6) for k in learnt)
+
+
+def test_a_diverging_run_stops_with_advice(tiny_la, tmp_path):
+    with pytest.raises(InputError, match=r"optimizer\.lr"):
+        run.train(tiny_run(tiny_la, tmp_path, "optimizer.lr=1e30", "trainer.max_epochs=5"))
+
+
+def test_two_cpu_processes_score_each_dev_utterance_once(tiny_la, tmp_path):
+    arguments = ["dataset=asvspoof2019_la", f"dataset.root={tiny_la}", f"hydra.run.dir={tmp_path}/a, run", *TINY]
+    arguments += ["trainer=ddp", "trainer.devices=2", "batch_size=2", "trainer.max_epochs=1"]
+    done = subprocess.run(
+        [sys.executable, "train.py", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/a, run"
+    folder = Path(done.stdout.splitlines()[-1])
+    assert len(read_scores(folder / "scores" / "dev.csv")) == 12
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 3  # 12 utterances, 2 processes, 2 each
+
+
+def test_dev_is_gathered_without_the_repeats_that_pad_the_ranks():
+    from deepfake.training.detection import Detection
+
+    module = Detection(torch.nn.Identity(), BCE(), None, None, monitor="dev/eer", seed=0)  # type: ignore[arg-type]
+    module.log_dict = lambda values, **_: logged.update(values)  # type: ignore[method-assign]
+    module._trainer = type("T", (), {"world_size": 1})()
+    logged: dict[str, float] = {}
+    module._batches = [(torch.tensor([0, 2, 1, 0]), torch.tensor([1.0, -2.0, 0.5, 1.0]), torch.tensor([1, 0, 0, 1]))]
+    module.on_validation_epoch_end()
+    assert module.dev_scores[0].tolist() == [1.0, 0.5, -2.0] and logged["dev/eer"] == 0.0
