@@ -6,20 +6,21 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from deepfake.errors import InputError
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.datasets.utterance import Utterance
-    from deepfake.detector import Detector
     from deepfake.evaluation.scores import Scores
     from deepfake.loading.datamodule import DataModule
 
@@ -44,13 +45,22 @@ def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     try:
         return task(cfg)
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if cause is None:
+        sentence = _sentence(error)
+        if sentence is None:
             raise
-        print(f"error: {cause}", file=sys.stderr)
+        print(f"error: {sentence}", file=sys.stderr)
         sys.exit(1)
+
+
+def _sentence(error: BaseException | None) -> str | None:
+    """What the user is to read of an error, None where it is a fault of the program."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is needed and was not given"
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
+        return " ".join(str(error.__cause__).split())  # a setting that its class does not take
+    return _sentence(error.__cause__) if error else None
 
 
 def exit_code() -> int:
@@ -70,10 +80,6 @@ def train(cfg: DictConfig) -> float | None:
     _refuse_devices_in_multirun(cfg)
     if cfg.resume:
         cfg = _resumed(cfg)
-        if (metrics := _finished(cfg)) is not None:
-            log.info("%s is finished already: nothing to resume", cfg.run_dir)
-            print(cfg.run_dir)
-            return _objective(metrics, cfg.monitor.metric)
     if cfg.check:
         return _check(cfg)
 
@@ -83,14 +89,23 @@ def train(cfg: DictConfig) -> float | None:
     from deepfake.allocator import keep_freed_memory
     from deepfake.detector import Detector, init_from
     from deepfake.environment import environment
+    from deepfake.resume import finished
     from deepfake.training.callbacks import SavedConfig
+    from deepfake.training.finish import finish, fit_normalisation, objective
 
     run_dir = Path(cfg.run_dir)
+    if cfg.resume and (metrics := finished(cfg.run_dir)) is not None:
+        log.info("%s is finished already: nothing to resume", run_dir)
+        print(run_dir, flush=True)
+        return objective(metrics, cfg.monitor.metric)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     keep_freed_memory()
+    _hush()
     lightning.seed_everything(cfg.seed, verbose=False)
     main = rank_zero_only.rank == 0
     if main and not cfg.resume:
+        if (run_dir / "checkpoints").is_dir():
+            raise InputError(f"{run_dir} holds a run already: resume={run_dir} goes on with it")
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
@@ -102,37 +117,44 @@ def train(cfg: DictConfig) -> float | None:
         for sentence in init_from(detector, cfg.init_from):
             log.warning("init_from: %s", sentence)
     if main:
-        _fit_normalisation(detector, datamodule)
+        fit_normalisation(detector, datamodule)
         log.info(
             "%s on %s: %s parameters, %d training and %d dev utterances",
             cfg.model._target_.rpartition(".")[2], cfg.dataset.name,
             f"{sum(p.numel() for p in detector.parameters()):,}", len(datamodule.train), len(datamodule.dev),
         )  # fmt: skip
     build = hydra.utils.instantiate
-    task = build(
-        cfg.task,
-        detector,
-        build(cfg.loss),
-        build(cfg.optimizer),
-        build(cfg.scheduler),
-        _convert_="all",
-        _recursive_=False,
-    )
+    loss, optimizer, scheduler = (build(cfg[part], _convert_="all") for part in ("loss", "optimizer", "scheduler"))
+    task = build(cfg.task, detector, loss, optimizer, scheduler, _recursive_=False)
     callbacks = [build(c) for c in cfg.callbacks.values() if c] + [SavedConfig(plain)]
     trainer = build(cfg.trainer, callbacks=callbacks, logger=build(cfg.logger), _convert_="all")
     if main:
         info = environment(sys.argv, trainer.strategy.root_device, cfg.seed)
         (run_dir / "environment.json").write_text(info, encoding="utf-8")
     last = run_dir / "checkpoints" / "last.ckpt"
-    trainer.fit(task, datamodule, ckpt_path=str(last) if cfg.resume and last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise InputError(f"interrupted: go on with `python train.py resume={run_dir}`")
+    try:
+        trainer.fit(task, datamodule, ckpt_path=str(last) if cfg.resume and last.is_file() else None, weights_only=True)
+    except SystemExit:  # lightning's way out of Ctrl-C
+        raise InputError(f"interrupted: `python train.py resume={run_dir}` goes on from the last whole epoch") from None
     if not trainer.is_global_zero:
         return None
-    metrics = _finish(cfg, trainer, task.detector, datamodule)
+    metrics = finish(trainer, task.detector, datamodule, plain, partial(_judged, cfg.dataset, "dev"))
+    _show(metrics)
     _state["passed_over"] |= bool(datamodule.skipped)
     print(run_dir, flush=True)
-    return _objective(metrics, cfg.monitor.metric)
+    return objective(metrics, cfg.monitor.metric)
+
+
+def _hush() -> None:
+    """Leave the trainer's advertisements and what is meant for its developers out of the log."""
+    import warnings
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).handlers.clear()
+    for message in ("isinstance.treespec", "The number of training batches", "Checkpoint directory .* exists"):
+        warnings.filterwarnings("ignore", message=f".*{message}")
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
 
 
 def _datamodule(cfg: DictConfig) -> DataModule:
@@ -158,59 +180,6 @@ def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
     return hydra.utils.instantiate({k: v for k, v in dataset.items() if k not in SHARED_DATASET_KEYS}, _convert_="all")
 
 
-def _fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
-    """One streaming pass over the training partition, where the front end asks for its statistics."""
-    import torch
-
-    from deepfake.evaluation.scoring import shown
-
-    front_end: Any = detector.features
-    if front_end.normalise.mode != "train_stats" or front_end.normalise.fitted:
-        return
-    with torch.inference_mode():
-        for batch in shown(datamodule.train_clips(), "normalisation statistics"):
-            front_end.normalise.update(front_end.extract(datamodule.on_before_batch_transfer(batch, 0)["waveform"]))
-    front_end.normalise.finish()
-
-
-def _finish(cfg: DictConfig, trainer: Any, detector: Detector, datamodule: DataModule) -> dict[str, Any]:
-    """Best weights, dev scores, threshold, detector file, report: what a run leaves behind."""
-    import torch
-
-    from deepfake.evaluation.board import show
-    from deepfake.evaluation.report import write_report
-    from deepfake.evaluation.runs import flat
-    from deepfake.evaluation.scores import write_scores
-    from deepfake.evaluation.scoring import scored
-    from deepfake.metrics.eer import carried_threshold
-    from deepfake.training.callbacks import SnapshotAveraging
-
-    run_dir = Path(cfg.run_dir)
-    averaged = any(isinstance(c, SnapshotAveraging) for c in trainer.callbacks)
-    if not averaged and (best := run_dir / "checkpoints" / "best.ckpt").is_file():
-        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "detector."
-        detector.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    loading = {"batch_size": cfg.score_batch_size, "num_workers": cfg.num_workers}
-    scores, _ = scored(detector, datamodule.dev, device=trainer.strategy.root_device, **loading)
-    threshold = carried_threshold(scores.scores, scores.labels)
-    detector.set_threshold(threshold, f"EER threshold of {cfg.dataset.name}, partition dev")
-    write_scores(run_dir / "scores" / "dev.csv", scores)
-    metrics = _judged(cfg.dataset, "dev", scores, threshold)
-    provenance = {"run": run_dir, "model": cfg.model._target_, "features": cfg.features._target_, "seed": cfg.seed}
-    write_report(run_dir / "reports", metrics, scores, title=f"{cfg.name}: dev", provenance=provenance)
-    detector.save(run_dir / "detector.pt")
-    _show(metrics)
-    for logger in trainer.loggers:
-        if hasattr(logger, "experiment") and hasattr(logger.experiment, "add_figure"):
-            show(logger.experiment, metrics, scores, "dev_final")
-            logger.experiment.add_text("config", f"```yaml\n{(run_dir / 'config.yaml').read_text()}\n```")
-            final = {f"final/{k}": metrics[k] for k in ("eer", "auc", "accuracy", "f1")}
-            logger.log_hyperparams(flat(OmegaConf.to_container(cfg, resolve=True)), final)
-            logger.finalize("success")
-    return metrics
-
-
 def _judged(
     dataset: DictConfig, partition: str, scores: Scores, threshold: float | None, asv: str | None = None
 ) -> dict:
@@ -233,18 +202,6 @@ def _show(metrics: Mapping[str, Any]) -> None:
     from deepfake.evaluation.report import table
 
     Console(stderr=True).print(table(metrics))
-
-
-def _objective(metrics: Mapping[str, Any], monitor: str) -> float:
-    """The monitored dev metric, finite."""
-    import math
-
-    key = monitor.removeprefix("dev/")
-    if key not in metrics:
-        raise InputError(f"monitor.metric={monitor}: no such dev metric; there are {', '.join(metrics)}")
-    value = metrics[key]
-    bad = 1.0 if key == "eer" else 0.0
-    return float(value) if value is not None and math.isfinite(value) else bad
 
 
 # ---------------------------------------------------------------- check, resume
@@ -274,41 +231,9 @@ def _resumed(cfg: DictConfig) -> DictConfig:
         others = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
         if others:
             raise InputError(f"resume goes on with the run's own config: leave out {' '.join(others)}")
-    from deepfake.training.callbacks import moved
+    from deepfake.resume import resumed
 
-    run_dir = Path(cfg.resume)
-    path = run_dir / "config.yaml"
-    if not path.is_file():
-        raise InputError(f"resume={run_dir}: there is no config.yaml in it, so it is not a run folder")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if "run_dir" not in config:
-        raise InputError(
-            f"resume={run_dir}: its weights were imported, not trained here; init_from={run_dir} starts from them"
-        )
-    here = moved(config, config["run_dir"], str(run_dir.absolute()))
-    _refuse_strangers(here)
-    return OmegaConf.create({**here, "resume": str(run_dir)})
-
-
-def _refuse_strangers(config: Any) -> None:
-    """A run folder may be anybody's: only classes of torch and lightning, and what is ours, are built from it."""
-    if isinstance(config, dict):
-        if "_target_" in config:
-            target = hydra.utils.get_object(config["_target_"])
-            package = getattr(target, "__module__", "").partition(".")[0]
-            if package != "deepfake" and not (isinstance(target, type) and package in ("torch", "lightning")):
-                raise InputError(f"config.yaml names {config['_target_']}, which is not built from a run folder")
-        config = list(config.values())
-    for value in config if isinstance(config, list) else ():
-        _refuse_strangers(value)
-
-
-def _finished(cfg: DictConfig) -> dict[str, Any] | None:
-    import json
-
-    folder = Path(cfg.run_dir)
-    path = folder / "reports" / "metrics.json"
-    return json.loads(path.read_text()) if path.is_file() and (folder / "detector.pt").is_file() else None
+    return OmegaConf.create(resumed(cfg.resume))
 
 
 # ---------------------------------------------------------------- evaluate
@@ -348,8 +273,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         write_skipped(output / "skipped.csv", [(utterances[i], why) for i, why in errors.items()])
         if dataset.on_bad_audio == "raise":
             raise InputError(
-                f"{len(errors)} of {len(utterances)} files could not be scored, the first: {next(iter(errors.values()))} "
-                f"(the scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
+                f"{len(errors)} of {len(utterances)} files could not be scored: {next(iter(errors.values()))} (the "
+                f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
             )
         _state["passed_over"] = True
     metrics = _judged(dataset, cfg.partition, scores, detector.threshold, cfg.asv_scores)
@@ -370,6 +295,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
 def _evaluated(cfg: DictConfig, run_dir: Path) -> tuple[DictConfig, bool, int]:
     """The dataset to judge on, whether it is the run's own, and the run's seed."""
+    from deepfake.resume import refuse_strangers
+
     path = run_dir / "config.yaml"
     trained = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     dataset: dict[str, Any] = OmegaConf.to_container(cfg.dataset)  # type: ignore[assignment]
@@ -377,7 +304,7 @@ def _evaluated(cfg: DictConfig, run_dir: Path) -> tuple[DictConfig, bool, int]:
     if own:
         if "dataset" not in trained:
             raise InputError(f"run={cfg.run} was not trained here, so it has no corpus of its own: say dataset=...")
-        _refuse_strangers(trained["dataset"])
+        refuse_strangers(trained["dataset"])
         dataset = {**trained["dataset"], **dataset}
     shared = {"per_class": {}, "on_bad_audio": "raise"}
     return (
@@ -391,8 +318,6 @@ def _evaluated_utterances(dataset: DictConfig, partition: str, run_dir: Path | N
     from deepfake.datasets import manifest
     from deepfake.datasets.utterance import chosen, speaker_overlap
 
-    if OmegaConf.is_missing(dataset, "root"):
-        raise InputError(f"dataset={dataset.name} needs dataset.root=DIR")
     utterances = chosen(
         _corpus(dataset)(partition), dataset.per_class.get(partition), seed, f"{dataset.name}, partition {partition}"
     )

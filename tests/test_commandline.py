@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import compose
 
@@ -32,6 +32,7 @@ def test_a_path_arrives_as_it_was_typed(path):
     assert compose("dataset=folder", argument).dataset.root == path
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=30))
 def test_any_path_arrives(path):
     if path[0] in "'\"" or (path[0] == "[" and path[-1] == "]") or path == "null":

@@ -52,14 +52,18 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         (["train.py", "model.no_such_key=1"], "no_such_key"),
         (["train.py", "resume=/nowhere"], "error: resume=/nowhere: there is no config.yaml in it"),
         (["train.py", "resume=/nowhere", "seed=3"], "leave out seed=3"),
-        (["train.py", "init_from=/nowhere", "debug=quick", "dataset.n_utterances=24"], "/nowhere"),
-        (["evaluate.py", "run=/nowhere"], "error: /nowhere does not exist"),
+        (["train.py", "init_from=/nowhere", "TINY"], "error: /nowhere/detector.pt does not exist"),
+        (["train.py", "loss.no_such_key=1"], "no_such_key"),
+        (["train.py", "+loss.no_such_key=1", "TINY"], "no_such_key"),
+        (["evaluate.py", "run=/nowhere"], "error: /nowhere/detector.pt does not exist"),
         (["evaluate.py"], "run"),
         (["train.py", "-m", "trainer.devices=2", "seed=1,2"], "trainer.devices=2 in a multirun"),
     ],
     ids=lambda x: "-".join(x[1:]) if isinstance(x, list) else "",
 )
-def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path):
+def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path, tiny):
+    if "TINY" in arguments:
+        arguments = [*arguments[:-1], *tiny[1:]]
     where = (
         [f"hydra.run.dir={tmp_path}"]
         if arguments[0] == "train.py" and "-m" not in arguments and "resume=/nowhere" not in arguments
@@ -73,5 +77,5 @@ def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path):
 
 
 def test_a_grid_runs_every_combination(tiny, tmp_path):
-    script(*tiny, "-m", f"hydra.sweep.dir={tmp_path}", "optimizer.lr=1e-3,1e-4", "seed=1,2")
+    script(*tiny, f"hydra.sweep.dir={tmp_path}", "optimizer.lr=1e-3,1e-4", "seed=1,2", "-m")
     assert sorted(p.parent.name for p in tmp_path.glob("*/detector.pt")) == ["0", "1", "2", "3"]

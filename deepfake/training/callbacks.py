@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from deepfake.resume import moved
+
 log = logging.getLogger(__name__)
 
 
@@ -32,15 +34,6 @@ class SavedConfig(Callback):
         """Where the run folder was moved, the paths that the other callbacks remember move with it."""
         old, new = checkpoint["config"]["run_dir"], self.config["run_dir"]
         checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
-
-
-def moved(state: Any, old: str, new: str) -> Any:
-    """The same nested data, with paths below `old` brought below `new`."""
-    if isinstance(state, dict):
-        return {moved(key, old, new): moved(value, old, new) for key, value in state.items()}
-    if isinstance(state, list):
-        return [moved(value, old, new) for value in state]
-    return new + state[len(old) :] if isinstance(state, str) and state.startswith(old) else state
 
 
 def progress() -> ProgressBar:
