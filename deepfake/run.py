@@ -32,7 +32,7 @@ _state = {"passed_over": False}
 
 def _run_folder(name: str, resume: str | None, check: bool) -> str:
     """Where Hydra puts a run: a folder of its own, the one that is resumed, or, for a mere look, nowhere new."""
-    if check:
+    if check or (resume and not Path(resume).is_dir()):
         return "."
     return resume or f"outputs/train/{name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
 
@@ -108,6 +108,9 @@ def train(cfg: DictConfig) -> float | None:
             raise InputError(f"{run_dir} holds a run already: resume={run_dir} goes on with it")
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    if main:
+        logging.getLogger().addHandler(logfile := logging.FileHandler(run_dir / "train.log", delay=True))
+        logfile.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
     datamodule = _datamodule(cfg)
     if main:
