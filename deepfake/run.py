@@ -155,9 +155,14 @@ def _hush() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger(name).handlers.clear()
-    for message in ("isinstance.treespec", "The number of training batches", "Checkpoint directory .* exists"):
+    for message in (
+        "isinstance.treespec",
+        "The number of training batches",
+        "Checkpoint directory .* exists",
+        "does not have many workers",
+        "Found .* in eval mode",
+    ):
         warnings.filterwarnings("ignore", message=f".*{message}")
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
 
 
 def _datamodule(cfg: DictConfig) -> DataModule:

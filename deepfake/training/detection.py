@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lightning
@@ -34,6 +34,11 @@ class Detection(lightning.LightningModule):
         monitor: The metric that such a scheduler watches.
         seed: Of everything random in a step (dropout); set anew in each, so that a resumed run repeats an
             uninterrupted one.
+        freeze: Names of parts of the detector that stay as they are, batch-norm statistics and all
+            (`model.encoder.0`): the first layers in a fine-tuning, which are also the dearest ones.
+
+    Raises:
+        InputError: The detector has no part of such a name.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Detection(lightning.LightningModule):
         *,
         monitor: str,
         seed: int,
+        freeze: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.detector = detector
@@ -55,6 +61,17 @@ class Detection(lightning.LightningModule):
         self._seed = seed
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
         self.dev_scores: tuple[np.ndarray, np.ndarray] | None = None
+        parts = dict(detector.named_modules())
+        if unknown := [name for name in freeze if name not in parts]:
+            known = ", ".join(name for name in parts if name.count(".") in (1, 2))
+            raise InputError(f"task.freeze: the detector has no {unknown[0]}; it has {known}")
+        self._frozen = [parts[name].requires_grad_(False).eval() for name in freeze]
+
+    def train(self, mode: bool = True) -> Detection:
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out

@@ -178,6 +178,16 @@ def test_init_from_starts_from_another_runs_weights(tiny_la, tmp_path, run_folde
     assert all(torch.allclose(old[k], new[k], atol=1e-6) for k in learnt)
 
 
+def test_frozen_parts_stay_as_they_are(tiny_la, tmp_path, run_folder):
+    run.train(tiny_run(tiny_la, tmp_path, f"init_from={run_folder}", "task.freeze=[model.blocks.0,model.blocks.1]"))
+    old, new = weights(run_folder), weights(tmp_path)
+    for name in old:
+        frozen = name.startswith(("model.blocks.0", "model.blocks.1"))
+        assert frozen == torch.equal(old[name], new[name]), name
+    with pytest.raises(Exception, match=r"task\.freeze: the detector has no model\.nothing; it has .*model\.blocks"):
+        run.train(tiny_run(tiny_la, tmp_path / "b", "task.freeze=[model.nothing]"))
+
+
 def test_a_diverging_run_stops_with_advice(tiny_la, tmp_path):
     with pytest.raises(InputError, match=r"optimizer\.lr"):
         run.train(tiny_run(tiny_la, tmp_path, "optimizer.lr=1e30", "trainer.max_epochs=5"))
