@@ -166,11 +166,9 @@ class AASIST(nn.Module):
         if self.in_channels == 1:
             x = F.max_pool2d(x.abs(), 3)  # [B, 1, rows, L]
         x = F.selu(self.first_bn(x), inplace=True)
-        if not (self.training or torch.is_grad_enabled()) and x.device.type == "cpu":
-            # 1.5 times faster on a CPU; slower backward and less exact batch statistics, hence never where one learns.
-            # A clone, as `contiguous` does nothing to a map of one channel.
-            x = x.clone(memory_format=torch.channels_last)
-        return self.encoder(x)  # [B, D, rows, frames]
+        for block in self.encoder:
+            x = block(_laid_out(x, block))
+        return x  # [B, D, rows, frames]
 
     def branch1(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
         """The first branch of heterogeneous attention: temporal nodes, spectral nodes and stack node."""
@@ -183,6 +181,23 @@ class AASIST(nn.Module):
         temporal, spectral, stack = self.HtrgGAT_layer_ST21(temporal, spectral, self.master2)
         nodes = self.pool_hT2(temporal), self.pool_hS2(spectral), stack
         return [self.drop_way(a + b) for a, b in zip(nodes, self.HtrgGAT_layer_ST22(*nodes), strict=True)]
+
+
+def _laid_out(x: Tensor, block: nn.Module) -> Tensor:
+    """On a CPU, channels last for a block that only computes: 1.5 times faster.
+
+    Where a block learns, or a gradient is to pass through it, backward is slower in that layout and batch statistics
+    are less exact, so it stays as it was.
+    """
+    learns = x.requires_grad or any(p.requires_grad for p in block.parameters())
+    if x.device.type != "cpu" or block.training or (learns and torch.is_grad_enabled()):
+        return x.contiguous()
+    # a clone, as `contiguous` does nothing to a map of one channel
+    return (
+        x.clone(memory_format=torch.channels_last)
+        if x.shape[1] == 1
+        else x.contiguous(memory_format=torch.channels_last)
+    )
 
 
 def _smallest_input(time_pools: Sequence[int], filter_taps: int | None) -> int:

@@ -108,14 +108,16 @@ class SnapshotAveraging(WeightAveraging):
         self.best = float("inf")
         self.n_snapshots = 0
         self._trainer: lightning.Trainer | None = None
+        self._scored = False
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         self._trainer = trainer
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        if epoch_idx is None or self._trainer is None or self.monitor not in self._trainer.callback_metrics:
+        if epoch_idx is None or self._trainer is None or not self._scored:
             return False
+        self._scored = False  # in an epoch without dev scores there is nothing to compare
         value = self.sign * float(self._trainer.callback_metrics[self.monitor])
         if value > self.best:
             return False
@@ -128,6 +130,7 @@ class SnapshotAveraging(WeightAveraging):
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Nothing was swapped, so nothing is swapped back."""
+        self._scored = True
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.n_snapshots == 0:

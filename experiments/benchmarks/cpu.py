@@ -1,0 +1,104 @@
+"""What the allocator settings and the channels-last layout save on a CPU: `python experiments/benchmarks/cpu.py`.
+
+Each row is a ratio of CPU times on one thread, its two sides taken in turn in the same process; the median of the
+paired ratios, with the smallest and the largest. The allocator cannot be switched back, so its two sides are two
+processes, started in turn.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from deepfake.allocator import keep_freed_memory
+from deepfake.models.aasist import AASIST
+from deepfake.models.cnn import CNN
+from deepfake.models.cnn_bilstm import CNNBiLSTM
+
+ROUNDS = 5
+
+
+def step(model: nn.Module, features: torch.Tensor) -> Callable[[], None]:
+    """Forward and backward in training mode."""
+
+    def run() -> None:
+        model.train().zero_grad()
+        model(features).square().mean().backward()
+
+    return run
+
+
+def score(model: nn.Module, features: torch.Tensor) -> Callable[[], None]:
+    """Forward in evaluation mode."""
+
+    def run() -> None:
+        with torch.inference_mode():
+            model.eval()(features)
+
+    return run
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def report(name: str, ratios: list[float]) -> None:
+    """One row."""
+    print(f"{name:44} {statistics.median(ratios):5.2f}x   ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def layout() -> None:
+    """Channels last, as the models have it, against the default layout."""
+    keep_freed_memory()
+    for network, bands in ((CNN, 80), (CNNBiLSTM, 128)):
+        ours, plain = network(in_channels=bands), network(in_channels=bands)
+        plain.blocks.to(memory_format=torch.contiguous_format)
+        features = torch.randn(16, bands, 157)
+        for what in (step, score):
+            a, b = what(ours, features), what(plain, features)
+            a(), b()
+            name = f"channels last, {network.__name__}, {what.__name__}"
+            report(name, [seconds(b) / seconds(a) for _ in range(ROUNDS)])
+
+
+def allocator() -> None:
+    """`keep_freed_memory` against the default, AASIST on one clip of 4.04 s."""
+    for what in ("score", "step"):
+        ratios = []
+        for _ in range(ROUNDS):
+            times = [_child(what, setting) for setting in ("default", "kept")]
+            ratios.append(times[0] / times[1])
+        report(f"kept memory, AASIST, {what}", ratios)
+
+
+def _child(what: str, setting: str) -> float:
+    command = [sys.executable, __file__, what, setting]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _one(what: str, setting: str) -> None:
+    if setting == "kept":
+        keep_freed_memory()
+    torch.manual_seed(0)
+    model, clip = AASIST(in_channels=1), 0.1 * torch.randn(1, 1, 64600)
+    run = (step if what == "step" else score)(model, clip)
+    run()
+    print(min(seconds(run) for _ in range(2)))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1:]:
+        _one(*sys.argv[1:])
+    else:
+        layout()
+        allocator()
