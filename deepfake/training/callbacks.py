@@ -167,7 +167,7 @@ class Pictures(Callback):
         board = board_of(trainer)
         if board is None:
             return
-        batch = next(iter(trainer.val_dataloaders))  # type: ignore[arg-type]
+        batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
         waveform = batch["waveform"][: self.n_clips]
         for i, clip in enumerate(waveform):
             tag = f"input/{i}_{('spoof', 'bonafide')[int(batch['label'][i])]}"

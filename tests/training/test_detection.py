@@ -178,6 +178,13 @@ def test_init_from_starts_from_another_runs_weights(tiny_la, tmp_path, run_folde
     assert all(torch.allclose(old[k], new[k], atol=1e-6) for k in learnt)
 
 
+def test_dev_may_be_scored_less_often_than_each_epoch(tiny_la, tmp_path):
+    extra = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4", "callbacks=snapshot_averaging")
+    run.train(tiny_run(tiny_la, tmp_path, *extra, "optimizer.lr=1e-9"))  # dev ties, so each time it is scored counts
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]["SnapshotAveraging"]
+    assert state["n_snapshots"] == 2
+
+
 def test_frozen_parts_stay_as_they_are(tiny_la, tmp_path, run_folder):
     run.train(tiny_run(tiny_la, tmp_path, f"init_from={run_folder}", "task.freeze=[model.blocks.0,model.blocks.1]"))
     old, new = weights(run_folder), weights(tmp_path)

@@ -1,0 +1,116 @@
+"""`evaluate.py`'s task: which corpus, which utterances, what is written, what is said of bad files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from tiny import compose, write_audio
+
+from deepfake import run
+from deepfake.errors import InputError
+from deepfake.evaluation.scores import read_scores
+
+
+def evaluate(run_dir, *overrides):
+    return run.evaluate(compose(f"run={run_dir}", "num_workers=0", *overrides, config="evaluate"))
+
+
+@pytest.fixture
+def trained(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_runs_own_corpus_is_judged_by_default(trained, capsys):
+    metrics = evaluate(trained)
+    folder = trained / "evaluations" / "asvspoof2019_la-eval"
+    assert capsys.readouterr().out.splitlines() == [str(folder)]
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert metrics["threshold_source"] == "carried" and 0 <= metrics["fpr"] <= 1
+    scores = read_scores(folder / "scores.csv")
+    assert len(scores) == 12 and set(scores.attacks) == {"", "A07"} and "speaker" in scores.extras
+    for name in ("report.html", "figures/det.png", "environment.json"):
+        assert (folder / name).is_file()
+    assert list((folder / "tensorboard").iterdir())
+    assert (trained / "manifests" / "eval.csv").is_file()
+
+
+def test_a_root_alone_moves_the_runs_own_corpus(trained, tiny_la, tmp_path):
+    shutil.copytree(tiny_la, tmp_path / "elsewhere, moved")
+    metrics = evaluate(trained, f"++dataset.root='{tmp_path}/elsewhere, moved'", "partition=dev")
+    dev = json.loads((trained / "reports" / "metrics.json").read_text())
+    assert metrics["eer"] == dev["eer"] and metrics["dataset"] == "asvspoof2019_la"
+
+
+def test_another_corpus_and_another_output(trained, tmp_path):
+    for i in range(4):
+        write_audio(tmp_path / "c" / ("fake" if i % 2 else "real") / f"{i}.wav", spoof=bool(i % 2), seed=i, rate=8000)
+    arguments = ("dataset=folder", f"dataset.root={tmp_path}/c", "dataset.train_share=0", f"output={tmp_path}/out")
+    metrics = evaluate(trained, *arguments)
+    assert (metrics["dataset"], metrics["n_bonafide"], metrics["n_spoof"]) == ("folder", 2, 2)
+    assert metrics["min_tdcf"] is None and (tmp_path / "out" / "scores.csv").is_file()
+    assert not (trained / "evaluations").exists() and not (trained / "manifests" / "eval.csv").exists()
+
+
+def test_one_class_only_is_judged_as_far_as_it_goes(trained, tmp_path):
+    write_audio(tmp_path / "c" / "a.wav", spoof=False, seed=0)
+    (tmp_path / "m.csv").write_text("path,label\nc/a.wav,bonafide\n")
+    metrics = evaluate(trained, "dataset=manifest", f"dataset.root={tmp_path}/m.csv")
+    assert metrics["eer"] is None and metrics["n_bonafide"] == 1 and metrics["fnr"] in (0.0, 1.0)
+
+
+@pytest.fixture
+def damaged(trained, tiny_la, tmp_path):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    soundfile.write(tmp_path / "LA/ASVspoof2019_LA_eval/flac/LA_E_1000004.flac", np.zeros(0), 16000)
+    return trained, f"++dataset.root={tmp_path}/LA"
+
+
+def test_a_bad_file_stops_the_judgement_but_loses_no_score(damaged):
+    trained, root = damaged
+    with pytest.raises(InputError, match=r"1 of 12 files could not be scored: .*LA_E_1000004.flac.*scores.csv"):
+        evaluate(trained, root)
+    assert len(read_scores(trained / "evaluations" / "asvspoof2019_la-eval" / "scores.csv")) == 11
+
+
+def test_a_bad_file_is_passed_over_on_request_and_listed(damaged, monkeypatch):
+    trained, root = damaged
+    monkeypatch.setitem(run._state, "passed_over", False)
+    metrics = evaluate(trained, root, "++dataset.on_bad_audio=skip")
+    assert metrics["n_bonafide"] == 5 and run.exit_code() == 3
+    folder = trained / "evaluations" / "asvspoof2019_la-eval"
+    (row,) = csv.DictReader((folder / "skipped.csv").open())
+    assert row["utterance"] == "LA_E_1000004"
+
+
+def test_an_imported_detector_has_no_corpus_of_its_own(trained):
+    for name in ("config.yaml",):
+        (trained / name).unlink()
+    with pytest.raises(InputError, match="say dataset="):
+        evaluate(trained)
+
+
+def test_balanced_subsets_are_those_of_the_runs_seed(trained):
+    first = evaluate(trained, "++dataset.per_class.eval=2")
+    assert (first["n_bonafide"], first["n_spoof"]) == (2, 2)
+    ids = read_scores(trained / "evaluations/asvspoof2019_la-eval/scores.csv").ids
+    evaluate(trained, "++dataset.per_class.eval=2")
+    assert read_scores(trained / "evaluations/asvspoof2019_la-eval/scores.csv").ids == ids
+
+
+def test_speakers_heard_in_training_are_warned_about(trained, tiny_la, tmp_path, caplog):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
+    protocol.write_text(protocol.read_text().replace("LA_2001", "LA_0001"))
+    evaluate(trained, f"++dataset.root={tmp_path}/LA")
+    assert "1 speakers of eval were in training (LA_0001" in caplog.text
+
+
+def test_a_wrong_device_is_a_sentence(trained):
+    with pytest.raises(InputError, match="device=abacus cannot be used here"):
+        evaluate(trained, "device=abacus")
