@@ -49,7 +49,7 @@ class CNN(nn.Module):
         self.in_channels = in_channels
         widths = [1, *channels]
         self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1]) for i in range(len(channels))))
-        self.blocks.to(memory_format=torch.channels_last)  # on a CPU pooling is several times faster so
+        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
         self.dropout = nn.Dropout(dropout)
         n_rows = in_channels // self.min_frames
         self.head = Head(2 * channels[-1] * n_rows, head)

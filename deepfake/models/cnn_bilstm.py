@@ -62,7 +62,7 @@ class CNNBiLSTM(nn.Module):
         self.in_channels = in_channels
         widths = [1, *channels]
         self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1], POOLS[i]) for i in range(3)))
-        self.blocks.to(memory_format=torch.channels_last)  # on a CPU pooling is several times faster so
+        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
         step = in_channels // MIN_BANDS * channels[-1]  # one time step: bands x channels
         self.lstm1 = nn.LSTM(step, lstm_units[0], batch_first=True, bidirectional=True)
         self.lstm2 = nn.LSTM(2 * lstm_units[0], lstm_units[1], batch_first=True, bidirectional=True)

@@ -52,6 +52,7 @@ class PlainProgress(ProgressBar):
         super().__init__()
         self.every_seconds = every_seconds
         self._last = self._start = time.monotonic()
+        self._scored = False
 
     def disable(self) -> None:
         """Asked for on the ranks that are to be silent."""
@@ -69,20 +70,21 @@ class PlainProgress(ProgressBar):
         if time.monotonic() - self._last > self.every_seconds:
             self._last = time.monotonic()
             loss = trainer.callback_metrics.get("train/loss", float("nan"))
-            log.info(
-                "epoch %d, step %d of %s, loss %.4f",
-                trainer.current_epoch,
-                batch_idx + 1,
-                self.total_train_batches,
-                loss,
-            )
+            where = f"epoch {trainer.current_epoch + 1}, step {batch_idx + 1} of {self.total_train_batches}"
+            log.info("%s, loss %.4f", where, loss)
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self._scored = True
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if self.every_seconds == float("inf"):
             return
         metrics = trainer.callback_metrics
         words = [f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"]
-        words += [f"{name} {float(metrics[key]):.4f}" for name, key in _SHOWN.items() if key in metrics]
+        for name, key in _SHOWN.items():
+            if key in metrics and (self._scored or not key.startswith("dev")):
+                words.append(f"{name} {float(metrics[key]):.4f}")
+        self._scored = False
         log.info("%s, %.1f s", ", ".join(words), time.monotonic() - self._start)
 
 
