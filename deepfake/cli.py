@@ -21,7 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.task(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _PATH = re.compile(
     r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|protocol|asv_scores|resume|init_from|root|weights)"
-    r"|hydra\.run\.dir)=(.+)",
+    r"|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )
 

@@ -71,15 +71,16 @@ class Detector(nn.Module):
         """What the network says, `[B, T]` -> `[B, 2]` (spoof, bona fide) or `[B, 1]`."""
         return self.model(self.features(waveform))
 
-    def log_odds(self, waveform: Tensor) -> Tensor:
-        """Log-odds of bona fide, `[B, T]` -> `[B]`: what is trained, whatever the score is."""
-        logits = self.logits(waveform)
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """Log-odds of bona fide, `[B, 1 or 2]` -> `[B]`: what is trained, whatever the score is."""
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
 
+    def score(self, logits: Tensor) -> Tensor:
+        """The score that `config["score"]` asks for, `[B, 1 or 2]` -> `[B]`."""
+        return logits[:, -1] if self.config["score"] == "bonafide_logit" else self.log_odds(logits)
+
     def forward(self, waveform: Tensor) -> Tensor:
-        if self.config["score"] == "bonafide_logit":
-            return self.logits(waveform)[:, -1]
-        return self.log_odds(waveform)
+        return self.score(self.logits(waveform))
 
     @torch.inference_mode()
     def score_file(self, path: str | Path) -> float:
@@ -119,7 +120,10 @@ class Detector(nn.Module):
         path = Path(path)
         file = path / "detector.pt" if path.is_dir() else path
         content = read_detector_file(file)
-        detector = cls(content["config"])
+        try:
+            detector = cls(content["config"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{file} is not a detector: its config lacks or garbles {error}") from error
         try:
             detector.load_state_dict(content["state_dict"])
         except RuntimeError as error:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,11 +18,23 @@ import deepfake
 PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfile", "soxr", "librosa")
 
 
-def environment(command: Sequence[str], device: torch.device, seed: int) -> str:
-    """The text of `environment.json`: command, git commit (and whether the tree differs), versions, device, seed."""
+def write_environment(folder: Path, command: Sequence[str], device: torch.device, seed: int) -> None:
+    """Write `environment.json`: command, git commit (and whether the tree differs), versions, device, seed.
+
+    Where there is one already, as in a run that is resumed, the new facts are added to its list `resumed`.
+    """
+    path = folder / "environment.json"
+    facts = _environment(command, device, seed)
+    if path.is_file():
+        first = json.loads(path.read_text(encoding="utf-8"))
+        facts = {**first, "resumed": [*first.get("resumed", []), facts]}
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _environment(command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    facts = {
+    return {
         "command": list(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": commit,
@@ -34,7 +47,6 @@ def environment(command: Sequence[str], device: torch.device, seed: int) -> str:
         "threads": torch.get_num_threads(),
         "seed": seed,
     }
-    return json.dumps(facts, indent=2) + "\n"
 
 
 def _git(*arguments: str) -> str | None:

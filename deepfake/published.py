@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from deepfake.detector import Detector
-from deepfake.environment import environment
+from deepfake.environment import write_environment
 from deepfake.errors import InputError
 
 SOURCE = "https://github.com/clovaai/aasist/raw/a04c986/models/weights/"
@@ -60,7 +60,7 @@ def import_aasist(weights: Path, output: Path) -> Detector:
             output.mkdir(parents=True, exist_ok=True)
             detector.save(output / "detector.pt")
             OmegaConf.save(OmegaConf.create({"name": f"published_{name}", **detector.config}), output / "config.yaml")
-            (output / "environment.json").write_text(environment(sys.argv, torch.device("cpu"), 0), encoding="utf-8")
+            write_environment(output, sys.argv, torch.device("cpu"), 0)
             return detector.eval()
     raise InputError(f"{weights} holds the weights of neither AASIST nor AASIST-L: names or shapes differ")
 

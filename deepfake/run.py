@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,8 +28,9 @@ if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `-
 
 log = logging.getLogger(__name__)
 
+MONITORED = ("dev/eer", "dev/auc", "dev/accuracy")
 SHARED_DATASET_KEYS = ("name", "per_class", "on_bad_audio")
-_state = {"passed_over": False}
+_state = {"passed_over": False, "failed": False}
 
 
 def _run_folder(name: str, resume: str | None, check: bool) -> str:
@@ -41,15 +44,25 @@ OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, repla
 
 
 def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """Run a task; what the user can mend ends in one sentence and exit code 1, anything else in a traceback."""
+    """Run a task; what the user can mend ends in one sentence and exit code 1, anything else in a traceback.
+
+    In a sweep such a trial counts as the worst there can be, and the next one runs.
+    """
     try:
         return task(cfg)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         sentence = _sentence(error)
         if sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)
-        sys.exit(1)
+        if isinstance(error, KeyboardInterrupt) or not _sweeping():
+            sys.exit(1)
+        _state["failed"] = True
+        return 1.0 if cfg.monitor.mode == "min" else 0.0
+
+
+def _sweeping() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _sentence(error: BaseException | None) -> str | None:
@@ -58,14 +71,21 @@ def _sentence(error: BaseException | None) -> str | None:
         return str(error)
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is needed and was not given"
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
-        return " ".join(str(error.__cause__).split())  # a setting that its class does not take
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError | ValueError):
+        return _sentence(error.__cause__) or " ".join(str(error.__cause__).split())  # a setting that its class refuses
+    known = {"MisconfigurationException": "", "OutOfMemoryError": "; a smaller batch_size needs less memory"}
+    if type(error).__name__ in known:  # lightning's and torch's own, not imported here
+        return " ".join(str(error).split()) + known[type(error).__name__]
     return _sentence(error.__cause__) if error else None
 
 
 def exit_code() -> int:
-    """3 where something was passed over, else 0."""
-    return 3 if _state["passed_over"] else 0
+    """1 where a trial of a sweep failed, 3 where something was passed over, else 0."""
+    return 1 if _state["failed"] else 3 if _state["passed_over"] else 0
 
 
 # ---------------------------------------------------------------- train
@@ -82,18 +102,23 @@ def train(cfg: DictConfig) -> float | None:
         cfg = _resumed(cfg)
     if cfg.check:
         return _check(cfg)
+    if cfg.monitor.metric not in MONITORED:
+        raise InputError(f"monitor.metric={cfg.monitor.metric}: one of {', '.join(MONITORED)} was expected")
+    cfg.dataset = _absolute_roots(cfg.dataset)
 
     import lightning
     from lightning.pytorch.utilities import rank_zero_only
 
     from deepfake.allocator import keep_freed_memory
     from deepfake.detector import Detector, init_from
-    from deepfake.environment import environment
+    from deepfake.environment import write_environment
     from deepfake.resume import finished
-    from deepfake.training.callbacks import SavedConfig
+    from deepfake.training.callbacks import Resumable
     from deepfake.training.finish import finish, fit_normalisation, objective
 
     run_dir = Path(cfg.run_dir)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    again = f"python train.py {shlex.quote(f'resume={run_dir}')}"
     if cfg.resume and (metrics := finished(cfg.run_dir)) is not None:
         log.info("%s is finished already: nothing to resume", run_dir)
         print(run_dir, flush=True)
@@ -103,49 +128,66 @@ def train(cfg: DictConfig) -> float | None:
     _hush()
     lightning.seed_everything(cfg.seed, verbose=False)
     main = rank_zero_only.rank == 0
-    if main and not cfg.resume:
-        if (run_dir / "checkpoints").is_dir():
-            raise InputError(f"{run_dir} holds a run already: resume={run_dir} goes on with it")
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
-    if main:
-        logging.getLogger().addHandler(logfile := logging.FileHandler(run_dir / "train.log", delay=True))
-        logfile.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    if main and not cfg.resume and (last.is_file() or (run_dir / "detector.pt").is_file()):
+        raise InputError(f"{run_dir} holds a run already: `{again}` goes on with it")
 
     datamodule = _datamodule(cfg)
-    if main:
-        datamodule.prepare_data()
     detector = Detector({key: plain[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
-    if cfg.init_from and not cfg.resume:
+    if cfg.init_from and not (cfg.resume and last.is_file()):
         for sentence in init_from(detector, cfg.init_from):
             log.warning("init_from: %s", sentence)
-    if main:
-        fit_normalisation(detector, datamodule)
-        log.info(
-            "%s on %s: %s parameters, %d training and %d dev utterances",
-            cfg.model._target_.rpartition(".")[2], cfg.dataset.name,
-            f"{sum(p.numel() for p in detector.parameters()):,}", len(datamodule.train), len(datamodule.dev),
-        )  # fmt: skip
     build = hydra.utils.instantiate
     loss, optimizer, scheduler = (build(cfg[part], _convert_="all") for part in ("loss", "optimizer", "scheduler"))
     task = build(cfg.task, detector, loss, optimizer, scheduler, _recursive_=False)
-    callbacks = [build(c) for c in cfg.callbacks.values() if c] + [SavedConfig(plain)]
+    callbacks = [build(c) for c in cfg.callbacks.values() if c] + [Resumable(plain)]
     trainer = build(cfg.trainer, callbacks=callbacks, logger=build(cfg.logger), _convert_="all")
     if main:
-        info = environment(sys.argv, trainer.strategy.root_device, cfg.seed)
-        (run_dir / "environment.json").write_text(info, encoding="utf-8")
-    last = run_dir / "checkpoints" / "last.ckpt"
-    try:
-        trainer.fit(task, datamodule, ckpt_path=str(last) if cfg.resume and last.is_file() else None, weights_only=True)
-    except SystemExit:  # lightning's way out of Ctrl-C
-        raise InputError(f"interrupted: `python train.py resume={run_dir}` goes on from the last whole epoch") from None
-    if not trainer.is_global_zero:
-        return None
-    metrics = finish(trainer, task.detector, datamodule, plain, partial(_judged, cfg.dataset, "dev"))
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if not cfg.resume:
+            (run_dir / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+        write_environment(run_dir, sys.argv, trainer.strategy.root_device, cfg.seed)
+    with _logfile(run_dir / "train.log" if main else None):
+        if main:
+            datamodule.prepare_data()
+            fit_normalisation(detector, datamodule)
+            name, n_parameters = cfg.model._target_.rpartition(".")[2], sum(p.numel() for p in detector.parameters())
+            sizes = f"{len(datamodule.train)} training and {len(datamodule.dev)} dev utterances"
+            log.info("%s on %s: %s parameters, %s", name, cfg.dataset.name, f"{n_parameters:,}", sizes)
+        checkpoint = str(last) if cfg.resume and last.is_file() else None
+        try:
+            trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:  # lightning's way out of Ctrl-C
+            raise InputError(f"interrupted: `{again}` goes on from the last whole epoch") from None
+        if not trainer.is_global_zero:
+            return None
+        metrics = finish(trainer, task, datamodule, plain, partial(_judged, cfg.dataset, "dev"))
     _show(metrics)
     _state["passed_over"] |= bool(datamodule.skipped)
     print(run_dir, flush=True)
     return objective(metrics, cfg.monitor.metric)
+
+
+@contextmanager
+def _logfile(path: Path | None) -> Iterator[None]:
+    """Write the log to a file as well, for as long as the run lasts."""
+    handler = logging.FileHandler(path, delay=True) if path else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _absolute_roots(dataset: Any) -> Any:
+    """The same dataset config with every `root` absolute: a run is resumed and evaluated from anywhere."""
+    if OmegaConf.is_dict(dataset):
+        roots = [k for k in dataset if k == "root" and not OmegaConf.is_missing(dataset, k) and dataset[k]]
+        values = {k: str(Path(dataset[k]).expanduser().absolute()) for k in roots}
+        nested = {k: _absolute_roots(v) for k, v in dataset.items_ex(resolve=False) if OmegaConf.is_config(v)}
+        return OmegaConf.merge(dataset, nested, values)
+    return dataset
 
 
 def _hush() -> None:
@@ -161,6 +203,8 @@ def _hush() -> None:
         "Checkpoint directory .* exists",
         "does not have many workers",
         "Found .* in eval mode",
+        "It is recommended to use .*sync_dist",
+        "ReduceLROnPlateau conditioned on metric",
     ):
         warnings.filterwarnings("ignore", message=f".*{message}")
 
@@ -178,7 +222,7 @@ def _datamodule(cfg: DictConfig) -> DataModule:
         score_batch_size=cfg.score_batch_size,
         num_workers=cfg.num_workers,
         seed=cfg.seed,
-        per_class=dict(cfg.dataset.per_class),
+        per_class=dict(cfg.dataset.per_class or {}),
         on_bad_audio=cfg.dataset.on_bad_audio,
         run_dir=Path(cfg.run_dir),
     )
@@ -189,8 +233,13 @@ def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
 
 
 def _judged(
-    dataset: DictConfig, partition: str, scores: Scores, threshold: float | None, asv: str | None = None
-) -> dict:
+    dataset: DictConfig,
+    partition: str,
+    scores: Scores,
+    threshold: float,
+    asv: str | None = None,
+    trained_on: Iterable[str] = (),
+) -> dict[str, Any]:
     """Metrics of scores, with the ASV scores that the corpus has for its partition or those that the user gave."""
     from deepfake.evaluation.report import judge
     from deepfake.evaluation.scores import read_asv_scores
@@ -201,7 +250,8 @@ def _judged(
     if path is None and hasattr(reader, "asv_scores"):
         path = reader.asv_scores(partition, root=dataset.root)
     point = asv_operating_point(*read_asv_scores(path)) if path else None
-    return judge(scores, threshold=threshold, asv=point, dataset=dataset.name, partition=partition)
+    attacks = set(trained_on)
+    return judge(scores, threshold=threshold, asv=point, dataset=dataset.name, partition=partition, trained_on=attacks)
 
 
 def _show(metrics: Mapping[str, Any]) -> None:
@@ -224,7 +274,7 @@ def _check(cfg: DictConfig) -> None:
 
 def _refuse_devices_in_multirun(cfg: DictConfig) -> None:
     """Lightning's processes run the command line again: in a sweep each would start the whole sweep."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if _sweeping():
         devices = cfg.trainer.devices
         if devices not in (1, "1", [0]) and not (OmegaConf.is_list(devices) and len(devices) == 1):
             raise InputError(
@@ -256,27 +306,41 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     from torch.utils.tensorboard import SummaryWriter
 
     from deepfake.allocator import keep_freed_memory
-    from deepfake.datasets.utterance import write_manifest
+    from deepfake.datasets.utterance import chosen, speaker_overlap, write_manifest
     from deepfake.detector import Detector
-    from deepfake.environment import environment
+    from deepfake.environment import write_environment
     from deepfake.evaluation.board import show
     from deepfake.evaluation.report import write_report
     from deepfake.evaluation.scores import write_scores
     from deepfake.evaluation.scoring import device_of, scored
     from deepfake.loading.datamodule import write_skipped
 
+    if OmegaConf.is_list(cfg.run):
+        raise InputError("run=[...]: one run at a time is judged")
     keep_freed_memory()
     detector = Detector.load(cfg.run)
     run_dir = Path(cfg.run) if Path(cfg.run).is_dir() else Path(cfg.run).parent
-    dataset, own, seed = _evaluated(cfg, run_dir)
-    utterances = _evaluated_utterances(dataset, cfg.partition, run_dir if own else None, seed)
+    dataset, trained = _evaluated(cfg, run_dir)
+    known = _heard(run_dir) if dataset.name == trained.get("dataset", {}).get("name") else []
+    seed = trained.get("seed", 0)
+    source = f"{dataset.name}, partition {cfg.partition}"
+    utterances = chosen(_corpus(dataset)(cfg.partition), (dataset.per_class or {}).get(cfg.partition), seed, source)
+    if cfg.partition != "train":
+        for speakers in speaker_overlap({"train": known, cfg.partition: utterances}).values():
+            first = ", ".join(speakers[:3])
+            log.warning("%d speakers of %s were in training (%s ...)", len(speakers), cfg.partition, first)
     output = Path(cfg.output) if cfg.output else run_dir / "evaluations" / f"{dataset.name}-{cfg.partition}"
+    output.mkdir(parents=True, exist_ok=True)
     device = device_of(cfg.device)
-    log.info("%s, partition %s: %d utterances on %s", dataset.name, cfg.partition, len(utterances), device)
-    scores, errors = scored(detector, utterances, batch_size=cfg.batch_size, num_workers=cfg.num_workers, device=device)
+    log.info("%s: %d utterances on %s", source, len(utterances), device)
+    loading = {"batch_size": cfg.batch_size, "num_workers": cfg.num_workers, "whole": True}
+    scores, errors = scored(detector, utterances, device=device, **loading)
+    for stale in ("metrics.json", "report.html", "skipped.csv"):
+        (output / stale).unlink(missing_ok=True)
     write_scores(output / "scores.csv", scores)
-    if own:
-        write_manifest(run_dir / "manifests" / f"{cfg.partition}.csv", utterances)
+    listed = run_dir / "manifests" / f"{cfg.partition}.csv"
+    same = all(trained.get("dataset", {}).get(k) == v for k, v in OmegaConf.to_container(dataset).items())  # type: ignore[union-attr]
+    write_manifest(listed if same and not listed.exists() else output / "manifest.csv", utterances)
     if errors:
         write_skipped(output / "skipped.csv", [(utterances[i], why) for i, why in errors.items()])
         if dataset.on_bad_audio == "raise":
@@ -285,7 +349,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
                 f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
             )
         _state["passed_over"] = True
-    metrics = _judged(dataset, cfg.partition, scores, detector.threshold, cfg.asv_scores)
+    attacks = [u.attack for u in known if u.attack]
+    metrics = _judged(dataset, cfg.partition, scores, detector.threshold, cfg.asv_scores, attacks)
     provenance = {
         "detector": cfg.run,
         "threshold": detector.config["threshold"]["source"],
@@ -293,7 +358,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "passed over": len(errors),
     }
     write_report(output, metrics, scores, title=f"{dataset.name}: {cfg.partition}", provenance=provenance)
-    (output / "environment.json").write_text(environment(sys.argv, device, seed), encoding="utf-8")
+    write_environment(output, sys.argv, device, seed)
     with SummaryWriter(str(output / "tensorboard")) as board:
         show(board, metrics, scores, f"{dataset.name}-{cfg.partition}")
     _show(metrics)
@@ -301,38 +366,24 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     return metrics
 
 
-def _evaluated(cfg: DictConfig, run_dir: Path) -> tuple[DictConfig, bool, int]:
-    """The dataset to judge on, whether it is the run's own, and the run's seed."""
-    from deepfake.resume import refuse_strangers
+def _evaluated(cfg: DictConfig, run_dir: Path) -> tuple[DictConfig, dict[str, Any]]:
+    """The dataset to judge on, and the config that the run was trained with (empty for an imported one)."""
+    from deepfake.resume import config_of
 
     path = run_dir / "config.yaml"
-    trained = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    trained = config_of(path) if path.is_file() else {}
     dataset: dict[str, Any] = OmegaConf.to_container(cfg.dataset)  # type: ignore[assignment]
-    own = "_target_" not in dataset
-    if own:
+    if "_target_" not in dataset:
         if "dataset" not in trained:
             raise InputError(f"run={cfg.run} was not trained here, so it has no corpus of its own: say dataset=...")
-        refuse_strangers(trained["dataset"])
         dataset = {**trained["dataset"], **dataset}
     shared = {"per_class": {}, "on_bad_audio": "raise"}
-    return (
-        OmegaConf.create({**shared, **dataset}),
-        own and set(dataset) == set(trained["dataset"]),
-        trained.get("seed", 0),
-    )
+    return _absolute_roots(OmegaConf.create({**shared, **dataset})), trained
 
 
-def _evaluated_utterances(dataset: DictConfig, partition: str, run_dir: Path | None, seed: int) -> list[Utterance]:
+def _heard(run_dir: Path) -> list[Utterance]:
+    """What a run was trained on, as far as its manifest is there."""
     from deepfake.datasets import manifest
-    from deepfake.datasets.utterance import chosen, speaker_overlap
 
-    utterances = chosen(
-        _corpus(dataset)(partition), dataset.per_class.get(partition), seed, f"{dataset.name}, partition {partition}"
-    )
-    trained = run_dir / "manifests" / "train.csv" if run_dir and partition != "train" else None
-    if trained is not None and trained.is_file():
-        for speakers in speaker_overlap({"train": manifest.rows(trained), partition: utterances}).values():
-            log.warning(
-                "%d speakers of %s were in training (%s ...)", len(speakers), partition, ", ".join(speakers[:3])
-            )
-    return utterances
+    path = run_dir / "manifests" / "train.csv"
+    return manifest.rows(path) if path.is_file() else []

@@ -37,7 +37,7 @@ def test_train_then_evaluate(tiny, tmp_path):
 def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
     done = script(*tiny, "check=true", f"hydra.run.dir={tmp_path}/none")
     assert "A01:" in done.stdout and "speakers" in done.stdout
-    assert not list(tmp_path.rglob("*.pt"))
+    assert not list(tmp_path.rglob("*"))
 
 
 @pytest.mark.parametrize(
@@ -47,23 +47,30 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
             ["train.py", "dataset=asvspoof2019_la", "dataset.root=/nowhere"],
             "error: dataset.root=/nowhere is not a folder",
         ),
-        (["train.py", "dataset=asvspoof2019_la"], "dataset.root"),
+        (["train.py", "dataset=asvspoof2019_la"], "error: dataset.root is needed"),
+        (["train.py", "monitor.metric=dev/loss"], "error: monitor.metric=dev/loss: one of dev/eer"),
+        (["train.py", "batch_size=0", "TINY"], "error: batch_size=0: something above zero"),
+        (["train.py", "optimizer.lr=abc", "TINY"], "error: the optimiser cannot be made"),
+        (["train.py", "trainer.precision=foo", "TINY"], "error: "),
+        (["train.py", "dataset.per_class.train=-1", "TINY"], "error: dataset.per_class asks for -1"),
         (["train.py", "model=no_such_model"], "Could not find 'model/no_such_model'"),
         (["train.py", "model.no_such_key=1"], "no_such_key"),
         (["train.py", "resume=/nowhere"], "error: resume=/nowhere: there is no config.yaml in it"),
         (["train.py", "resume=/nowhere", "seed=3"], "leave out seed=3"),
         (["train.py", "init_from=/nowhere", "TINY"], "error: /nowhere does not exist"),
         (["train.py", "loss.no_such_key=1"], "no_such_key"),
+        (["train.py", "trainer.accelerator=tpu", "TINY"], "error: "),
         (["train.py", "+loss.no_such_key=1", "TINY"], "no_such_key"),
         (["evaluate.py", "run=/nowhere"], "error: /nowhere does not exist"),
-        (["evaluate.py"], "run"),
+        (["evaluate.py"], "error: run is needed"),
+        (["evaluate.py", "run=[a,b]"], "error: run=[...]: one run at a time is judged"),
         (["train.py", "-m", "trainer.devices=2", "seed=1,2"], "trainer.devices=2 in a multirun"),
     ],
     ids=lambda x: "-".join(x[1:]) if isinstance(x, list) else "",
 )
 def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path, tiny):
     if "TINY" in arguments:
-        arguments = [*arguments[:-1], *tiny[1:]]
+        arguments = [arguments[0], *tiny[1:], *arguments[1:-1]]
     where = (
         [f"hydra.run.dir={tmp_path}"]
         if arguments[0] == "train.py" and "-m" not in arguments and "resume=/nowhere" not in arguments
@@ -74,6 +81,12 @@ def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path, tiny):
     done = script(*arguments, *where, code=1)
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_failing_trial_does_not_end_the_sweep(tiny, tmp_path):
+    done = script(*tiny, f"hydra.sweep.dir={tmp_path}", "features=raw,mel", "-m", code=1)
+    assert "error: " in done.stderr and "Traceback" not in done.stderr
+    assert [p.parent.name for p in tmp_path.glob("*/detector.pt")] == ["1"]
 
 
 def test_a_grid_runs_every_combination(tiny, tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from tiny import compose, write_audio
 
 from deepfake import run
@@ -52,6 +53,7 @@ def test_another_corpus_and_another_output(trained, tmp_path):
         write_audio(tmp_path / "c" / ("fake" if i % 2 else "real") / f"{i}.wav", spoof=bool(i % 2), seed=i, rate=8000)
     arguments = ("dataset=folder", f"dataset.root={tmp_path}/c", "dataset.train_share=0", f"output={tmp_path}/out")
     metrics = evaluate(trained, *arguments)
+    assert (tmp_path / "out" / "manifest.csv").is_file()
     assert (metrics["dataset"], metrics["n_bonafide"], metrics["n_spoof"]) == ("folder", 2, 2)
     assert metrics["min_tdcf"] is None and (tmp_path / "out" / "scores.csv").is_file()
     assert not (trained / "evaluations").exists() and not (trained / "manifests" / "eval.csv").exists()
@@ -89,8 +91,8 @@ def test_a_bad_file_is_passed_over_on_request_and_listed(damaged, monkeypatch):
 
 
 def test_an_imported_detector_has_no_corpus_of_its_own(trained):
-    for name in ("config.yaml",):
-        (trained / name).unlink()
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    (trained / "config.yaml").write_text(yaml.safe_dump({k: config[k] for k in ("name", "features", "model")}))
     with pytest.raises(InputError, match="say dataset="):
         evaluate(trained)
 
@@ -109,6 +111,38 @@ def test_speakers_heard_in_training_are_warned_about(trained, tiny_la, tmp_path,
     protocol.write_text(protocol.read_text().replace("LA_2001", "LA_0001"))
     evaluate(trained, f"++dataset.root={tmp_path}/LA")
     assert "1 speakers of eval were in training (LA_0001" in caplog.text
+
+
+def test_the_record_of_the_training_data_is_not_written_over(trained):
+    before = (trained / "manifests" / "train.csv").read_text()
+    evaluate(trained, "partition=train", "++dataset.per_class.train=2")
+    assert (trained / "manifests" / "train.csv").read_text() == before
+
+
+def test_attacks_seen_in_training_stand_apart_from_the_others(trained, tiny_la, tmp_path):
+    shutil.copytree(tiny_la, tmp_path / "LA")
+    protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
+    protocol.write_text(protocol.read_text().replace("A07", "A01", 2))
+    metrics = evaluate(trained, f"++dataset.root={tmp_path}/LA")
+    assert {name: entry["n"] for name, entry in metrics["by_training"].items()} == {"seen": 2, "unseen": 4}
+
+
+def test_a_failed_judgement_leaves_no_report_of_an_earlier_one(damaged, tiny_la):
+    trained, root = damaged
+    evaluate(trained, f"++dataset.root={tiny_la}")
+    with pytest.raises(InputError, match="could not be scored"):
+        evaluate(trained, root)
+    assert not (trained / "evaluations" / "asvspoof2019_la-eval" / "metrics.json").exists()
+
+
+def test_damage_behind_the_clip_is_noticed(trained, tmp_path):
+    for name in "ab":
+        write_audio(tmp_path / f"{name}.flac", spoof=name == "a", seed=0, seconds=3.0)
+    whole = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(whole[: int(0.8 * len(whole))])
+    (tmp_path / "m.csv").write_text("path,label\na.flac,0\nb.flac,1\n")
+    with pytest.raises(InputError, match=r"1 of 2 files could not be scored: .*a\.flac"):
+        evaluate(trained, "dataset=manifest", f"dataset.root={tmp_path}/m.csv")
 
 
 def test_a_wrong_device_is_a_sentence(trained):

@@ -32,7 +32,7 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
     protocol = _protocol(base, partition)
     audio = base / f"ASVspoof2019_LA_{partition}" / "flac"
     found = []
-    for number, line in enumerate(protocol.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(protocol.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         where = f"{protocol}, line {number}"

@@ -10,7 +10,8 @@ import numpy as np
 from deepfake.datasets.utterance import PARTITIONS, Utterance, disambiguated, label_of
 from deepfake.errors import InputError
 
-AUDIO = frozenset([".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".webm", ".aiff", ".aif", ".au"])
+SUFFIXES = ".wav .flac .mp3 .ogg .oga .opus .m4a .mp4 .aac .webm .aif .aiff .aifc .au .caf"
+AUDIO = frozenset(SUFFIXES.split())
 CLASSES = ("real", "fake", "bonafide", "bona-fide", "bona_fide", "spoof")
 SYNONYMS = {
     "train": ("train", "training"),
@@ -37,7 +38,9 @@ def utterances(partition: str, *, root: str, seed: int = 0, train_share: float =
     """
     base = Path(root)
     if not base.is_dir():
-        raise InputError(f"dataset.root={base} is not a folder")
+        raise InputError(
+            f"dataset.root={base} is not a folder: give the one that holds train, dev and eval, or real and fake"
+        )
     split = {p: d for p in PARTITIONS for name in SYNONYMS[p] if (d := base / name).is_dir()}
     if split:
         if partition not in split:

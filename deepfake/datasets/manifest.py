@@ -34,13 +34,17 @@ def rows(path: Path) -> list[Utterance]:
     if not path.is_file():
         raise InputError(f"{path}: no such manifest (a CSV with the columns path,label)")
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        if not {"path", "label"} <= columns or not columns <= COLUMNS:
-            raise InputError(
-                f"{path}: the columns are {sorted(columns)}; path,label were expected, of {sorted(COLUMNS)}"
-            )
-        return [_utterance(row, f"{path}, line {reader.line_num}", path.parent) for row in reader]
+        try:
+            return _rows(csv.DictReader(file), path)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> list[Utterance]:
+    columns = set(reader.fieldnames or ())
+    if not {"path", "label"} <= columns or not columns <= COLUMNS:
+        raise InputError(f"{path}: the columns are {sorted(columns)}; path,label were expected, of {sorted(COLUMNS)}")
+    return [_utterance(row, f"{path}, line {reader.line_num}", path.parent) for row in reader]
 
 
 def _utterance(row: dict[str, str | None], where: str, base: Path) -> Utterance:

@@ -109,6 +109,10 @@ def subset(utterances: Sequence[Utterance], per_class: int, seed: int) -> list[U
     Raises:
         InputError: A class has fewer utterances than asked for.
     """
+    if per_class < 1:
+        raise InputError(
+            f"dataset.per_class asks for {per_class} utterances of each class: a number from 1 was expected"
+        )
     chosen: set[str] = set()
     for label, word in ((BONAFIDE, "bona fide"), (SPOOF, "spoof")):
         ids = sorted(u.id for u in utterances if u.label == label)

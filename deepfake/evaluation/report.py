@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -58,6 +59,7 @@ def judge(
     asv: AsvOperatingPoint | None = None,
     dataset: str,
     partition: str,
+    trained_on: Collection[str] = (),
 ) -> dict[str, Any]:
     """Everything that `metrics.json` says of one partition, a pure function of its scores.
 
@@ -70,10 +72,12 @@ def judge(
         asv: Operating point of the ASV system, for the t-DCF.
         dataset: Name of the corpus.
         partition: Name of the partition.
+        trained_on: Attacks that the detector was trained on; `by_training` then holds the spoofs of `seen` and `unseen`
+            attacks apart.
 
     Returns:
-        Flat, rates as fractions; `by_attack` holds `n, eer, eer_official, auc, fpr` of each attack's spoofs against all
-        bona fide utterances, `fpr` being the share of these spoofs that is accepted.
+        Flat, rates as fractions; `by_attack` and `by_training` hold `n, eer, eer_official, auc, fpr` of some of the
+        spoofs against all bona fide utterances, `fpr` being the share of these spoofs that is accepted.
 
     Raises:
         InputError: The threshold is not finite.
@@ -114,18 +118,25 @@ def judge(
         if source == "eer":
             notes.append("No threshold was carried from dev: the rates at the EER threshold of this data flatter it.")
 
-    names = sorted({str(name) or "-" for name in attacks[y == 0]})
-    metrics["by_attack"] = {}
-    for name in names if names != ["-"] else []:
-        of_attack = (y == 0) & ((attacks == name) | ((attacks == "") if name == "-" else False))
-        entry: dict[str, Any] = {"n": int(of_attack.sum()), "eer": None, "eer_official": None, "auc": None, "fpr": None}
+    def entry(spoof: NDArray[np.bool_]) -> dict[str, Any]:
+        """Some of the spoofs against all bona fide utterances."""
+        figures: dict[str, Any] = {"n": int(spoof.sum()), "eer": None, "eer_official": None, "auc": None, "fpr": None}
         if both:
-            chosen = of_attack | (y == 1)
-            entry |= {"eer": eer(s[chosen], y[chosen])[0], "eer_official": eer_official(s[chosen], y[chosen])[0]}
-            entry["auc"] = auc(s[chosen], y[chosen])
+            chosen = spoof | (y == 1)
+            figures |= {"eer": eer(s[chosen], y[chosen])[0], "eer_official": eer_official(s[chosen], y[chosen])[0]}
+            figures["auc"] = auc(s[chosen], y[chosen])
         if applied is not None:
-            entry["fpr"] = float(np.mean(s[of_attack] > applied))
-        metrics["by_attack"][name] = entry
+            figures["fpr"] = float(np.mean(s[spoof] > applied))
+        return figures
+
+    names = sorted({str(name) or "-" for name in attacks[y == 0]})
+    names = names if names != ["-"] else []
+    attacks[attacks == ""] = "-"
+    metrics["by_attack"] = {name: entry((y == 0) & (attacks == name)) for name in names}
+    known_attack = np.isin(attacks.astype(str), sorted(trained_on))
+    groups = {"seen": (y == 0) & known_attack, "unseen": (y == 0) & ~known_attack}
+    split = all(group.any() for group in groups.values())
+    metrics["by_training"] = {name: entry(group) for name, group in groups.items()} if split and trained_on else {}
     return metrics | {"notes": notes}
 
 
@@ -204,8 +215,10 @@ def table(metrics: Mapping[str, Any]) -> Table:
     attacks.add_column("attack")
     for heading in ATTACK_HEADINGS[1:]:
         attacks.add_column(heading, justify="right")
-    for name, entry in {"all": {**metrics, "n": metrics["n_spoof"]}, **metrics["by_attack"]}.items():
-        attacks.add_row(Text(name), *_attack_cells(entry), end_section=name == "all")
+    whole = {"all": {**metrics, "n": metrics["n_spoof"]}}
+    whole |= {f"{name} in training": entry for name, entry in metrics["by_training"].items()}
+    for name, entry in {**whole, **metrics["by_attack"]}.items():
+        attacks.add_row(Text(name), *_attack_cells(entry), end_section=name == list(whole)[-1])
     others = Table.grid(padding=(0, 2))
     others.add_row("bona fide", f"{metrics['n_bonafide']:,}")
     for key, name, form, _ in ROWS:
@@ -243,7 +256,10 @@ def _page(
         f"<tr><th scope=row>{escape(name)}</th>"
         + "".join(f"<td class=n>{cell}</td>" for cell in _attack_cells(entry))
         + "</tr>\n"
-        for name, entry in metrics["by_attack"].items()
+        for name, entry in {
+            **{f"{group} in training": entry for group, entry in metrics["by_training"].items()},
+            **metrics["by_attack"],
+        }.items()
     )
     drawn = "".join(
         f'<figure><img alt="{name.replace("_", " ")}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

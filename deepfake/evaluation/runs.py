@@ -6,22 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.markup import escape
 from rich.table import Table
 
 from deepfake.errors import InputError
+from deepfake.resume import config_of
 
-PLACES = (
-    "run_dir",
-    "resume",
-    "check",
-    "dataset.root",
-    "trainer.default_root_dir",
-    "logger.save_dir",
-    "threshold",
-    "imported",
-)
+SKIPPED = ("run_dir", "resume", "check", "threshold", "imported")
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -39,25 +30,19 @@ def table(folder: Path) -> Table:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    runs = {path.parent: _config(path) for path in sorted(folder.rglob("config.yaml"))}
+    runs = {path.parent: flat(config_of(path)) for path in sorted(folder.rglob("config.yaml"))}
     if not runs:
         raise InputError(f"there are no run folders below {folder}")
     keys = sorted({key for config in runs.values() for key in config})
-    differ = [k for k in keys if len({str(c.get(k)) for c in runs.values()}) > 1 and not k.startswith(PLACES)]
+    differ = [k for k in keys if len({str(c.get(k)) for c in runs.values()}) > 1 and not k.startswith(SKIPPED)]
     view = Table(box=None, pad_edge=False)
     for heading in ("run", "EER %", "differs in"):
         view.add_column(heading, overflow="fold", vertical="top")
     for path, config in runs.items():
-        differing = [f"{k}={config[k]}" for k in differ if k in config and not k.startswith("callbacks.")]
+        own = str(config.get("run_dir"))  # what lies in its own folder differs by nature
+        differing = [f"{k}={config[k]}" for k in differ if k in config and not str(config[k]).startswith(own)]
         view.add_row(escape(str(path.relative_to(folder))), "\n".join(_outcomes(path)), escape("  ".join(differing)))
     return view
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        return flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not a config: {error}") from error
 
 
 def _outcomes(run: Path) -> list[str]:
@@ -66,7 +51,10 @@ def _outcomes(run: Path) -> list[str]:
     lines = []
     for path in reports:
         if path.is_file():
-            eer = json.loads(path.read_text(encoding="utf-8"))["eer"]
+            try:
+                eer = json.loads(path.read_text(encoding="utf-8"))["eer"]
+            except (ValueError, KeyError) as error:
+                raise InputError(f"{path} is not a report's metrics.json: {error}") from error
             where = "dev" if path.parent.name == "reports" else path.parent.name
             lines.append(f"{where} {'-' if eer is None else f'{100 * eer:.2f}'}")
     return lines or ["not finished"]

@@ -14,19 +14,19 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepfake.datasets.folder import AUDIO
 from deepfake.errors import InputError
 
 COLUMNS = ("utterance", "label", "attack", "score")
 UNKNOWN = -1
 LABELS = {"1": 1, "0": 0, "": UNKNOWN}
-AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".webm"}
 
 
 def utterance_key(name: str) -> str:
     """What two ids are compared by: no folder, no audio extension (`eval/LA_E_1.flac` -> `LA_E_1`)."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, suffix = name.rpartition(".")
-    return stem if stem and f"{dot}{suffix}".lower() in AUDIO_SUFFIXES else name
+    return stem if stem and f"{dot}{suffix}".lower() in AUDIO else name
 
 
 @dataclass(init=False, eq=False)

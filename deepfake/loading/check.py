@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from deepfake.audio import info
+from deepfake.audio import MIN_SECONDS, info
 from deepfake.datasets.utterance import (
     BONAFIDE,
     PARTITIONS,
@@ -22,6 +22,7 @@ from deepfake.datasets.utterance import (
     speaker_overlap,
 )
 from deepfake.errors import InputError
+from deepfake.loading.datamodule import require_both_classes
 
 
 def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
@@ -46,7 +47,7 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
         try:
             utterances = found[partition] = list(corpus(partition))
         except InputError as error:
-            problems.append(str(error))
+            problems += [str(error)] if str(error) not in problems else []
             continue
         missing = missing_files(utterances)
         absent = {u.path for u in missing}
@@ -56,6 +57,8 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
             [f"{missing[0].where or partition}: {missing[0].path} is missing ({len(missing)} are)"] if missing else []
         )
         problems += unreadable
+        if partition != "eval" and utterances:
+            problems += _one_class(utterances, f"{name}, partition {partition}")
         problems += [f"{partition}: {len(twice)} utterances are listed more than once, as {twice[0]}"] if twice else []
         labels = Counter(u.label for u in utterances)
         attacks = " ".join(f"{attack}:{n}" for attack, n in by_attack(utterances).items())
@@ -74,13 +77,24 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
     return len(problems)
 
 
+def _one_class(utterances: list[Utterance], where: str) -> list[str]:
+    try:
+        require_both_classes(utterances, where)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
 def _headers(utterances: list[Utterance], partition: str) -> tuple[float, list[str]]:
     """Seconds that the headers claim, and what is wrong with those that cannot be read."""
     seconds, errors = 0.0, []
     watched = sys.stderr.isatty()
     for u in track(utterances, f"reading headers of {partition}", console=Console(stderr=True), disable=not watched):
         try:
-            seconds += info(u.path).seconds or 0.0
+            claimed = info(u.path).seconds
+            seconds += claimed or 0.0
+            if claimed is not None and claimed < MIN_SECONDS:
+                errors.append(f"{u.path} lasts {claimed:g} s: at least {MIN_SECONDS:g} s are needed")
         except InputError as error:
             errors.append(str(error))
     return seconds, errors

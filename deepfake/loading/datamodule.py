@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from torch.utils.data import DataLoader
 
+from deepfake.datasets import manifest
 from deepfake.datasets.utterance import (
     BONAFIDE,
     SPOOF,
@@ -64,6 +66,10 @@ class DataModule(lightning.LightningDataModule):
         super().__init__()
         if on_bad_audio not in ("raise", "skip"):
             raise InputError(f"dataset.on_bad_audio={on_bad_audio}: raise or skip was expected")
+        lengths = {"seconds": seconds, "train_seconds": train_seconds}
+        for key, value in {**lengths, "batch_size": batch_size, "score_batch_size": score_batch_size}.items():
+            if not value > 0:
+                raise InputError(f"{key}={value}: something above zero was expected")
         self.corpus = corpus
         self.name = name
         self.sample_rate = sample_rate
@@ -85,9 +91,20 @@ class DataModule(lightning.LightningDataModule):
         if not self.train:
             self._read()
             for partition, utterances in (("train", self.train), ("dev", self.dev)):
-                write_manifest(self.run_dir / "manifests" / f"{partition}.csv", utterances)
+                self._write_manifest(self.run_dir / "manifests" / f"{partition}.csv", utterances)
             if self.skipped:
                 write_skipped(self.run_dir / "skipped.csv", self.skipped)
+
+    def _write_manifest(self, path: Path, utterances: list[Utterance]) -> None:
+        if not path.is_file():
+            return write_manifest(path, utterances)
+        listed = [(u.id, u.label) for u in manifest.rows(path)]
+        if listed != [(u.id, u.label) for u in utterances]:
+            raise InputError(
+                f"{path}: the corpus no longer gives the utterances that this run began with; bring it back as it was, "
+                "or start a new run"
+            )
+        return None
 
     def setup(self, stage: str | None = None) -> None:
         if not self.train:
@@ -140,6 +157,7 @@ class DataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0 and sharded,
             drop_last=seed is not None,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

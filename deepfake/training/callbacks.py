@@ -5,20 +5,29 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    ProgressBar,
+    RichProgressBar,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 
 from deepfake.resume import moved
 
 log = logging.getLogger(__name__)
 
 
-class SavedConfig(Callback):
-    """Keeps the run's config, as plain data, in each checkpoint.
+class Resumable(Callback):
+    """What lets a run go on in its folder: the config in each checkpoint, wherever the folder was moved.
 
     Args:
         config: Plain dictionary; nothing in it needs more than `weights_only=True` to be read back.
@@ -31,9 +40,26 @@ class SavedConfig(Callback):
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Where the run folder was moved, the paths that the other callbacks remember move with it."""
+        """The paths that the other callbacks remember move with the folder."""
         old, new = checkpoint["config"]["run_dir"], self.config["run_dir"]
         checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """A run that had stopped early stays stopped: the trainer itself forgets."""
+        stops = [c for c in trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
+        trainer.should_stop = any(c.wait_count >= c.patience for c in stops)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The checkpoint of the best epoch, of equally good ones the last.
+
+    On a small dev partition many epochs tie, the first of them long before the training is done. AASIST's authors
+    take the later one too.
+    """
+
+    def check_monitor_top_k(self, trainer: lightning.Trainer, current: torch.Tensor | None = None) -> bool:
+        ties = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
+        return ties or super().check_monitor_top_k(trainer, current)
 
 
 def progress() -> ProgressBar:
@@ -134,14 +160,25 @@ class SnapshotAveraging(WeightAveraging):
         """Nothing was swapped, so nothing is swapped back."""
         self._scored = True
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """`apply` does it, also where a run was stopped between its last epoch and its end."""
+
+    @torch.no_grad()
+    def apply(self, pl_module: lightning.LightningModule, clips: Iterable[dict[str, Any]]) -> None:
+        """Put the average into the module and fit the batch-norm statistics of its trained parts to the clips."""
         if self.n_snapshots == 0:
             return
-        super().on_train_end(trainer, pl_module)
-        loader = trainer.train_dataloader
-        device = pl_module.device
-        waveforms = (batch["waveform"].to(device) for batch in loader)  # type: ignore[union-attr]
-        torch.optim.swa_utils.update_bn(waveforms, pl_module.detector)  # type: ignore[arg-type]
+        super()._copy_average_to_current(pl_module)
+        pl_module.train()
+        norms = [m for m in pl_module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+        for batch in clips:
+            pl_module.detector(batch["waveform"].to(pl_module.device))  # type: ignore[operator,union-attr]
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
         log.info("averaged the weights of %d snapshots", self.n_snapshots)
 
     def state_dict(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Detection(lightning.LightningModule):
         self._scheduler = scheduler
         self._monitor = monitor
         self._seed = seed
-        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._batches: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.dev_scores: tuple[np.ndarray, np.ndarray] | None = None
         parts = dict(detector.named_modules())
         if unknown := [name for name in freeze if name not in parts]:
@@ -73,13 +73,19 @@ class Detection(lightning.LightningModule):
             part.eval()
         return self
 
+    def on_fit_start(self) -> None:
+        """The statistics of the training data are rank 0's."""
+        normalise: Any = self.detector.features.normalise
+        if normalise.mode == "train_stats":
+            normalise.load_state_dict(self.trainer.strategy.broadcast(normalise.state_dict()))
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out
         state = np.random.SeedSequence([self._seed, self.current_epoch, batch_idx, self.global_rank])
         torch.manual_seed(int(state.generate_state(1)[0]))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss = self.loss(self.detector.log_odds(batch["waveform"]), batch["label"])
+        loss = self.loss(self.detector.log_odds(self.detector.logits(batch["waveform"])), batch["label"])
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}: lower optimizer.lr, or set "
@@ -90,14 +96,17 @@ class Detection(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        score = self.detector(batch["waveform"]).float()
-        self._batches.append((batch["index"], score, batch["label"]))
+        logits = self.detector.logits(batch["waveform"]).float()
+        self._batches.append(
+            (batch["index"], self.detector.score(logits), self.detector.log_odds(logits), batch["label"])
+        )
 
     def on_validation_epoch_end(self) -> None:
-        index, score, label = (torch.cat(parts) for parts in zip(*self._batches, strict=True))
+        gathered = [torch.cat(parts) for parts in zip(*self._batches, strict=True)]
         self._batches.clear()
         if self.trainer.world_size > 1:
-            index, score, label = (self.all_gather(x).flatten() for x in (index, score, label))  # type: ignore[union-attr]
+            gathered = [self.all_gather(x).flatten() for x in gathered]  # type: ignore[union-attr]
+        index, score, log_odds, label = gathered
         _, first = np.unique(index.cpu().numpy(), return_index=True)  # ranks are padded with repeats
         scores = score.double().cpu().numpy()[first]
         labels = label.cpu().numpy()[first]
@@ -110,7 +119,7 @@ class Detection(lightning.LightningModule):
         if len(set(labels.tolist())) < 2:  # a sanity check sees a few utterances only
             return
         rate, threshold = eer(scores, labels)
-        loss = self.loss(torch.from_numpy(scores).float().to(self.device), torch.from_numpy(labels).to(self.device))
+        loss = self.loss(log_odds[first], label[first])
         values = {
             "dev/loss": float(loss),
             "dev/eer": rate,
@@ -121,7 +130,10 @@ class Detection(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = self._optimizer(parameters)
+        try:
+            optimizer = self._optimizer(parameters)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the optimiser cannot be made: {error}") from error
         if self._scheduler is None:
             return optimizer
         n_steps = int(self.trainer.estimated_stepping_batches)
@@ -137,5 +149,6 @@ class Detection(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {
                 "scheduler": scheduler, "interval": "step", "frequency": every, "monitor": self._monitor,
+                "strict": False,
             },
         }  # fmt: skip

@@ -21,6 +21,7 @@ from deepfake.evaluation.scoring import scored, shown
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.training.callbacks import SnapshotAveraging, board_of
+from deepfake.training.detection import Detection
 
 
 def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
@@ -36,7 +37,7 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
 
 def finish(
     trainer: lightning.Trainer,
-    detector: Detector,
+    task: Detection,
     datamodule: DataModule,
     config: Mapping[str, Any],
     judged: Callable[[Scores, float], dict[str, Any]],
@@ -45,7 +46,7 @@ def finish(
 
     Args:
         trainer: After `fit`, on rank 0.
-        detector: What it trained.
+        task: What it trained.
         datamodule: With the dev partition.
         config: The run's, as plain data.
         judged: Metrics of dev scores at a threshold.
@@ -53,10 +54,14 @@ def finish(
     Returns:
         What stands in `reports/metrics.json`.
     """
+    detector = task.detector
     run_dir = Path(config["run_dir"])
     best = run_dir / "checkpoints" / "best.ckpt"
-    averaged = any(isinstance(c, SnapshotAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
-    if best.is_file() and not averaged:
+    averaging = [c for c in trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
+    if averaging:
+        torch.manual_seed(config["seed"])
+        averaging[0].apply(task, datamodule.train_clips())
+    elif best.is_file():
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "detector."
         detector.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
@@ -91,13 +96,7 @@ def finish(
 
 
 def objective(metrics: Mapping[str, Any], monitor: str) -> float:
-    """The monitored dev metric of a finished run; what a sweep compares, so always finite.
-
-    Raises:
-        InputError: There is no such metric; names those that there are.
-    """
+    """The monitored dev metric of a finished run; what a sweep compares, so always finite."""
     key = monitor.removeprefix("dev/")
-    if key not in metrics:
-        raise InputError(f"monitor.metric={monitor}: no such dev metric; there are {', '.join(metrics)}")
     value, worst = metrics[key], 1.0 if key == "eer" else 0.0
     return float(value) if value is not None and math.isfinite(value) else worst

@@ -17,7 +17,7 @@ from deepfake.evaluation.scores import Scores, read_asv_scores
 from deepfake.metrics.tdcf import AsvOperatingPoint, asv_operating_point
 
 KEYS = """dataset partition n_bonafide n_spoof eer eer_official eer_threshold threshold threshold_source fpr fnr auc
-accuracy balanced_accuracy precision recall f1 min_tdcf_legacy min_tdcf by_attack notes"""
+accuracy balanced_accuracy precision recall f1 min_tdcf_legacy min_tdcf by_attack by_training notes"""
 ASV = AsvOperatingPoint(eer=0, threshold=0, p_miss=0, p_fa=0, p_fa_spoof=1)
 ALL = {"dataset": "demo", "partition": "eval"}
 FIGURES = {"det.png", "roc.png", "histogram.png", "by_attack.png"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,55 @@ def test_stopped_and_resumed_ends_with_the_weights_of_an_uninterrupted_run(tiny_
     assert not halved.exists()
 
 
+def test_stopped_before_the_first_checkpoint_a_run_still_starts_from_its_weights(
+    tiny_la, tmp_path, monkeypatch, run_folder
+):
+    overrides = (f"init_from={run_folder}", "trainer.max_epochs=1")
+    run.train(tiny_run(tiny_la, tmp_path / "whole", *overrides))
+    with monkeypatch.context() as patch:
+        patch.setattr("deepfake.training.detection.Detection.on_train_batch_start", stop_at_once)
+        with pytest.raises(Stop):
+            run.train(tiny_run(tiny_la, tmp_path / "stopped", *overrides))
+    run.train(compose(f"resume={tmp_path}/stopped"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+
+
+def stop_at_once(*_):
+    raise Stop
+
+
+@pytest.mark.parametrize(
+    "extra", [("callbacks=snapshot_averaging",), ("callbacks.early_stopping.patience=1", "optimizer.lr=1e-9")]
+)
+def test_stopped_behind_the_last_epoch_a_run_ends_as_if_it_had_not_been(tiny_la, tmp_path, monkeypatch, extra):
+    run.train(tiny_run(tiny_la, tmp_path / "whole", *extra, "trainer.max_epochs=5"))
+    with monkeypatch.context() as patch:
+        patch.setattr("deepfake.training.finish.finish", stop_at_once)
+        with pytest.raises(Stop):
+            run.train(tiny_run(tiny_la, tmp_path / "stopped", *extra, "trainer.max_epochs=5"))
+    run.train(compose(f"resume={tmp_path}/stopped"))
+    for name in ("detector.pt", "checkpoints/last.ckpt"):
+        assert same(weights(tmp_path / "whole", name), weights(tmp_path / "stopped", name))
+    resumed = json.loads((tmp_path / "stopped" / "environment.json").read_text())["resumed"]
+    assert len(resumed) == 1
+
+
+def test_a_resumed_run_refuses_another_corpus(tiny_la, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("deepfake.training.finish.finish", stop_at_once)
+        with pytest.raises(Stop):
+            run.train(tiny_run(tiny_la, tmp_path, "trainer.max_epochs=1"))
+    manifest = tmp_path / "manifests" / "train.csv"
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(InputError, match="no longer gives the utterances"):
+        run.train(compose(f"resume={tmp_path}"))
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(tiny_la, run_folder):
+    with pytest.raises(InputError, match=r"holds a run already: `python train.py resume="):
+        run.train(tiny_run(tiny_la, run_folder))
+
+
 def test_a_finished_run_is_not_trained_again(run_folder, capsys):
     before = (run_folder / "detector.pt").stat().st_mtime_ns
     assert (
@@ -137,13 +187,15 @@ def test_a_finished_run_is_not_trained_again(run_folder, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == str(run_folder)
 
 
-@pytest.mark.parametrize(
-    "text", ["_target_: os.system", "_target_: torch.hub.load", "_target_: deepfake.audio.os.system"]
-)
-def test_resume_builds_nothing_strange(tmp_path, text):
-    (tmp_path / "config.yaml").write_text(f"run_dir: {tmp_path}\ncallbacks:\n  x:\n    {text}\n")
+STRANGE = ["os.system", "torch.hub.load", "deepfake.audio.os.system", "deepfake.cli.main", "antigravity.X"]
+
+
+@pytest.mark.parametrize("target", STRANGE)
+def test_resume_builds_nothing_strange(tmp_path, target):
+    (tmp_path / "config.yaml").write_text(f"run_dir: {tmp_path}\ncallbacks:\n  x:\n    _target_: {target}\n")
     with pytest.raises(InputError, match="not built from a run folder"):
         run.train(compose(f"resume='{tmp_path}'"))
+    assert "antigravity" not in sys.modules  # looking the name up would import it
     with pytest.raises(InputError, match="not a run folder"):
         run.train(compose(f"resume='{tmp_path / 'nothing'}'"))
 
@@ -171,11 +223,24 @@ def test_mixed_precision_accumulation_and_clipping_train(tiny_la, tmp_path):
     assert 0 <= run.train(tiny_run(tiny_la, tmp_path, *extra)) <= 1
 
 
+def test_a_runs_manifests_are_a_corpus(tiny_la, tmp_path):
+    run.train(tiny_run(tiny_la, tmp_path / "a", "dataset.per_class={train: 4, dev: 3}", "trainer.max_epochs=1"))
+    listed = ("dataset=manifest", f"dataset.root={tmp_path}/a/manifests", f"run_dir={tmp_path}/b", *TINY)
+    run.train(compose(*listed, "trainer.max_epochs=1"))
+    assert weights(tmp_path / "a").keys() and same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert len(read_scores(tmp_path / "b" / "scores" / "dev.csv")) == 6
+
+
 def test_init_from_starts_from_another_runs_weights(tiny_la, tmp_path, run_folder):
     run.train(tiny_run(tiny_la, tmp_path, f"init_from={run_folder}", "optimizer.lr=1e-12", "trainer.max_epochs=1"))
     old, new = weights(run_folder), weights(tmp_path)
     learnt = [k for k in old if k.endswith("weight")]
     assert all(torch.allclose(old[k], new[k], atol=1e-6) for k in learnt)
+
+
+def test_of_equally_good_epochs_the_last_is_best(tiny_la, tmp_path):
+    run.train(tiny_run(tiny_la, tmp_path, "optimizer.lr=1e-12", "task.freeze=[model.blocks]", "trainer.max_epochs=3"))
+    assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["epoch"] == 2
 
 
 def test_dev_may_be_scored_less_often_than_each_epoch(tiny_la, tmp_path):
@@ -200,9 +265,23 @@ def test_a_diverging_run_stops_with_advice(tiny_la, tmp_path):
         run.train(tiny_run(tiny_la, tmp_path, "optimizer.lr=1e30", "trainer.max_epochs=5"))
 
 
+def test_no_resolver_runs_from_a_run_folder(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    config["dataset"]["root"] = f'${{oc.decode:"{{_target_: builtins.open, file: {tmp_path}/made, mode: w}}"}}'
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match="is not a folder"):
+        run.evaluate(compose(f"run={tmp_path}/run", config="evaluate"))
+    (tmp_path / "run" / "detector.pt").unlink()
+    with pytest.raises(InputError, match="is not a folder"):
+        run.train(compose(f"resume={tmp_path}/run"))
+    assert not (tmp_path / "made").exists()
+
+
 def test_two_cpu_processes_score_each_dev_utterance_once(tiny_la, tmp_path):
     arguments = ["dataset=asvspoof2019_la", f"dataset.root={tiny_la}", f"hydra.run.dir={tmp_path}/a, run", *TINY]
     arguments += ["trainer=ddp", "trainer.devices=2", "batch_size=2", "trainer.max_epochs=1"]
+    arguments += ["features.normalise=train_stats"]
     done = subprocess.run(
         [sys.executable, "train.py", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
     )
@@ -221,6 +300,8 @@ def test_dev_is_gathered_without_the_repeats_that_pad_the_ranks():
     module.log_dict = lambda values, **_: logged.update(values)  # type: ignore[method-assign]
     module._trainer = type("T", (), {"world_size": 1})()
     logged: dict[str, float] = {}
-    module._batches = [(torch.tensor([0, 2, 1, 0]), torch.tensor([1.0, -2.0, 0.5, 1.0]), torch.tensor([1, 0, 0, 1]))]
+    module._batches = [
+        (torch.tensor([0, 2, 1, 0]), s := torch.tensor([1.0, -2.0, 0.5, 1.0]), s, torch.tensor([1, 0, 0, 1]))
+    ]
     module.on_validation_epoch_end()
     assert module.dev_scores[0].tolist() == [1.0, 0.5, -2.0] and logged["dev/eer"] == 0.0
