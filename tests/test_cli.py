@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -136,7 +137,11 @@ def test_the_published_weights_are_judged_like_any_run(shared, tmp_path, tiny_la
     assert metrics["n_bonafide"] == 2 and metrics["threshold"] == 0.0
 
 
-def test_runs_are_laid_side_by_side(run_folder, capsys):
-    assert main(["runs", str(run_folder.parent)]) == 0
+def test_runs_are_laid_side_by_side(run_folder, tmp_path, capsys):
+    for name in ("one", "two"):
+        shutil.copytree(run_folder, tmp_path / name)
+    config = (tmp_path / "two" / "config.yaml").read_text()
+    (tmp_path / "two" / "config.yaml").write_text(config.replace("batch_size: 4", "batch_size: 5", 1))
+    assert main(["runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert run_folder.name in out and "dev" in out
+    assert all(word in out for word in ("one", "two", "dev", "batch_size=4", "batch_size=5")) and "seed" not in out
