@@ -75,7 +75,7 @@ def _sentence(error: BaseException | None) -> str | None:
         return "interrupted"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError | ValueError):
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError | ValueError | ImportError):
         return _sentence(error.__cause__) or " ".join(str(error.__cause__).split())  # a setting that its class refuses
     known = {"MisconfigurationException": "", "OutOfMemoryError": "; a smaller batch_size needs less memory"}
     if type(error).__name__ in known:  # lightning's and torch's own, not imported here

@@ -37,7 +37,7 @@ def test_train_then_evaluate(tiny, tmp_path):
 def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
     done = script(*tiny, "check=true", f"hydra.run.dir={tmp_path}/none")
     assert "A01:" in done.stdout and "speakers" in done.stdout
-    assert not list(tmp_path.rglob("*"))
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         (["train.py", "resume=/nowhere", "seed=3"], "leave out seed=3"),
         (["train.py", "init_from=/nowhere", "TINY"], "error: /nowhere does not exist"),
         (["train.py", "loss.no_such_key=1"], "no_such_key"),
-        (["train.py", "trainer.accelerator=tpu", "TINY"], "error: "),
+        (["train.py", "trainer.accelerator=abacus", "TINY"], "error: "),
         (["train.py", "+loss.no_such_key=1", "TINY"], "no_such_key"),
         (["evaluate.py", "run=/nowhere"], "error: /nowhere does not exist"),
         (["evaluate.py"], "error: run is needed"),
