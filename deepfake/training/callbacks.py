@@ -25,6 +25,8 @@ from deepfake.resume import moved
 
 log = logging.getLogger(__name__)
 
+_SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
+
 
 class Resumable(Callback):
     """What lets a run go on in its folder: the config in each checkpoint, wherever the folder was moved.
@@ -64,7 +66,17 @@ class BestCheckpoint(ModelCheckpoint):
 
 def progress() -> ProgressBar:
     """Rich bars where a person watches, plain lines in a log."""
-    return RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
+    return Bars(console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
+
+
+class Bars(RichProgressBar):
+    """Rich bars with the loss and the dev metrics beside them."""
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: Any
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        metrics = trainer.callback_metrics
+        return {name: round(float(metrics[key]), 4) for name, key in _SHOWN.items() if key in metrics}
 
 
 class PlainProgress(ProgressBar):
@@ -112,9 +124,6 @@ class PlainProgress(ProgressBar):
                 words.append(f"{name} {float(metrics[key]):.4f}")
         self._scored = False
         log.info("%s, %.1f s", ", ".join(words), time.monotonic() - self._start)
-
-
-_SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
 
 
 class SnapshotAveraging(WeightAveraging):

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from tiny import tiny_run
+
+from deepfake import run
+from deepfake.training.callbacks import Bars, PlainProgress, progress
+
+
+def test_bars_for_a_person_and_lines_for_a_log(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert isinstance(progress(), Bars)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert isinstance(progress(), PlainProgress)
+
+
+def test_bars_show_the_dev_eer_on_stderr(tiny_la, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "deepfake.training.callbacks.progress", lambda: Bars(console_kwargs={"stderr": True, "width": 200})
+    )
+    run.train(tiny_run(tiny_la, tmp_path))
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path)]
+    assert "dev EER:" in err and "Epoch" in err
+
+
+@pytest.mark.parametrize("every_seconds", [0.0, 1e9])
+def test_a_long_epoch_says_where_it_is(tiny_la, tmp_path, monkeypatch, caplog, every_seconds):
+    monkeypatch.setattr("deepfake.training.callbacks.progress", lambda: PlainProgress(every_seconds))
+    with caplog.at_level("INFO"):
+        run.train(tiny_run(tiny_la, tmp_path, "trainer.max_epochs=1"))
+    assert ("epoch 1, step 2 of 3" in caplog.text) == (every_seconds == 0.0)
+    assert "epoch 1 of 1, loss" in caplog.text and "dev EER" in caplog.text
