@@ -1,3 +1,3 @@
-"""Train, evaluate and explain detectors of spoofed speech."""
+"""Train, judge and use detectors of spoofed speech."""
 
 __version__ = "0.1.0"
