@@ -7,6 +7,7 @@ the log-odds of bona fide (for two logits their difference) unless a published s
 from __future__ import annotations
 
 import importlib
+import io
 import math
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, load
 from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
@@ -106,9 +108,9 @@ class Detector(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write the plain config and the weights, whole or not at all."""
-        part = path.with_name(path.name + ".part")
-        torch.save({"format": FORMAT, "config": self.config, "state_dict": self.state_dict()}, part)
-        part.replace(path)
+        file = io.BytesIO()
+        torch.save({"format": FORMAT, "config": self.config, "state_dict": self.state_dict()}, file)
+        write_atomically(path, file.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Detector:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import deepfake
+from deepfake.atomic import write_atomically
 
 PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfile", "soxr", "librosa")
 
@@ -28,7 +29,7 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
     if path.is_file():
         first = json.loads(path.read_text(encoding="utf-8"))
         facts = {**first, "resumed": [*first.get("resumed", []), facts]}
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(facts, indent=2) + "\n")
 
 
 def _environment(command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def train(cfg: DictConfig) -> float | None:
     from lightning.pytorch.utilities import rank_zero_only
 
     from deepfake.allocator import keep_freed_memory
+    from deepfake.atomic import write_atomically
     from deepfake.detector import Detector, init_from
     from deepfake.environment import write_environment
     from deepfake.resume import finished
@@ -144,7 +145,7 @@ def train(cfg: DictConfig) -> float | None:
     if main:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not cfg.resume:
-            (run_dir / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+            write_atomically(run_dir / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
         write_environment(run_dir, sys.argv, trainer.strategy.root_device, cfg.seed)
     with _logfile(run_dir / "train.log" if main else None):
         if main:

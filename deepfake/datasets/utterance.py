@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 
 BONAFIDE, SPOOF = 1, 0
@@ -152,15 +154,13 @@ def by_attack(utterances: Iterable[Utterance]) -> dict[str, int]:
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write a CSV that `dataset=manifest` reads back; paths are made absolute."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(f.name for f in fields(Utterance) if f.name != "where")
-        for u in utterances:
-            label = "" if u.label is None else u.label
-            writer.writerow([u.id, str(Path(u.path).absolute()), label, u.attack, u.speaker, u.partition])
-    part.replace(path)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(f.name for f in fields(Utterance) if f.name != "where")
+    for u in utterances:
+        label = "" if u.label is None else u.label
+        writer.writerow([u.id, str(Path(u.path).absolute()), label, u.attack, u.speaker, u.partition])
+    write_atomically(path, text.getvalue())
 
 
 def disambiguated(utterances: list[Utterance], root: Path) -> list[Utterance]:

@@ -18,9 +18,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.evaluation import figures
-from deepfake.evaluation.scores import Scores, write_atomically
+from deepfake.evaluation.scores import Scores
 from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer, eer_official
 from deepfake.metrics.tdcf import AsvOperatingPoint, min_tdcf, min_tdcf_legacy

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepfake.atomic import write_atomically
 from deepfake.datasets.folder import AUDIO
 from deepfake.errors import InputError
 
@@ -92,17 +92,6 @@ class AsvScores(NamedTuple):
     spoof: NDArray[np.float64]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, never sees half of it: beside its place, then moved into it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_scores(path: str | Path, scores: Scores) -> None:
     """Write a score file that `read_scores` gives back unchanged, to the last bit of every score."""
     columns = {
@@ -116,7 +105,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    write_atomically(Path(path), text.getvalue().encode())
+    write_atomically(Path(path), text.getvalue())
 
 
 def read_scores(path: str | Path) -> Scores:

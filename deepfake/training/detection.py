@@ -77,7 +77,8 @@ class Detection(lightning.LightningModule):
         """The statistics of the training data are rank 0's."""
         normalise: Any = self.detector.features.normalise
         if normalise.mode == "train_stats":
-            normalise.load_state_dict(self.trainer.strategy.broadcast(normalise.state_dict()))
+            statistics = {name: value.cpu() for name, value in normalise.state_dict().items()}
+            normalise.load_state_dict(self.trainer.strategy.broadcast(statistics))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out
