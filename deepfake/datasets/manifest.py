@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from deepfake.datasets.utterance import PARTITIONS, Utterance, label_of
+from deepfake.datasets.utterance import MANIFEST, PARTITIONS, Utterance, label_of
 from deepfake.errors import InputError
-
-COLUMNS = frozenset({"id", "path", "label", "attack", "speaker", "partition"})
 
 
 def utterances(partition: str, *, root: str) -> list[Utterance]:
@@ -16,12 +14,13 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
 
     Args:
         partition: `train`, `dev` or `eval`.
-        root: A CSV with the columns `path,label[,attack,speaker,partition,id]`, or a folder with one such file per
-            partition (`train.csv` ...). Rows without a partition belong to every one. Paths are relative to the CSV.
-            Labels are 1/0, `bonafide`/`spoof`, `real`/`fake`; empty means unknown.
+        root: A CSV with the columns `path,label[,attack,speaker,partition,id,weight]`, or a folder with one such file
+            per partition (`train.csv` ...). Rows without a partition belong to every one; paths start at the CSV.
+            Labels are 1/0, `bonafide`/`spoof`, `real`/`fake`; empty means unknown. Any other column is a condition,
+            by which reports have a table.
 
     Raises:
-        InputError: No such file, a missing or unknown column, a bad label or partition: names the file and the line.
+        InputError: No such file, a missing column, a bad label, weight or partition: names the file and the line.
     """
     path = Path(root)
     if path.is_dir():
@@ -41,9 +40,9 @@ def rows(path: Path) -> list[Utterance]:
 
 
 def _rows(reader: csv.DictReader[str], path: Path) -> list[Utterance]:
-    columns = set(reader.fieldnames or ())
-    if not {"path", "label"} <= columns or not columns <= COLUMNS:
-        raise InputError(f"{path}: the columns are {sorted(columns)}; path,label were expected, of {sorted(COLUMNS)}")
+    columns = list(reader.fieldnames or ())
+    if not {"path", "label"} <= set(columns) or len(set(columns)) < len(columns) or "" in columns:
+        raise InputError(f"{path}: the columns are {columns}; path and label were expected, each once and with a name")
     return [_utterance(row, f"{path}, line {reader.line_num}", path.parent) for row in reader]
 
 
@@ -56,4 +55,12 @@ def _utterance(row: dict[str, str | None], where: str, base: Path) -> Utterance:
         raise InputError(f"{where}: partition {partition!r} is not one of {', '.join(PARTITIONS)}")
     label = label_of(row["label"], where) if row["label"] else None
     attack, speaker = row.get("attack") or "", row.get("speaker") or ""
-    return Utterance(row.get("id") or audio.stem, str(audio), label, attack, speaker, partition, where)
+    try:
+        weight = float(row.get("weight") or 1)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise InputError(f"{where}: weight {row['weight']!r}: a number from 0 was expected")
+    conditions = {k: v for k, v in row.items() if k not in (*MANIFEST, "weight") and v}
+    name = row.get("id") or audio.stem
+    return Utterance(name, str(audio), label, attack, speaker, partition, where, conditions, weight)

@@ -7,7 +7,7 @@ import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from deepfake.errors import InputError
 
 BONAFIDE, SPOOF = 1, 0
 PARTITIONS = ("train", "dev", "eval")
+MANIFEST = ("id", "path", "label", "attack", "speaker", "partition")
 LABEL_WORDS = {"spoof": SPOOF, "fake": SPOOF, "0": SPOOF} | dict.fromkeys(
     ("bonafide", "bona-fide", "bona_fide", "real", "genuine", "1"), BONAFIDE
 )
@@ -34,6 +35,9 @@ class Utterance:
         speaker: `""` where the corpus does not say.
         partition: `train`, `dev` or `eval`.
         where: The file and line that list it, for messages.
+        conditions: What else the corpus says of it, by name (`codec`, `transmission`, `language` ...); what it does not
+            say is left out. Reports have a table for each.
+        weight: How often it is drawn in training, beside the others.
     """
 
     id: str
@@ -43,6 +47,8 @@ class Utterance:
     speaker: str = ""
     partition: str = ""
     where: str = ""
+    conditions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    weight: float = 1.0
 
 
 def label_of(word: str, where: str) -> int:
@@ -153,13 +159,17 @@ def by_attack(utterances: Iterable[Utterance]) -> dict[str, int]:
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write a CSV that `dataset=manifest` reads back; paths are made absolute."""
+    """Write a CSV that `dataset=manifest` reads back, a column per condition; paths are made absolute."""
+    utterances = list(utterances)
+    conditions = list(dict.fromkeys(name for u in utterances for name in u.conditions))
+    weighted = ["weight"] if any(u.weight != 1 for u in utterances) else []
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(f.name for f in fields(Utterance) if f.name != "where")
+    writer.writerow([*MANIFEST, *weighted, *conditions])
     for u in utterances:
         label = "" if u.label is None else u.label
-        writer.writerow([u.id, str(Path(u.path).absolute()), label, u.attack, u.speaker, u.partition])
+        own = [u.id, str(Path(u.path).absolute()), label, u.attack, u.speaker, u.partition]
+        writer.writerow([*own, *(u.weight for _ in weighted), *(u.conditions.get(name, "") for name in conditions)])
     write_atomically(path, text.getvalue())
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.evaluation.scores import UNKNOWN, Scores
+from deepfake.evaluation.scores import COLUMNS, UNKNOWN, Scores
 from deepfake.loading.item import Clips, collate
 from deepfake.loading.sampler import SeededSampler
 
@@ -51,6 +51,8 @@ def scored(detector: Detector, utterances: Sequence[Utterance], **options: Any) 
     us = [utterances[i] for i in kept]
     labels = np.array([UNKNOWN if u.label is None else u.label for u in us])
     extras = {"speaker": [u.speaker for u in us]} if any(u.speaker for u in us) else {}
+    names = dict.fromkeys(name for u in us for name in u.conditions if name not in COLUMNS)
+    extras |= {name: [u.conditions.get(name, "") for u in us] for name in names}
     return Scores([u.id for u in us], labels, [u.attack for u in us], values[kept], extras), errors
 
 

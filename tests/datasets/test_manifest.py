@@ -38,8 +38,10 @@ def test_rows_go_to_their_partition(listed):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.wav,1\n", "path,label were expected"),
-        ("path,label,colour\na.wav,1,red\n", "path,label were expected"),
+        ("file,label\na.wav,1\n", "path and label were expected"),
+        ("path,label,attack,attack\na.wav,1,A1,A2\n", "path and label were expected, each once"),
+        ("path,label,weight\na.wav,1,heavy\n", "line 2: weight 'heavy'"),
+        ("path,label,weight\na.wav,1,-1\n", "line 2: weight '-1'"),
         ("path,label\na.wav,maybe\n", "m.csv, line 2: unknown key 'maybe'"),
         ("path,label\nx.wav,1\n", r"m.csv, line 2: .*x.wav is missing"),
         ("path,label\na.wav,1\na.wav,1\n", "a is listed twice"),
