@@ -44,6 +44,20 @@ class AsvOperatingPoint(NamedTuple):
     p_fa_spoof: float
 
 
+class Weights(NamedTuple):
+    """What a t-DCF is made of: `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))` of the CM.
+
+    Attributes:
+        c0: Cost of the ASV's own errors, which no CM can take away (0 in the legacy form).
+        c1: Weight of the CM's misses.
+        c2: Weight of the CM's false alarms.
+    """
+
+    c0: float
+    c1: float
+    c2: float
+
+
 def asv_operating_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvOperatingPoint:
     """Operating point of the ASV system from its scores (larger = more like the claimed speaker).
 
@@ -80,9 +94,7 @@ def min_tdcf_of(scores: ArrayLike, labels: ArrayLike, *, c0: float, c1: float, c
     Args:
         scores: CM scores `[N]`, larger = more bona fide.
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
-        c0: Cost of the ASV's own errors, which no CM can take away (0 in the legacy form).
-        c1: Weight of the CM's misses.
-        c2: Weight of the CM's false alarms.
+        c0, c1, c2: See `Weights`.
 
     Returns:
         The cost (1 = no better than a CM that does not listen) and the CM threshold of its first minimum.
@@ -105,9 +117,7 @@ def min_tdcf_of(scores: ArrayLike, labels: ArrayLike, *, c0: float, c1: float, c
     return float(cost[i]), float(thresholds[i])
 
 
-def min_tdcf_legacy(
-    scores: ArrayLike,
-    labels: ArrayLike,
+def legacy_weights(
     asv: AsvOperatingPoint,
     *,
     p_spoof: float = P_SPOOF,
@@ -117,25 +127,20 @@ def min_tdcf_legacy(
     c_fa_asv: float = C_FA_ASV,
     c_miss_cm: float = C_MISS_CM,
     c_fa_cm: float = C_FA_CM,
-) -> tuple[float, float]:
-    """Normalised minimum t-DCF of ASVspoof 2019; a perfect CM reaches 0.
+) -> Weights:
+    """Weights of the t-DCF of ASVspoof 2019.
 
     `C1 = P_tar (C_miss_cm - C_miss_asv P_miss_asv) - P_non C_fa_asv P_fa_asv`, `C2 = C_fa_cm P_spoof P_fa_spoof`.
 
-    Returns:
-        The cost, and its CM threshold.
-
     Raises:
-        InputError: The priors are not probabilities that sum to 1; see also `min_tdcf_of`.
+        InputError: The priors are not probabilities that sum to 1.
     """
     _check_priors(p_spoof, p_target, p_nontarget)
     c1 = p_target * (c_miss_cm - c_miss_asv * asv.p_miss) - p_nontarget * c_fa_asv * asv.p_fa
-    return min_tdcf_of(scores, labels, c0=0.0, c1=c1, c2=c_fa_cm * p_spoof * asv.p_fa_spoof)
+    return Weights(0.0, c1, c_fa_cm * p_spoof * asv.p_fa_spoof)
 
 
-def min_tdcf(
-    scores: ArrayLike,
-    labels: ArrayLike,
+def revised_weights(
     asv: AsvOperatingPoint,
     *,
     p_spoof: float = P_SPOOF,
@@ -144,21 +149,46 @@ def min_tdcf(
     c_miss: float = C_MISS_ASV,
     c_fa: float = C_FA_ASV,
     c_fa_spoof: float = C_FA_SPOOF,
-) -> tuple[float, float]:
-    """Normalised minimum t-DCF, revised form (ASVspoof 2021); a perfect CM reaches `C0 / (C0 + min(C1, C2))`, not 0.
+) -> Weights:
+    """Weights of the t-DCF in its revised form (ASVspoof 2021).
 
     `C0 = P_tar C_miss P_miss_asv + P_non C_fa P_fa_asv`, `C1 = P_tar C_miss - C0`,
     `C2 = P_spoof C_fa_spoof P_fa_spoof`.
+
+    Raises:
+        InputError: The priors are not probabilities that sum to 1.
+    """
+    _check_priors(p_spoof, p_target, p_nontarget)
+    c0 = p_target * c_miss * asv.p_miss + p_nontarget * c_fa * asv.p_fa
+    return Weights(c0, p_target * c_miss - c0, p_spoof * c_fa_spoof * asv.p_fa_spoof)
+
+
+def min_tdcf_legacy(
+    scores: ArrayLike, labels: ArrayLike, asv: AsvOperatingPoint, **costs: float
+) -> tuple[float, float]:
+    """Normalised minimum t-DCF of ASVspoof 2019 (`legacy_weights`, which takes the costs); a perfect CM reaches 0.
 
     Returns:
         The cost, and its CM threshold.
 
     Raises:
-        InputError: The priors are not probabilities that sum to 1; see also `min_tdcf_of`.
+        InputError: See `legacy_weights` and `min_tdcf_of`.
     """
-    _check_priors(p_spoof, p_target, p_nontarget)
-    c0 = p_target * c_miss * asv.p_miss + p_nontarget * c_fa * asv.p_fa
-    return min_tdcf_of(scores, labels, c0=c0, c1=p_target * c_miss - c0, c2=p_spoof * c_fa_spoof * asv.p_fa_spoof)
+    return min_tdcf_of(scores, labels, **legacy_weights(asv, **costs)._asdict())
+
+
+def min_tdcf(scores: ArrayLike, labels: ArrayLike, asv: AsvOperatingPoint, **costs: float) -> tuple[float, float]:
+    """Normalised minimum t-DCF, revised form (`revised_weights`, which takes the costs).
+
+    A perfect CM reaches `C0 / (C0 + min(C1, C2))`, not 0.
+
+    Returns:
+        The cost, and its CM threshold.
+
+    Raises:
+        InputError: See `revised_weights` and `min_tdcf_of`.
+    """
+    return min_tdcf_of(scores, labels, **revised_weights(asv, **costs)._asdict())
 
 
 def _check_priors(*priors: float) -> None:

@@ -1,0 +1,103 @@
+"""From raw scores to log-likelihood ratios (LLRs): fitted on dev, and stated no stronger than dev supports."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from deepfake.errors import InputError
+from deepfake.metrics.bounds import supported
+from deepfake.metrics.eer import Floats, trials
+from deepfake.metrics.logistic import fit
+
+
+class Calibration(NamedTuple):
+    """An affine map from score to natural-log LLR of bona fide, and the bounds beyond which it is not stated.
+
+    Attributes:
+        weight: Slope, above 0.
+        offset: LLR of a score of 0.
+        low: Least LLR, <= 0 (`deepfake.metrics.bounds.supported`).
+        high: Greatest LLR, >= 0.
+        n_bonafide: Bona fide trials it was fitted on.
+        n_spoof: Spoofed trials it was fitted on.
+    """
+
+    weight: float
+    offset: float
+    low: float
+    high: float
+    n_bonafide: int
+    n_spoof: int
+
+    def uncapped(self, scores: ArrayLike) -> Floats:
+        """LLRs `[N]` of scores `[N]` by the map alone."""
+        return self.weight * np.asarray(scores, dtype=np.float64) + self.offset
+
+    def llr(self, scores: ArrayLike) -> Floats:
+        """LLRs `[N]` of scores `[N]`, within the bounds."""
+        return np.clip(self.uncapped(scores), self.low, self.high)
+
+
+def calibrate(scores: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit `deepfake.metrics.logistic.fit` about even odds, and bound it by what these trials support.
+
+    Raises:
+        InputError: The scores are the wrong way round (the slope is not above 0); see also `logistic.fit`.
+    """
+    (weight,), offset = fit(scores, labels)
+    if weight <= 0:
+        raise InputError("the scores are not larger for bona fide speech than for spoof: there is nothing to calibrate")
+    s, y = trials(scores, labels)
+    low, high = supported(weight * s + offset, y)
+    return Calibration(float(weight), float(offset), low, high, int(y.sum()), int((~y).sum()))
+
+
+def cross_validated(
+    scores: ArrayLike, labels: ArrayLike, *, groups: ArrayLike | None = None, folds: int = 5, seed: int = 0
+) -> Floats:
+    """LLRs of trials by maps that were fitted without them: what calibration is worth, without flattery.
+
+    The trials are dealt into folds of like shares of both classes, each group (speaker) whole; those of one fold get
+    the LLRs of a map fitted on the others. As the bounds are, the maps are fitted fold by fold.
+
+    Args:
+        scores: `[N]`, or `[N, K]` for the linear fusion of K systems.
+        labels: `[N]`, 1 = bona fide, 0 = spoof.
+        groups: `[N]`, of which no one stands on both sides of a fold; None for trials on their own.
+        folds: How many; fewer where a class has fewer trials, or groups.
+        seed: Of the dealing.
+
+    Returns:
+        LLRs `[N]`.
+
+    Raises:
+        InputError: A class has fewer than two trials, or groups.
+    """
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels)
+    groups = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    llrs = np.full(len(y), np.nan)
+    for inside, outside in dealt(y, groups, folds=folds, seed=seed):
+        weights, offset = fit(x[inside], y[inside])
+        low, high = supported(
+            x[inside] @ weights + offset if x.ndim > 1 else x[inside] * weights[0] + offset, y[inside]
+        )
+        llrs[outside] = np.clip((x[outside] @ weights if x.ndim > 1 else x[outside] * weights[0]) + offset, low, high)
+    return llrs
+
+
+def dealt(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], *, folds: int, seed: int
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Folds as pairs of indices, inside and outside, no group on both sides and both classes on each."""
+    folds = min(folds, *(len(np.unique(groups[labels == label])) for label in (0, 1)))
+    if folds < 2:
+        raise InputError("each class needs two trials, or two speakers, to be cross-validated: there are too few")
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    pairs = list(dealer.split(np.zeros(len(labels)), labels, groups))
+    if any(len(np.unique(labels[side])) < 2 for pair in pairs for side in pair):
+        raise InputError(f"the trials cannot be dealt into {folds} folds with both classes in each: too few groups")
+    return pairs

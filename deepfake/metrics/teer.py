@@ -1,0 +1,154 @@
+"""Tandem equal error rate of a countermeasure (CM) and a speaker verifier (ASV): one number for the pair, no costs.
+
+Kinnunen et al. 2023, "t-EER: Parameter-Free Tandem Evaluation of Countermeasures and Biometric Comparators", IEEE
+TPAMI. A trial is accepted if both systems accept it, so with a threshold each the tandem has
+
+    P_miss = P_miss_cm + (1 - P_miss_cm) P_miss_asv
+    P_fa   = (1 - rho) (1 - P_miss_cm) P_fa_non + rho P_fa_cm P_fa_spf          rho: share of spoofs among impostors
+
+For every ASV threshold there is a CM threshold at which the two are equal: a path, another one for each rho. All paths
+meet in the **concurrent** point, where `P_fa_non / P_fa_spf = P_fa_cm / (1 - P_miss_cm)`: there the rates of missed
+targets, accepted non-targets and accepted spoofs are all the same. That rate is the concurrent t-EER.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepfake.errors import InputError
+from deepfake.metrics.eer import Roc, official_points, roc
+
+RHO = 0.5
+
+
+class TandemEer(NamedTuple):
+    """Concurrent t-EER and where it is reached.
+
+    Attributes:
+        value: The rate, a fraction.
+        cm_threshold: The CM accepts if score > threshold.
+        asv_threshold: The ASV system accepts if score > threshold.
+    """
+
+    value: float
+    cm_threshold: float
+    asv_threshold: float
+
+
+class _Asv(NamedTuple):
+    """Rates of the ASV system `[K]` in order of rising threshold."""
+
+    p_miss: NDArray[np.float64]
+    p_fa_non: NDArray[np.float64]
+    p_fa_spf: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+
+    def at(self, which: NDArray) -> _Asv:
+        return _Asv(*(column[which] for column in self))
+
+
+def t_eer(
+    cm_scores: ArrayLike, cm_labels: ArrayLike, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike
+) -> TandemEer:
+    """Concurrent t-EER over all pairs of thresholds that can be told apart.
+
+    On data the equations hold nowhere exactly, so what the exhaustive search of the authors' script finds is the
+    definition: for each ASV threshold the CM threshold with the smallest |P_miss - P_fa| at rho = 0.5 (the lower of
+    two); of these pairs, if P_miss_asv < (P_fa_non + P_fa_spf) / 2 (else the path has no point there), the one with the
+    smallest |P_fa_non / P_fa_spf - P_fa_cm / (1 - P_miss_cm)| (the lowest ASV threshold of several); of this pair,
+    P_fa_spf P_fa_cm. Without ties this is the script's value; as there, a few trials give a coarse number. The search
+    here is not over all pairs: P_miss - P_fa rises with the CM threshold, so bisection finds each of them.
+
+    Tied scores are accepted or rejected together. Pairs with P_fa_spf = 0 or P_miss_cm = 1, where a ratio has no value,
+    are not candidates.
+
+    Args:
+        cm_scores: CM scores `[N]`, larger = more bona fide.
+        cm_labels: Labels of these `[N]`, 1 = bona fide, 0 = spoof.
+        target: ASV scores of target trials, larger = more like the claimed speaker.
+        nontarget: ASV scores of bona fide trials of another speaker.
+        spoof: ASV scores of spoofed trials.
+
+    Raises:
+        InputError: A class or a kind of trials is missing, a score is NaN or infinite, a system gives fewer than 3
+            distinct scores (decisions, not scores), or no pair of thresholds is a candidate; see also
+            `deepfake.metrics.eer.trials`.
+    """
+    asv = _asv_points(target, nontarget, spoof)
+    reachable = np.append(asv.thresholds[1:] != asv.thresholds[:-1], True)
+    return _concurrent(roc(cm_scores, cm_labels), asv.at(reachable))
+
+
+def t_eer_official(
+    cm_scores: ArrayLike, cm_labels: ArrayLike, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike
+) -> TandemEer:
+    """Concurrent t-EER as the authors' `evaluate_tEER.py` and the ASVspoof 5 package compute it.
+
+    The same as `t_eer` over one point per trial, also inside ties, where bona fide come before spoof and target before
+    non-target before spoof: operating points that no threshold reaches, so heavy ties make the value meaningless.
+
+    Raises:
+        InputError: See `t_eer`.
+    """
+    return _concurrent(official_points(cm_scores, cm_labels), _asv_points(target, nontarget, spoof))
+
+
+def _asv_points(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> _Asv:
+    """One point per trial: point k rejects the k lowest scores."""
+    groups: list[NDArray[np.float64]] = []
+    for name, group in (("target", target), ("non-target", nontarget), ("spoof", spoof)):
+        try:
+            scores = np.asarray(group, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"the ASV scores of {name} trials are not numbers: an array of floats was expected"
+            ) from None
+        if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
+            raise InputError(
+                f"the ASV scores of {name} trials must be finite numbers in one row [N], at least one: got shape "
+                f"{scores.shape} with {np.sum(~np.isfinite(scores))} that are NaN or infinite"
+            )
+        groups.append(scores)
+    scores = np.concatenate(groups)
+    kinds = np.repeat(np.arange(3, dtype=np.int8), [len(group) for group in groups])
+    order = np.argsort(scores, kind="stable")
+    scores, kinds = scores[order], kinds[order]
+    below = min(scores[0] - 0.001, np.nextafter(scores[0], -np.inf))
+    rejected = [np.concatenate([[0], np.cumsum(kinds == kind)]) / len(groups[kind]) for kind in range(3)]
+    return _Asv(rejected[0], 1 - rejected[1], 1 - rejected[2], np.concatenate([[below], scores]))
+
+
+def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
+    """The pair of operating points nearest to the concurrent one, for each ASV point by bisection over the CM's."""
+    for name, thresholds in (("CM", cm.thresholds), ("ASV system", asv.thresholds)):
+        if (distinct := 1 + np.count_nonzero(np.diff(thresholds[1:]))) < 3:
+            raise InputError(f"got {distinct} distinct scores of the {name}: a t-EER needs scores, at least 3 distinct")
+    asv = asv.at(asv.p_miss < (1 - RHO) * asv.p_fa_non + RHO * asv.p_fa_spf)
+
+    def excess(i: NDArray[np.int64]) -> NDArray[np.float64]:
+        """P_miss - P_fa of the tandem, with point `i` of the CM for each ASV point."""
+        passed = 1 - cm.frr[i]
+        p_fa = (1 - RHO) * passed * asv.p_fa_non + RHO * cm.far[i] * asv.p_fa_spf
+        return cm.frr[i] + passed * asv.p_miss - p_fa
+
+    low = np.zeros(len(asv.thresholds), dtype=np.int64)
+    after = np.full_like(low, len(cm.frr) - 1)  # rejecting everything: all are missed, the excess is 1
+    while np.any(low < after):
+        middle = (low + after) // 2
+        enough = excess(middle) >= 0
+        low, after = np.where(enough, low, middle + 1), np.where(enough, middle, after)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(np.abs(excess(before)) <= np.abs(excess(after)), before, after)
+
+    passed = 1 - cm.frr[nearest]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.abs(asv.p_fa_non / asv.p_fa_spf - cm.far[nearest] / passed)
+    gap = np.where(passed > 0, gap, np.inf)
+    j = int(np.argmin(gap))
+    if not np.isfinite(gap[j]):
+        raise InputError("there is no t-EER: where the error rates come nearest, the CM rejects all that is bona fide")
+    i = nearest[j]
+    return TandemEer(float(asv.p_fa_spf[j] * cm.far[i]), float(cm.thresholds[i]), float(asv.thresholds[j]))
