@@ -1,0 +1,183 @@
+"""Bootstrap intervals of the ROC metrics, for a million trials in seconds.
+
+Drawing trials one by one costs N draws a replicate. What a metric needs of a replicate is its ROC, and of that only a
+little: so the sorted trials are cut into about 2,000 cells, the number of trials that falls into each is drawn (under
+the bootstrap they are multinomial, independently for either class), and the ROC is known at the cells' borders. Cells
+that can still matter are halved, their counts divided by a binomial draw, and the halves halved again: those between
+whose borders the two error rates cross, for the EER, and those whose lower bound (misses at the start, false alarms at
+the end) lies below the best cost found so far, for the costs. Since a multinomial may be drawn level by level, this is
+**exactly the distribution of the stratified bootstrap**, not an approximation, and the metrics of a replicate are all
+those of the same resample.
+
+The one exception is the AUC: pairs of trials within one cell enter with their mean given the counts. With no more
+distinct scores than cells there are no such pairs but ties, and it is exact; else a replicate's AUC is off by less than
+sum_c B_c S_c / (N_b N_s), the share of pairs that lie in one cell, about 1 / 2,000 of all at the very most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepfake.errors import InputError
+from deepfake.metrics.eer import trials
+from deepfake.metrics.ranked import Ranked, Weights, costs, crossing
+from deepfake.metrics.resampling import Floats, Interval, Resampler, check, percentiles
+
+CELLS = 2048
+BATCH = 125  # replicates that are in memory at a time
+
+
+def intervals(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    tdcf: Mapping[str, Weights] | None = None,
+    threshold: float | None = None,
+    n: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    clusters: Sequence[str] | NDArray | None = None,
+) -> dict[str, Interval]:
+    """Percentile intervals (Efron 1979) of the EER and the metrics beside it.
+
+    Args:
+        scores: Scores `[N]`, larger = more bona fide.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        tdcf: Weights c0, c1, c2 of costs by name: `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))`, as in
+            `deepfake.metrics.tdcf.min_tdcf_of`. The operating point of the ASV system stays as it is.
+        threshold: Of the decision score > threshold, for `fpr` and `fnr`; stays as it is.
+        n: Number of replicates.
+        confidence: Share of the replicates that an interval covers.
+        seed: Of the random draws.
+        clusters: `[N]` names, of which trials are drawn together, see `deepfake.metrics.resampling`; each replicate
+            then takes time in proportion to N.
+
+    Returns:
+        By metric the lower and the upper end: `eer` (tie-aware), `auc`, `min_dcf` (normalised detection cost of
+        ASVspoof 5), the names in `tdcf`, and with a threshold `fpr` (spoof accepted) and `fnr` (bona fide rejected).
+
+    Raises:
+        InputError: A threshold that is not finite, weights that cannot be used, too few replicates, one trial or
+            cluster alone of its kind; see also `deepfake.metrics.eer.trials`.
+    """
+    check(n, confidence)
+    draws = replicates(scores, labels, tdcf=tdcf, threshold=threshold, n=n, seed=seed, clusters=clusters)
+    return dict(zip(draws, percentiles(np.column_stack(list(draws.values())), confidence), strict=True))
+
+
+def replicates(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    tdcf: Mapping[str, Weights] | None = None,
+    threshold: float | None = None,
+    n: int = 1000,
+    seed: int = 0,
+    clusters: Sequence[str] | NDArray | None = None,
+) -> dict[str, Floats]:
+    """The values that `intervals` takes its percentiles from, `[n]` by metric."""
+    if threshold is not None and not np.isfinite(threshold):
+        raise InputError(f"the threshold is {threshold}: a finite number was expected")
+    rng, weights = np.random.default_rng(seed), costs(tdcf)
+    if clusters is not None:
+        ranked = Ranked(scores, labels, costs=weights, threshold=threshold)
+        drawn = Resampler(trials(scores, labels)[1], clusters).counts(rng, n)
+        values = np.array([ranked.metrics(counts) for counts in drawn])  # [n, M]
+        return dict(zip(ranked.names, values.T, strict=True))
+    cells = _Cells(scores, labels, weights, threshold)
+    batches = [cells.draw(rng, min(BATCH, n - start)) for start in range(0, n, BATCH)]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+class _Cells:
+    """The distinct scores in ascending order, cut into cells of about equal shares of both classes."""
+
+    def __init__(
+        self, scores: ArrayLike, labels: ArrayLike, weights: Mapping[str, Weights], threshold: float | None
+    ) -> None:
+        s, y = trials(scores, labels)
+        if (fewest := min(y.sum(), len(y) - y.sum())) < 2:
+            raise InputError(f"got {fewest} trial of a class: drawn again it stays as it is; two are needed at least")
+        order = np.argsort(s)
+        s, y = s[order], y[order]
+        last = np.flatnonzero(np.append(s[1:] != s[:-1], True))
+        self.b = np.concatenate([[0], np.cumsum(y)[last]])  # [U + 1], bona fide at or below each distinct score
+        self.s = np.concatenate([[0], last + 1]) - self.b
+        self.n_b, self.n_s, self.weights = int(self.b[-1]), int(self.s[-1]), weights
+        self.rejected = None if threshold is None else int(np.searchsorted(s[last], threshold, side="right"))
+        share = np.floor((self.b / self.n_b + self.s / self.n_s) * (CELLS / 2))
+        ends = np.arange(len(share)) if len(last) <= CELLS else np.flatnonzero(np.append(share[1:] > share[:-1], True))
+        self.edges = np.union1d(ends, [0] if self.rejected is None else [0, self.rejected])  # [C + 1]
+        self.auc_within = self._auc_within()
+
+    def _auc_within(self) -> Floats:
+        """AUC of each cell's own trials `[C]`, one half where a class is missing."""
+        pairs = np.diff(self.b) * (self.s[1:] + self.s[:-1]) / 2  # each bona fide trial's spoof below, ties one half
+        start, end = self.edges[:-1], self.edges[1:]
+        won = np.add.reduceat(pairs, start) - (n_b := self.b[end] - self.b[start]) * self.s[start]
+        n_pairs = n_b * (self.s[end] - self.s[start])
+        return np.where(n_pairs > 0, won / np.maximum(n_pairs, 1), 0.5)
+
+    def draw(self, rng: np.random.Generator, n: int) -> dict[str, Floats]:
+        """Metrics of n replicates, `[n]` each."""
+        in_b, in_s = self._multinomial(rng, self.b, n), self._multinomial(rng, self.s, n)  # [n, C]
+        b, s = (np.concatenate([np.zeros((n, 1), int), np.cumsum(x, axis=1)], axis=1) for x in (in_b, in_s))
+        frr, far = self._rates(b, s)  # [n, C + 1]
+        values = {
+            "eer": np.full(n, np.nan),
+            "auc": np.sum(in_b * (s[:, :-1] + self.auc_within * in_s), axis=1) / (self.n_b * self.n_s),
+        }
+        values |= {name: np.min(c0 + c1 * frr + c2 * far, axis=1) for name, (c0, c1, c2) in self.weights.items()}
+        if self.rejected is not None:
+            at = int(np.searchsorted(self.edges, self.rejected))
+            values |= {"fpr": far[:, at].copy(), "fnr": frr[:, at].copy()}
+        row, cell = np.indices(in_b.shape).reshape(2, -1)
+        nodes = [row, self.edges[cell], self.edges[cell + 1]]
+        nodes += [x.reshape(-1) for x in (b[:, :-1], s[:, :-1], b[:, 1:], s[:, 1:])]
+        while len((nodes := self._open(np.stack(nodes), values))[0]):
+            nodes = self._halve(rng, nodes, values)
+        return values
+
+    def _multinomial(self, rng: np.random.Generator, cumulated: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """Trials of one class in each cell `[n, C]`."""
+        inside = np.diff(cumulated[self.edges])
+        drawn = np.zeros((n, len(inside)), dtype=np.int64)
+        some = inside > 0  # so that the last one, which takes what rounding leaves over, can be drawn
+        drawn[:, some] = rng.multinomial(cumulated[-1], inside[some] / cumulated[-1], size=n)
+        return drawn
+
+    def _rates(self, b: NDArray[np.int64], s: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """False rejection and false acceptance rate where b bona fide and s spoof trials are rejected."""
+        return b / self.n_b, (self.n_s - s) / self.n_s
+
+    def _open(self, nodes: NDArray[np.int64], values: dict[str, Floats]) -> NDArray[np.int64]:
+        """Those nodes that have to be halved. The EER is set where the crossing is down to one distinct score.
+
+        A node is a replicate's trials with distinct scores `first` to `last - 1`: `[7, K]` rows of replicate, first,
+        last, and the bona fide and spoof rejected at its start and at its end.
+        """
+        row, first, last, b0, s0, b1, s1 = nodes
+        (frr0, far0), (frr1, far1) = self._rates(b0, s0), self._rates(b1, s1)
+        wanted = crosses = (frr0 < far0) & (frr1 >= far1)
+        for name, (c0, c1, c2) in self.weights.items():
+            wanted = wanted | (c0 + c1 * frr0 + c2 * far1 < values[name][row])
+        for k in np.flatnonzero(crosses & (last - first == 1)):
+            values["eer"][row[k]] = crossing(frr0[k], far0[k], frr1[k], far1[k])
+        return nodes[:, wanted & (last - first > 1)]
+
+    def _halve(self, rng: np.random.Generator, nodes: NDArray[np.int64], values: dict[str, Floats]) -> list[NDArray]:
+        """Both halves of each node, after their common border has been held against the best costs."""
+        row, first, last, b0, s0, b1, s1 = nodes
+        middle = (first + last) // 2
+        b, s = (
+            start + rng.binomial(end - start, (x[middle] - x[first]) / np.maximum(x[last] - x[first], 1))
+            for x, start, end in ((self.b, b0, b1), (self.s, s0, s1))
+        )
+        frr, far = self._rates(b, s)
+        for name, (c0, c1, c2) in self.weights.items():
+            np.minimum.at(values[name], row, c0 + c1 * frr + c2 * far)
+        halves = (row, row), (first, middle), (middle, last), (b0, b), (s0, s), (b, b1), (s, s1)
+        return [np.concatenate(pair) for pair in halves]
