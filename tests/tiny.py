@@ -33,6 +33,21 @@ def write_audio(path: Path, *, spoof: bool, seed: int, seconds: float = 0.6, rat
     return path
 
 
+def touch(root: Path, *names: str) -> Path:
+    """Empty files below a folder, for what reads a corpus's layout but not its audio."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def write_lines(path: Path, *lines: str) -> Path:
+    """A text file of these lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
 def write_la(root: Path) -> Path:
     """A corpus in the ASVspoof2019 LA layout: per partition 6 bona fide and 6 spoofed files, and ASV scores."""
     rng = np.random.default_rng(0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepfake.datasets.utterance import PARTITIONS, Utterance, label_of
+from deepfake.datasets.layout import base_of, check_partition, placed
+from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
+from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
 
 PROTOCOLS = {
@@ -12,6 +14,7 @@ PROTOCOLS = {
     "dev": "ASVspoof2019.LA.cm.dev.trl.txt",
     "eval": "ASVspoof2019.LA.cm.eval.trl.txt",
 }
+TRIALS = {"train": (2580, 22800), "dev": (2548, 22296), "eval": (7355, 63882)}  # bona fide, spoof
 
 
 def utterances(partition: str, *, root: str) -> list[Utterance]:
@@ -26,52 +29,38 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
         InputError: Root or protocol is missing, a line is not `SPEAKER FILE - SYSTEM KEY`, a key is unknown: names
             the file and the line.
     """
-    if partition not in PARTITIONS:
-        raise InputError(f"partition {partition!r} is not one of {', '.join(PARTITIONS)}")
-    base = _base(Path(root))
-    protocol = _protocol(base, partition)
-    audio = base / f"ASVspoof2019_LA_{partition}" / "flac"
-    found = []
-    for number, line in enumerate(protocol.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{protocol}, line {number}"
-        columns = line.split()
-        if len(columns) != 5:
-            raise InputError(f"{where}: 5 columns (SPEAKER FILE - SYSTEM KEY) were expected, got {len(columns)}")
-        speaker, name, _, system, key = columns
-        path, attack = str(audio / f"{name}.flac"), "" if system == "-" else system
-        found.append(Utterance(name, path, label_of(key, where), attack, speaker, partition, where))
-    return found
+    return complete(read("LA", partition, root), TRIALS[partition], f"asvspoof2019_la, partition {partition}")
 
 
-def asv_scores(partition: str, *, root: str) -> Path | None:
+def read(track: str, partition: str, root: str) -> list[Utterance]:
+    """One partition of a corpus in the layout of a track (`LA` or `PA`), however many trials it has."""
+    check_partition(partition)
+    base = _base(root, track)
+    protocol = _protocol(base, track, partition)
+    listed = read_protocol(protocol, LAYOUTS[f"asvspoof2019_{track.lower()}"])
+    return placed(listed, base / f"ASVspoof2019_{track}_{partition}" / "flac", ".flac", partition)
+
+
+def asv_scores(partition: str, *, root: str, track: str = "LA") -> Path | None:
     """The organisers' ASV score file of a partition, for t-DCF; None where there is none (as for train)."""
-    folder = _base(Path(root)) / "ASVspoof2019_LA_asv_scores"
-    path = folder / f"ASVspoof2019.LA.asv.{partition}.gi.trl.scores.txt"
+    folder = _base(root, track) / f"ASVspoof2019_{track}_asv_scores"
+    path = folder / f"ASVspoof2019.{track}.asv.{partition}.gi.trl.scores.txt"
     return path if path.is_file() else None
 
 
-def _base(root: Path) -> Path:
-    if not root.is_dir():
-        raise InputError(f"dataset.root={root} is not a folder: give the one that LA.zip unpacked to")
-    for base in (root, root / "LA"):
-        if any((base / f"ASVspoof2019_LA_{part}").is_dir() for part in PARTITIONS):
-            return base
-    raise InputError(
-        f"dataset.root={root} holds no ASVspoof2019_LA_train, _dev or _eval folder: give what LA.zip unpacked to"
-    )
+def _base(root: str, track: str) -> Path:
+    folders = [f"ASVspoof2019_{track}_{part}" for part in PARTITIONS]
+    return base_of(root, folders, inside=[track], unpacks=f"the folder that {track}.zip unpacked to")
 
 
-def _protocol(base: Path, partition: str) -> Path:
-    places = (
-        base / "ASVspoof2019_LA_cm_protocols" / PROTOCOLS[partition],
-        base / f"ASVspoof2019_LA_{partition}" / "protocol" / PROTOCOLS[partition],
-    )
+def _protocol(base: Path, track: str, partition: str) -> Path:
+    name = PROTOCOLS[partition].replace(".LA.", f".{track}.")
+    own = base / f"ASVspoof2019_{track}_{partition}" / "protocol"
+    places = (base / f"ASVspoof2019_{track}_cm_protocols" / name, own / name)
     for path in places:
         if path.is_file():
             return path
-    beside = sorted((base / f"ASVspoof2019_LA_{partition}" / "protocol").glob("*.txt"))
+    beside = sorted(own.glob("*.txt"))
     if len(beside) == 1:
         return beside[0]
     raise InputError(f"the protocol of partition {partition} is missing: {places[0]} and {places[1]} do not exist")

@@ -280,7 +280,7 @@ def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utte
     place = Path(root).resolve()
     if not _made_by_us(place, parameters):
         _generate(place, parameters)
-    return asvspoof2019_la.utterances(partition, root=root)
+    return asvspoof2019_la.read("LA", partition, root)
 
 
 asv_scores = asvspoof2019_la.asv_scores

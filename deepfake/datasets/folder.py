@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from deepfake.datasets.utterance import PARTITIONS, Utterance, disambiguated, label_of
+from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, Utterance, disambiguated, label_of
 from deepfake.errors import InputError
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = ".wav .flac .mp3 .ogg .oga .opus .m4a .mp4 .aac .webm .aif .aiff .aifc .au .caf"
 AUDIO = frozenset(SUFFIXES.split())
@@ -64,9 +67,29 @@ def _read(folder: Path, partition: str) -> list[Utterance]:
         raise InputError(f"{folder} holds no class folders: real and fake (or bonafide and spoof) were expected")
     found = []
     for directory, label in classes.items():
-        for path in sorted(directory.rglob("*")):
-            if path.suffix.lower() in AUDIO and path.is_file():
-                below = path.relative_to(directory).parts
-                attack = below[0] if label == 0 and len(below) > 1 else ""
-                found.append(Utterance(path.stem, str(path), label, attack, "", partition))
+        for path in audio_below(directory):
+            below = path.relative_to(directory).parts
+            attack = below[0] if label == 0 and len(below) > 1 else ""
+            found.append(Utterance(path.stem, str(path), label, attack, "", partition))
     return found
+
+
+def audio_below(folder: Path) -> list[Path]:
+    """Every audio file in a folder and those below it, in order of name."""
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO and path.is_file()]
+
+
+def bona_fide_below(real_root: str | None, source: str) -> list[Utterance]:
+    """All audio below a folder as bona fide speech, for a corpus that has none of its own; nothing without a folder.
+
+    Raises:
+        InputError: No such folder, or no audio in it.
+    """
+    if not real_root:
+        log.info("%s has no bona fide speech of its own: dataset.real_root=DIR adds some", source)
+        return []
+    base = Path(real_root).expanduser()
+    found = [Utterance(path.stem, str(path), BONAFIDE) for path in audio_below(base)]
+    if not found:
+        raise InputError(f"dataset.real_root={real_root} holds no audio: a folder of bona fide speech was expected")
+    return disambiguated(found, base)

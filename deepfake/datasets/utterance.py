@@ -173,6 +173,15 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     write_atomically(path, text.getvalue())
 
 
+def write_skipped(path: Path, skipped: Iterable[tuple[Utterance, str]]) -> None:
+    """List the files that were passed over and why, as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("utterance", "partition", "path", "error"))
+    writer.writerows((u.id, u.partition, u.path, error) for u, error in skipped)
+    write_atomically(path, text.getvalue())
+
+
 def disambiguated(utterances: list[Utterance], root: Path) -> list[Utterance]:
     """Give the utterances whose file names collide (`real/1.wav`, `fake/1.wav`) ids made of their path below `root`."""
     groups: dict[str, list[Utterance]] = defaultdict(list)

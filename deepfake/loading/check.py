@@ -12,6 +12,7 @@ from rich.progress import track
 from rich.table import Table
 
 from deepfake.audio import MIN_SECONDS, info
+from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import (
     BONAFIDE,
     PARTITIONS,
@@ -28,7 +29,8 @@ from deepfake.loading.datamodule import require_both_classes
 def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
     """Print, per partition, counts, hours, speakers, attacks, missing and unreadable files, and what overlaps.
 
-    Only the headers of the audio are read. All of it goes to stdout.
+    A partition that the corpus does not have by design is stated, and is no problem. Only the headers of the audio are
+    read. All of it goes to stdout.
 
     Args:
         corpus: `corpus(partition)` yields its utterances.
@@ -42,10 +44,14 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
     for heading in ("partition", "bona fide", "spoof", "hours", "speakers", "missing", "unreadable", "attacks"):
         table.add_column(heading, justify="left" if heading in ("partition", "attacks") else "right")
     found: dict[str, list[Utterance]] = {}
+    stated: list[str] = []
     problems: list[str] = []
     for partition in PARTITIONS:
         try:
             utterances = found[partition] = list(corpus(partition))
+        except NoPartition as error:
+            stated.append(str(error))
+            continue
         except InputError as error:
             problems += [str(error)] if str(error) not in problems else []
             continue
@@ -72,8 +78,8 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
     for (a, b), speakers in speaker_overlap(found).items():
         problems.append(f"{len(speakers)} speakers are in both {a} and {b}: {', '.join(speakers[:5])}")
     console.print(table)
-    for problem in problems:
-        console.print(f"- {escape(problem)}", soft_wrap=True, highlight=False)
+    for line in [*stated, *(f"- {problem}" for problem in problems)]:
+        console.print(escape(line), soft_wrap=True, highlight=False)
     return len(problems)
 
 

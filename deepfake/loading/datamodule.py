@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from deepfake.datasets.utterance import (
     chosen,
     speaker_overlap,
     write_manifest,
+    write_skipped,
 )
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
@@ -114,7 +114,8 @@ class DataModule(lightning.LightningDataModule):
         self.train, self.dev = (self.partition(name) for name in ("train", "dev"))
         if self.on_bad_audio == "skip":
             self.train, self.dev = (self._usable(us) for us in (self.train, self.dev))
-        for name, utterances in (("train", self.train), ("dev", self.dev)):
+        drawn = [u for u in self.train if u.weight > 0]
+        for name, utterances in (("train", drawn), ("dev", self.dev)):
             require_both_classes(utterances, f"{self.name}, partition {name}")
         for (a, b), speakers in speaker_overlap({"train": self.train, "dev": self.dev}).items():
             log.warning(
@@ -148,7 +149,8 @@ class DataModule(lightning.LightningDataModule):
         rank, world_size = 0, 1
         if sharded and self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        sampler = SeededSampler(len(utterances), seed=seed, rank=rank, world_size=world_size)
+        weights = [u.weight for u in utterances]
+        sampler = SeededSampler(len(utterances), seed=seed, rank=rank, world_size=world_size, weights=weights)
         return DataLoader(
             Clips(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole),
             batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
@@ -171,7 +173,7 @@ class DataModule(lightning.LightningDataModule):
         return self._loader(self.train, self.n_score, seed=None, sharded=False)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Shuffled random crops; a last batch that is not full is dropped, unless it is the only one."""
+        """Random crops, shuffled or drawn by weight; a last batch that is not full is dropped, unless it is alone."""
         return self._loader(self.train, self.n_train, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -187,11 +189,3 @@ def require_both_classes(utterances: list[Utterance], where: str) -> None:
     for label, word in ((BONAFIDE, "bona fide"), (SPOOF, "spoofed")):
         if label not in labels:
             raise InputError(f"{where}: all {len(utterances)} utterances are of one class, none is {word}")
-
-
-def write_skipped(path: Path, skipped: Iterable[tuple[Utterance, str]]) -> None:
-    """List the files that were passed over and why, as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("utterance", "partition", "path", "error"))
-        writer.writerows((u.id, u.partition, u.path, error) for u, error in skipped)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from deepfake.datasets.asvspoof2019_la import PROTOCOLS, asv_scores, utterances
+from deepfake.datasets.asvspoof2019_la import PROTOCOLS, TRIALS, asv_scores, utterances
 from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
@@ -54,8 +54,8 @@ def broken(tiny_la, tmp_path):
     ("edit", "message"),
     [
         (lambda t: t.replace("bonafide", "bonfide", 1), r"dev.trl.txt, line 1: unknown key 'bonfide'"),
-        (lambda t: t + t.splitlines()[2] + "\n", r"listed twice, in .*line 3 and .*line 13"),
-        (lambda t: t.replace(" - A01 ", " A01 ", 1), r"line 2: 5 columns .* got 4"),
+        (lambda t: t + t.splitlines()[2] + "\n", r"line 13: utterance LA_D_1000002 is listed already on line 3"),
+        (lambda t: t.replace(" - A01 ", " A01 ", 1), r"line 2: 4 columns, 5 were expected"),
         (lambda t: t.replace("LA_D_1000003", "LA_D_7777777"), r"line 4: .*LA_D_7777777.flac is missing \(1 of the 12"),
         (lambda t: "", "no utterances"),
     ],
@@ -75,6 +75,12 @@ def test_a_wrong_root_says_what_was_looked_for(tmp_path):
     (tmp_path / "ASVspoof2019_LA_dev").mkdir()
     with pytest.raises(InputError, match="the protocol of partition dev is missing"):
         read("dev", tmp_path)
+
+
+def test_a_partial_corpus_is_noticed(tiny_la, caplog):
+    read("eval", tiny_la)
+    assert "6 bona fide and 6 spoof trials, 7,355 bona fide and 63,882 spoof were published" in caplog.text
+    assert {p: sum(t) for p, t in TRIALS.items()} == {"train": 25380, "dev": 24844, "eval": 71237}
 
 
 def test_the_shared_corpus_reads_whole(shared):

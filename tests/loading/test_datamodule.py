@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny import tiny_run
+from tiny import TINY, compose, tiny_run, write_audio
 
 from deepfake import run
 from deepfake.errors import InputError
@@ -101,3 +101,62 @@ def test_speakers_in_both_partitions_are_warned_about(tiny_la, tmp_path, caplog)
 def test_an_unknown_policy_is_refused(tiny_la, tmp_path):
     with pytest.raises(InputError, match="raise or skip"):
         module(tiny_la, tmp_path, "dataset.on_bad_audio=ignore")
+
+
+def mixed(tiny_la, tmp_path, *overrides):
+    """The tiny corpus and a folder of eight other files, of which one in three draws is to be."""
+    for partition in ("train", "dev", "eval"):
+        for i in range(8):
+            name = f"{partition}/{'fake' if i % 2 else 'real'}/{i}.wav"
+            write_audio(tmp_path / "folder" / name, spoof=i % 2 == 1, seed=i + len(partition))
+    parts = [f"+dataset@dataset.parts.{name}={corpus}" for name, corpus in (("la", "asvspoof2019_la"), ("f", "folder"))]
+    roots = [f"dataset.parts.la.root={tiny_la}", f"dataset.parts.f.root={tmp_path / 'folder'}"]
+    mix = ("dataset=mix", *parts, *roots, "dataset.weights={la: 1, f: 0.5}")
+    return compose(f"run_dir={tmp_path / 'run'}", *mix, *TINY, *overrides)
+
+
+def test_a_mix_is_drawn_by_its_weights_with_any_number_of_workers(tiny_la, tmp_path):
+    epochs = []
+    for workers in (0, 2):
+        data = run._datamodule(mixed(tiny_la, tmp_path, f"num_workers={workers}", "train_seconds=0.3"))
+        data.prepare_data()
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(1)
+        epochs.append(list(loader))
+    for one, other in zip(*epochs, strict=True):
+        assert torch.equal(one["waveform"], other["waveform"]) and torch.equal(one["index"], other["index"])
+    indices = torch.cat([batch["index"] for batch in epochs[0]]).tolist()
+    assert len(indices) == 20 and len(set(indices)) < 20  # as many draws as utterances, with replacement
+    assert sum(len(batch["index"]) for batch in data.val_dataloader()) == 20
+    rows = list(csv.DictReader((tmp_path / "run" / "manifests" / "train.csv").open()))
+    shares = {name: sum(float(r["weight"]) for r in rows if r["corpus"] == name) for name in ("la", "f")}
+    assert shares["la"] == pytest.approx(2 * shares["f"]) and rows[0]["id"] == "la-LA_T_1000000"
+
+
+def test_what_is_never_drawn_does_not_count_as_training_data(tiny_la, tmp_path):
+    write_audio(tmp_path / "real.wav", spoof=False, seed=0)
+    write_audio(tmp_path / "fake.wav", spoof=True, seed=0)
+    (tmp_path / "m.csv").write_text("path,label,weight\nreal.wav,1,0\nfake.wav,0,1\n")
+    data = run._datamodule(compose("dataset=manifest", f"dataset.root={tmp_path}/m.csv", f"run_dir={tmp_path}", *TINY))
+    with pytest.raises(InputError, match="partition train: all 1 utterances are of one class, none is bona fide"):
+        data.prepare_data()
+
+
+def test_a_run_on_a_mix_resumes_and_is_judged(tiny_la, tmp_path, monkeypatch):
+    from deepfake.training.detection import Detection
+
+    cfg = mixed(tiny_la, tmp_path)
+    start = Detection.on_train_batch_start
+
+    def stop(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            raise InputError("stopped")
+        start(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Detection, "on_train_batch_start", stop)
+        with pytest.raises(InputError, match="stopped"):
+            run.train(cfg)
+    run.train(compose(f"resume={tmp_path / 'run'}"))
+    metrics = run.evaluate(compose(f"run={tmp_path / 'run'}", "num_workers=0", config="evaluate"))
+    assert (metrics["n_bonafide"], metrics["n_spoof"], metrics["dataset"]) == (10, 10, "mix")

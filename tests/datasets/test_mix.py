@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from deepfake.datasets.layout import NoPartition
+from deepfake.datasets.mix import utterances
+from deepfake.datasets.utterance import PARTITIONS, Utterance, unique
+from deepfake.errors import InputError
+from deepfake.evaluation.scores import Scores
+
+
+def corpus(n, *, has=PARTITIONS, weights=None, **said):
+    def read(partition):
+        if partition not in has:
+            raise NoPartition(f"there is no {partition}")
+        return [
+            Utterance(str(i), f"/{n}/{i}.wav", i % 2, conditions=said, weight=weights[i] if weights else 1.0)
+            for i in range(n)
+        ]
+
+    return read
+
+
+def shares(found):
+    total = sum(u.weight for u in found)
+    names = dict.fromkeys(u.conditions["corpus"] for u in found)
+    return {name: sum(u.weight for u in found if u.conditions["corpus"] == name) / total for name in names}
+
+
+def test_parts_keep_their_utterances_under_names_of_their_own():
+    found = utterances("train", parts={"la": corpus(4, codec="alaw"), "itw": corpus(2)})
+    assert [u.id for u in unique(found, "mix")] == ["la-0", "la-1", "la-2", "la-3", "itw-0", "itw-1"]
+    assert found[0].conditions == {"codec": "alaw", "corpus": "la"} and found[4].conditions == {"corpus": "itw"}
+    assert found[3].path == "/4/3.wav" and found[3].label == 1
+    Scores([u.id for u in found], [u.label for u in found], [""] * 6, range(6))  # ids differ to the score file too
+
+
+def test_a_weight_is_a_share_of_the_draws_whatever_the_size():
+    parts = {"big": corpus(1000), "small": corpus(10)}
+    assert shares(utterances("train", parts=parts)) == pytest.approx({"big": 0.5, "small": 0.5})
+    found = utterances("train", parts=parts, weights={"small": 0.5})
+    assert shares(found) == pytest.approx({"big": 2 / 3, "small": 1 / 3})
+    assert sum(u.weight for u in found) == pytest.approx(len(found))
+    assert shares(utterances("train", parts=parts, weights={"big": 0})) == {"big": 0, "small": 1}
+
+
+def test_a_parts_own_weights_hold_within_it():
+    parts = {"a": corpus(2, weights=[3.0, 1.0]), "b": corpus(4)}
+    found = utterances("train", parts=parts)
+    assert shares(found) == pytest.approx({"a": 0.5, "b": 0.5})
+    assert found[0].weight == pytest.approx(3 * found[1].weight)
+
+
+def test_equal_parts_need_no_weights():
+    found = utterances("train", parts={"a": corpus(6), "b": corpus(6), "c": corpus(6)})
+    assert {u.weight for u in found} == {1.0}
+
+
+def test_a_part_without_a_partition_is_an_error_unless_said():
+    parts = {"la": corpus(4), "itw": corpus(2, has=["eval"])}
+    with pytest.raises(
+        InputError, match=r"part itw: there is no train; or .*dataset.partitions=\{itw: \[dev, eval\]\}"
+    ):
+        utterances("train", parts=parts)
+    assert len(utterances("train", parts=parts, partitions={"itw": ["eval"]})) == 4
+    assert len(utterances("eval", parts=parts, partitions={"itw": ["eval"]})) == 6
+    with pytest.raises(NoPartition, match="the mix has no dev partition"):
+        utterances("dev", parts=parts, partitions={"itw": ["eval"], "la": ["train"]})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parts": {}}, r"the mix has no parts: add some as \+dataset@dataset.parts.NAME=CORPUS"),
+        ({"parts": {"a-b": corpus(2)}}, "dataset.parts.a-b: a name of letters"),
+        ({"weights": {"b": 1}}, "dataset.weights.b: there is no such part, the parts are a"),
+        ({"weights": {"a": -1}}, "dataset.weights.a=-1: a number from 0"),
+        ({"weights": {"a": "much"}}, "dataset.weights.a=much: a number from 0"),
+        ({"partitions": {"a": "eval"}}, "dataset.partitions.a=eval: a list of train, dev, eval"),
+        ({"partitions": {"a": ["test"]}}, r"dataset.partitions.a=\['test'\]: a list of train"),
+    ],
+)
+def test_what_cannot_be_used_is_said(options, message):
+    with pytest.raises(InputError, match=message):
+        utterances("train", **({"parts": {"a": corpus(2)}} | options))
+
+
+def test_a_parts_error_names_the_part():
+    def broken(partition):
+        raise InputError("its root is not a folder")
+
+    with pytest.raises(InputError, match="part a: its root is not a folder"):
+        utterances("train", parts={"a": broken})
