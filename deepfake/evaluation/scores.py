@@ -5,28 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.atomic import write_atomically
-from deepfake.datasets.folder import AUDIO
+from deepfake.datasets.protocol import cells_of, read_text, utterance_keys
+from deepfake.datasets.protocol import utterance_key as utterance_key
 from deepfake.errors import InputError
 
 COLUMNS = ("utterance", "label", "attack", "score")
 UNKNOWN = -1
 LABELS = {"1": 1, "0": 0, "": UNKNOWN}
-
-
-def utterance_key(name: str) -> str:
-    """What two ids are compared by: no folder, no audio extension (`eval/LA_E_1.flac` -> `LA_E_1`)."""
-    name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    stem, dot, suffix = name.rpartition(".")
-    return stem if stem and f"{dot}{suffix}".lower() in AUDIO else name
 
 
 @dataclass(init=False, eq=False)
@@ -69,19 +63,26 @@ class Scores:
             raise InputError(f"got {len(self)} ids and {wrong}: every column must be as long")
         if reserved := set(COLUMNS) & set(self.extras):
             raise InputError(f"{sorted(reserved)} cannot be extra columns: they are the score file's own")
-        seen: dict[str, str] = {}
-        for name, label, score in zip(self.ids, given, self.scores, strict=True):
-            if (other := seen.get(key := utterance_key(name))) is not None:
-                raise InputError(f"utterances {other!r} and {name!r} have the same id without folder and extension")
-            seen[key] = name
-            if label not in LABELS.values():
-                raise InputError(f"utterance {name!r} has label {label}: 1 (bona fide), 0 (spoof) or None was expected")
-            if not math.isfinite(score):
-                raise InputError(f"utterance {name!r} has score {score}: a finite number was expected")
+        if twice := first_repeat(utterance_keys(self.ids)):
+            one, other = (self.ids[i] for i in twice)
+            raise InputError(f"utterances {one!r} and {other!r} have the same id without folder and extension")
+        if unknown := {*given} - {*LABELS.values()}:
+            i = next(i for i, label in enumerate(given) if label in unknown)
+            raise InputError(
+                f"utterance {self.ids[i]!r} has label {given[i]}: 1 (bona fide), 0 (spoof) or None was expected"
+            )
+        if not (finite := np.isfinite(self.scores)).all():
+            i = int(np.argmin(finite))
+            raise InputError(f"utterance {self.ids[i]!r} has score {self.scores[i]}: a finite number was expected")
         self.labels = np.array(given, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def speakers(self) -> list[str] | None:
+        """N names to keep trials of a speaker together by; who is not named is alone. None where nobody is."""
+        column = self.extras.get("speaker", [])
+        return [name or f"\0{i}" for i, name in enumerate(column)] if any(column) else None
 
 
 class AsvScores(NamedTuple):
@@ -90,6 +91,9 @@ class AsvScores(NamedTuple):
     target: NDArray[np.float64]
     nontarget: NDArray[np.float64]
     spoof: NDArray[np.float64]
+
+
+KINDS = {kind: code for code, kind in enumerate(AsvScores._fields)}
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
@@ -102,7 +106,8 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         **scores.extras,
     }
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    odd = any("\r" in cell for column in (scores.ids, scores.attacks, *scores.extras.values()) for cell in column)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     write_atomically(Path(path), text.getvalue())
@@ -116,47 +121,76 @@ def read_scores(path: str | Path) -> Scores:
             id, an id that stands on another line, a missing cell; names file and line.
     """
     path = Path(path)
-    with _opened(path) as file:
-        reader = csv.reader(file)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            if not {"utterance", "score"} <= set(header) or len(set(header)) < len(header):
-                raise InputError(f"{path}: the header is {header}: the columns {','.join(COLUMNS)} were expected, once")
-            rows = list(_checked_rows(path, reader, header))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}, line {reader.line_num + 1}: not a CSV file in UTF-8 ({error})") from None
-    if not rows:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    numbers: list[int] = []
+    cells: list[str] = []  # one flat list: a list per line costs more than all the rest, in the garbage collector
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if not {"utterance", "score"} <= set(header) or len(set(header)) < len(header):
+            raise InputError(f"{path}: the header is {header}: the columns {','.join(COLUMNS)} were expected, once")
+        for row in filter(None, reader):
+            if len(row) != len(header):
+                raise InputError(f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)}")
+            numbers.append(reader.line_num)
+            cells += row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num + 1}: not a CSV file ({error})") from None
+    if not cells:
         raise InputError(f"{path}: there is a header but no scores below it")
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    blank = [""] * len(rows)
+    columns = {name: cells[i :: len(header)] for i, name in enumerate(header)}
+    ids, blank = columns.pop("utterance"), [""] * len(numbers)
+    check_ids(ids, numbers, path)
+    words = [word.strip() for word in columns.pop("label", blank)]
+    if unknown := {*words} - {*LABELS}:
+        i = next(i for i, word in enumerate(words) if word in unknown)
+        where = f"{path}, line {numbers[i]}"
+        raise InputError(f"{where}: label {words[i]!r}: 1 (bona fide), 0 (spoof) or nothing was expected")
     return Scores(
-        ids=columns.pop("utterance"),
-        labels=[LABELS[label.strip()] for label in columns.pop("label", blank)],
+        ids=ids,
+        labels=[LABELS[word] for word in words],
         attacks=columns.pop("attack", blank),
-        scores=[float(score) for score in columns.pop("score")],
+        scores=floats(columns.pop("score"), numbers, path),
         extras=columns,
     )
 
 
-def _checked_rows(path: Path, reader, header: list[str]) -> Iterator[list[str]]:
-    """The rows below the header, each one checked while its line number is known."""
-    utterance, score = header.index("utterance"), header.index("score")
-    label = header.index("label") if "label" in header else None
-    first_line: dict[str, int] = {}
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise InputError(f"{where}: {len(row)} cells, the header has {len(header)}")
-        if not (key := utterance_key(row[utterance])):
-            raise InputError(f"{where}: the utterance has no id")
-        if (other := first_line.setdefault(key, reader.line_num)) != reader.line_num:
-            raise InputError(f"{where}: utterance {key!r} stands already on line {other}: keep one of the two")
-        if label is not None and row[label].strip() not in LABELS:
-            raise InputError(f"{where}: label {row[label]!r}: 1 (bona fide), 0 (spoof) or nothing was expected")
-        _finite(row[score], where)
-        yield row
+def first_repeat(keys: Sequence[str]) -> tuple[int, int] | None:
+    """Where the first key that stands there twice stands: first and again."""
+    if len(set(keys)) == len(keys):
+        return None
+    seen: dict[str, int] = {}
+    return next((first, i) for i, key in enumerate(keys) if (first := seen.setdefault(key, i)) != i)
+
+
+def check_ids(ids: Sequence[str], numbers: Sequence[int], path: Path) -> None:
+    """Check that every line has an id, and none the id of another; `numbers` are the lines'.
+
+    Raises:
+        InputError: Names file and line.
+    """
+    keys = utterance_keys(ids)
+    if "" in keys:
+        raise InputError(f"{path}, line {numbers[keys.index('')]}: the utterance has no id")
+    if twice := first_repeat(keys):
+        first, again = (numbers[i] for i in twice)
+        where = f"{path}, line {again}"
+        raise InputError(f"{where}: utterance {keys[twice[0]]!r} stands already on line {first}: keep one of the two")
+
+
+def floats(cells: Sequence[str], numbers: Sequence[int], path: Path) -> NDArray[np.float64]:
+    """The scores that cells hold; `numbers` are their lines.
+
+    Raises:
+        InputError: One is no finite number; names file and line.
+    """
+    try:
+        values = np.array([float(cell) for cell in cells])
+    except ValueError:
+        values = np.array([_float(cell) for cell in cells])
+    if not (finite := np.isfinite(values)).all():
+        i = int(np.argmin(finite))
+        raise InputError(f"{path}, line {numbers[i]}: the score is {cells[i]!r}: a finite number was expected")
+    return values
 
 
 def read_asv_scores(path: str | Path) -> AsvScores:
@@ -168,36 +202,23 @@ def read_asv_scores(path: str | Path) -> AsvScores:
         InputError: No such file, a line that is not of this form (names file and line), or a kind without any score.
     """
     path = Path(path)
-    scores: dict[str, list[float]] = {kind: [] for kind in AsvScores._fields}
-    number = 0
-    with _opened(path) as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if not (cells := line.split()):
-                    continue
-                where = f"{path}, line {number}"
-                if len(cells) < 3 or cells[-2] not in scores:
-                    raise InputError(f"{where}: {line.strip()!r}: `... target|nontarget|spoof SCORE` was expected")
-                scores[cells[-2]].append(_finite(cells[-1], where))
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, line {number + 1}: not text in UTF-8 ({error})") from None
-    if missing := [kind for kind, values in scores.items() if not values]:
+    numbers, codes, values = [], [], []
+    for number, cells in cells_of(read_text(path), None, path):
+        if len(cells) < 3 or (code := KINDS.get(cells[-2])) is None:
+            got = " ".join(cells)[:80]
+            raise InputError(f"{path}, line {number}: {got!r}: `... target|nontarget|spoof SCORE` was expected")
+        numbers.append(number)
+        codes.append(code)
+        values.append(cells[-1])
+    scores, codes = floats(values, numbers, path), np.array(codes)
+    groups = AsvScores(*(scores[codes == code] for code in KINDS.values()))
+    if missing := [kind for kind, group in groups._asdict().items() if not len(group)]:
         raise InputError(f"{path}: no ASV scores of {' and '.join(missing)} trials: a t-DCF needs all three kinds")
-    return AsvScores(**{kind: np.array(values) for kind, values in scores.items()})
+    return groups
 
 
-def _opened(path: Path) -> IO[str]:
+def _float(cell: str) -> float:
     try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _finite(text: str, where: str) -> float:
-    try:
-        value = float(text)
+        return float(cell)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{where}: the score is {text!r}: a finite number was expected")
-    return value
+        return math.nan
