@@ -66,6 +66,21 @@ def test_roc():
     np.testing.assert_allclose(curve, np.stack([far, 1 - frr], axis=1))
 
 
+@pytest.mark.parametrize("draw", [figures.det, figures.roc])
+def test_the_interval_stands_beside_the_eer(draw):
+    figure = draw(SCORES, LABELS, interval=(0.1, 0.25))
+    drawn(figure)
+    (words,) = [text.get_text() for text in figure.legends[0].get_texts() if "EER" in text.get_text()]
+    assert words == f"EER {eer(SCORES, LABELS)[0]:.2%}\n(95% between 10.00% and 25.00%)"
+
+
+@pytest.mark.parametrize("draw", [figures.det, figures.roc])
+def test_a_long_curve_is_thinned(draw):
+    labels = np.arange(50_000) < 5000
+    axes = drawn(draw(RNG.normal(size=50_000) + 2 * labels, labels))
+    assert 500 < max(map(len, lines(axes).values())) < 4 * figures.CELLS
+
+
 def test_histogram():
     figure = figures.histogram(SCORES, LABELS, threshold=1.25)
     axes = drawn(figure)
