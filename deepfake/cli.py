@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import random
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     detector = Detector.load(arguments.run)
     utterances = [Utterance(str(path), str(path), None) for path in paths]
-    scores, errors = score(detector, utterances, batch_size=8, device=device_of(arguments.device), whole=True)
+    scores, errors, _ = score(detector, utterances, batch_size=8, device=device_of(arguments.device), whole=True)
     rows: list[dict[str, Any]] = []
     for i, path in enumerate(paths):
         if i in errors:
@@ -105,11 +106,23 @@ def _predict(arguments: argparse.Namespace) -> int:
                 "score": value,
                 "p_fake": detector.p_fake(value),
                 "verdict": detector.verdict(value),
-                "calibrated": False,
+                **_likelihood_ratio(detector, value),
             }
         )
     _FORMATS[arguments.format](rows, detector)
     return 3 if errors else 0
+
+
+def _likelihood_ratio(detector: Any, score: float) -> dict[str, Any]:
+    """Base-10 logarithm of the likelihood ratio of spoof, and whether it is capped to what the calibration supports."""
+    if (calibration := detector.calibration) is None:
+        return {"calibrated": False}
+    llr = float(calibration.llr(score))
+    return {
+        "calibrated": True,
+        "log10_lr_spoof": -llr / math.log(10),
+        "capped": llr != float(calibration.uncapped(score)),
+    }
 
 
 def _inputs(arguments: argparse.Namespace) -> list[Path]:
@@ -136,14 +149,14 @@ def _json(rows: list[dict[str, Any]], _: Any) -> None:
     print(json.dumps(rows, indent=2, ensure_ascii=False))
 
 
-_COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "error"]
+_COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped", "error"]
 
 
 def _csv(rows: list[dict[str, Any]], _: Any) -> None:
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({**row, "calibrated": "false"} if "score" in row else row)
+        writer.writerow({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()})
 
 
 def _table(rows: list[dict[str, Any]], detector: Any) -> None:
@@ -151,15 +164,27 @@ def _table(rows: list[dict[str, Any]], detector: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    threshold = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
-    table = Table(caption=f"calibrated: false; {threshold}")
-    for heading in ("file", "score", "p_fake", "verdict"):
-        table.add_column(heading, justify="right" if heading in ("score", "p_fake") else "left", overflow="fold")
+    caption = f"calibrated: false; threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
+    columns = ["file", "score", "p_fake", "verdict"]
+    if detector.calibration is not None:
+        n = detector.calibration
+        caption = (
+            f"{caption.replace('false', 'true')}. p_fake is the probability at even prior odds; log10 LR that of spoof "
+            f"against bona fide, fitted on {detector.config['calibration']['source']} ({n.n_bonafide} bona fide, "
+            f"{n.n_spoof} spoof). An asterisk: capped to what these support."
+        )
+        columns.insert(3, "log10 LR")
+    table = Table(caption=caption)
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading in ("file", "verdict") else "right", overflow="fold")
     for row in rows:
         if "error" in row:
-            table.add_row(escape(row["file"]), "", "", f"[red]error:[/] {escape(row['error'])}")
-        else:
-            table.add_row(escape(row["file"]), f"{row['score']:.4f}", f"{row['p_fake']:.4f}", row["verdict"])
+            table.add_row(escape(row["file"]), *[""] * (len(columns) - 2), f"[red]error:[/] {escape(row['error'])}")
+            continue
+        cells = {key: f"{row[key]:.4f}" for key in ("score", "p_fake")} | {"verdict": row["verdict"]}
+        if "log10_lr_spoof" in row:
+            cells["log10 LR"] = f"{row['log10_lr_spoof']:.2f}{'*' if row['capped'] else ''}"
+        table.add_row(escape(row["file"]), *(cells[name] for name in columns[1:]))
     Console().print(table)
 
 

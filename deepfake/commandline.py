@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _PATH = re.compile(
-    r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|protocol|asv_scores|resume|init_from|root|weights)"
+    r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|init_from|root|real_root|keys|weights)"
     r"|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )

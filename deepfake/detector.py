@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, load
 from deepfake.errors import InputError
+from deepfake.metrics.calibration import Calibration
 from deepfake.models.blocks.head import Head
 
 FORMAT = 1
@@ -30,7 +31,8 @@ class Detector(nn.Module):
 
     Built from a plain dictionary, so that a file with that dictionary and the weights is all there is to load:
     `features` and `model` (each `_target_` and keywords), `sample_rate` in hertz, `seconds` (length of the clip it
-    hears), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`).
+    hears), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`),
+    `calibration` (`source` and the fields of `Calibration`) once it has one.
 
     Args:
         config: That dictionary. `model.in_channels` is filled in from the front end.
@@ -98,9 +100,23 @@ class Detector(nn.Module):
             raise InputError(f"{path}: the detector's score is {score}, so nothing can be said of this file")
         return score
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """How scores become likelihood ratios, None for a detector that is not calibrated."""
+        found = self.config.get("calibration")
+        return Calibration(**{k: found[k] for k in Calibration._fields}) if found else None
+
+    def set_calibration(self, calibration: Calibration, source: str) -> None:
+        """Carry a calibration and what it was fitted on."""
+        self.config["calibration"] = {**calibration._asdict(), "source": source}
+
     def p_fake(self, score: float) -> float:
-        """`sigmoid(threshold - score)`: an uncalibrated figure between 0 and 1, one half at the threshold."""
-        return 1 / (1 + math.exp(min(score - self.threshold, 700.0)))
+        """Probability of spoof at even prior odds, `sigmoid(-llr)`, where the detector is calibrated.
+
+        Else `sigmoid(threshold - score)`: an uncalibrated figure between 0 and 1, one half at the threshold.
+        """
+        log_odds = score - self.threshold if self.calibration is None else float(self.calibration.llr(score))
+        return 1 / (1 + math.exp(min(log_odds, 700.0)))
 
     def verdict(self, score: float) -> str:
         """`bonafide` above the threshold, else `spoof`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,34 @@ from deepfake.atomic import write_atomically
 PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfile", "soxr", "librosa")
 
 
-def write_environment(folder: Path, command: Sequence[str], device: torch.device, seed: int) -> None:
+def write_environment(folder: Path, command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:
     """Write `environment.json`: command, git commit (and whether the tree differs), versions, device, seed.
 
     Where there is one already, as in a run that is resumed, the new facts are added to its list `resumed`.
+
+    Returns:
+        The facts of this call.
     """
     path = folder / "environment.json"
-    facts = _environment(command, device, seed)
+    now = facts = _environment(command, device, seed)
     if path.is_file():
         first = json.loads(path.read_text(encoding="utf-8"))
         facts = {**first, "resumed": [*first.get("resumed", []), facts]}
     write_atomically(path, json.dumps(facts, indent=2) + "\n")
+    return now
+
+
+def told(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts as a report prints them: the command, and what it ran with."""
+    commit = (facts["git_commit"] or "")[:10] + (" and changes" if facts["git_changed"] else "")
+    versions = {"deepfake": facts["deepfake"], "commit": commit, "python": facts["python"], **facts["packages"]}
+    software = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    return {
+        "command": shlex.join(facts["command"]),
+        "date": facts["started"],
+        "software": software,
+        "device": facts["device"],
+    }
 
 
 def _environment(command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:

@@ -23,12 +23,14 @@ from deepfake.errors import InputError
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.datasets.utterance import Utterance
+    from deepfake.evaluation.corpus import Corpus
     from deepfake.evaluation.scores import Scores
     from deepfake.loading.datamodule import DataModule
 
 log = logging.getLogger(__name__)
 
 MONITORED = ("dev/eer", "dev/auc", "dev/accuracy")
+DATASET_PATHS = ("root", "real_root", "keys")
 SHARED_DATASET_KEYS = ("name", "per_class", "on_bad_audio")
 _state = {"passed_over": False, "failed": False}
 
@@ -161,7 +163,7 @@ def train(cfg: DictConfig) -> float | None:
             raise InputError(f"interrupted: `{again}` goes on from the last whole epoch") from None
         if not trainer.is_global_zero:
             return None
-        metrics = finish(trainer, task, datamodule, plain, partial(_judged, cfg.dataset, "dev"))
+        metrics = finish(trainer, task, datamodule, plain, partial(_judged_dev, cfg.dataset))
     _show(metrics)
     _state["passed_over"] |= bool(datamodule.skipped)
     print(run_dir, flush=True)
@@ -182,9 +184,9 @@ def _logfile(path: Path | None) -> Iterator[None]:
 
 
 def _absolute_roots(dataset: Any) -> Any:
-    """The same dataset config with every `root` absolute: a run is resumed and evaluated from anywhere."""
+    """The same dataset config with every path absolute: a run is resumed and evaluated from anywhere."""
     if OmegaConf.is_dict(dataset):
-        roots = [k for k in dataset if k == "root" and not OmegaConf.is_missing(dataset, k) and dataset[k]]
+        roots = [k for k in dataset if k in DATASET_PATHS and not OmegaConf.is_missing(dataset, k) and dataset[k]]
         values = {k: str(Path(dataset[k]).expanduser().absolute()) for k in roots}
         nested = {k: _absolute_roots(v) for k, v in dataset.items_ex(resolve=False) if OmegaConf.is_config(v)}
         return OmegaConf.merge(dataset, nested, values)
@@ -230,29 +232,37 @@ def _datamodule(cfg: DictConfig) -> DataModule:
 
 
 def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
-    return hydra.utils.instantiate({k: v for k, v in dataset.items() if k not in SHARED_DATASET_KEYS}, _convert_="all")
+    """The reader of a dataset config, without the keys that are ours; so is each part of a mix."""
+
+    def own(config: Any) -> Any:
+        if not OmegaConf.is_dict(config):
+            return config
+        ours = SHARED_DATASET_KEYS if "_target_" in config else ()
+        return {k: own(v) for k, v in config.items() if k not in ours}
+
+    return hydra.utils.instantiate(own(dataset), _convert_="all")
 
 
-def _judged(
-    dataset: DictConfig,
-    partition: str,
-    scores: Scores,
-    threshold: float,
-    asv: str | None = None,
-    trained_on: Iterable[str] = (),
-) -> dict[str, Any]:
-    """Metrics of scores, with the ASV scores that the corpus has for its partition or those that the user gave."""
-    from deepfake.evaluation.report import judge
-    from deepfake.evaluation.scores import read_asv_scores
-    from deepfake.metrics.tdcf import asv_operating_point
-
-    path = Path(asv) if asv else None
+def _asv_scores(dataset: DictConfig, partition: str) -> Path | None:
+    """The ASV score file that the corpus has for a partition."""
     reader = sys.modules[hydra.utils.get_method(dataset._target_).__module__]
-    if path is None and hasattr(reader, "asv_scores"):
-        path = reader.asv_scores(partition, root=dataset.root)
-    point = asv_operating_point(*read_asv_scores(path)) if path else None
-    attacks = set(trained_on)
-    return judge(scores, threshold=threshold, asv=point, dataset=dataset.name, partition=partition, trained_on=attacks)
+    return reader.asv_scores(partition, root=dataset.root) if hasattr(reader, "asv_scores") else None
+
+
+def _judged_dev(dataset: DictConfig, scores: Scores, threshold: float) -> dict[str, Any]:
+    """Metrics of the dev scores at the end of training."""
+    from deepfake.evaluation.judging import Intervals, judge
+    from deepfake.evaluation.tandem import read_tandem
+
+    path = _asv_scores(dataset, "dev")
+    return judge(
+        scores,
+        threshold=threshold,
+        tandem=read_tandem(path) if path else None,
+        dataset=dataset.name,
+        partition="dev",
+        intervals=Intervals(),
+    )
 
 
 def _show(metrics: Mapping[str, Any]) -> None:
@@ -299,92 +309,35 @@ def _resumed(cfg: DictConfig) -> DictConfig:
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Score one partition of a corpus with a run's detector and judge the scores; see `conf/evaluate.yaml`.
+    """Judge: a run, several runs, score files; fuse or calibrate; or audit a corpus; see `conf/evaluate.yaml`.
 
     Returns:
-        What it wrote into `metrics.json`.
+        What it wrote as `metrics.json`, `comparison.json` or `audit.json`.
     """
-    from torch.utils.tensorboard import SummaryWriter
+    from rich.console import Console
 
     from deepfake.allocator import keep_freed_memory
-    from deepfake.datasets.utterance import chosen, speaker_overlap, write_manifest
-    from deepfake.detector import Detector
-    from deepfake.environment import write_environment
-    from deepfake.evaluation.board import show
-    from deepfake.evaluation.report import write_report
-    from deepfake.evaluation.scores import write_scores
-    from deepfake.evaluation.scoring import device_of, scored
-    from deepfake.loading.datamodule import write_skipped
+    from deepfake.evaluation.evaluate import evaluate
 
-    if OmegaConf.is_list(cfg.run):
-        raise InputError("run=[...]: one run at a time is judged")
     keep_freed_memory()
-    detector = Detector.load(cfg.run)
-    run_dir = Path(cfg.run) if Path(cfg.run).is_dir() else Path(cfg.run).parent
-    dataset, trained = _evaluated(cfg, run_dir)
-    known = _heard(run_dir) if dataset.name == trained.get("dataset", {}).get("name") else []
-    seed = trained.get("seed", 0)
-    source = f"{dataset.name}, partition {cfg.partition}"
-    utterances = chosen(_corpus(dataset)(cfg.partition), (dataset.per_class or {}).get(cfg.partition), seed, source)
-    if cfg.partition != "train":
-        for speakers in speaker_overlap({"train": known, cfg.partition: utterances}).values():
-            first = ", ".join(speakers[:3])
-            log.warning("%d speakers of %s were in training (%s ...)", len(speakers), cfg.partition, first)
-    output = Path(cfg.output) if cfg.output else run_dir / "evaluations" / f"{dataset.name}-{cfg.partition}"
-    output.mkdir(parents=True, exist_ok=True)
-    device = device_of(cfg.device)
-    log.info("%s: %d utterances on %s", source, len(utterances), device)
-    loading = {"batch_size": cfg.batch_size, "num_workers": cfg.num_workers, "whole": True}
-    scores, errors = scored(detector, utterances, device=device, **loading)
-    for stale in ("metrics.json", "report.html", "skipped.csv"):
-        (output / stale).unlink(missing_ok=True)
-    write_scores(output / "scores.csv", scores)
-    listed = run_dir / "manifests" / f"{cfg.partition}.csv"
-    same = all(trained.get("dataset", {}).get(k) == v for k, v in OmegaConf.to_container(dataset).items())  # type: ignore[union-attr]
-    write_manifest(listed if same and not listed.exists() else output / "manifest.csv", utterances)
-    if errors:
-        write_skipped(output / "skipped.csv", [(utterances[i], why) for i, why in errors.items()])
-        if dataset.on_bad_audio == "raise":
-            raise InputError(
-                f"{len(errors)} of {len(utterances)} files could not be scored: {next(iter(errors.values()))} (the "
-                f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
-            )
-        _state["passed_over"] = True
-    attacks = [u.attack for u in known if u.attack]
-    metrics = _judged(dataset, cfg.partition, scores, detector.threshold, cfg.asv_scores, attacks)
-    provenance = {
-        "detector": cfg.run,
-        "threshold": detector.config["threshold"]["source"],
-        "corpus": dataset.root,
-        "passed over": len(errors),
-    }
-    write_report(output, metrics, scores, title=f"{dataset.name}: {cfg.partition}", provenance=provenance)
-    write_environment(output, sys.argv, device, seed)
-    with SummaryWriter(str(output / "tensorboard")) as board:
-        show(board, metrics, scores, f"{dataset.name}-{cfg.partition}")
-    _show(metrics)
-    print(output, flush=True)
-    return metrics
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    done = evaluate(plain, _judged_corpus)
+    _state["passed_over"] |= done.passed_over
+    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(done.table)
+    print(done.folder, flush=True)
+    return done.content
 
 
-def _evaluated(cfg: DictConfig, run_dir: Path) -> tuple[DictConfig, dict[str, Any]]:
-    """The dataset to judge on, and the config that the run was trained with (empty for an imported one)."""
-    from deepfake.resume import config_of
+def _judged_corpus(dataset: Mapping[str, Any]) -> Corpus:
+    """A dataset config as the commands of `evaluate.py` take it."""
+    from deepfake.evaluation.corpus import Corpus
 
-    path = run_dir / "config.yaml"
-    trained = config_of(path) if path.is_file() else {}
-    dataset: dict[str, Any] = OmegaConf.to_container(cfg.dataset)  # type: ignore[assignment]
-    if "_target_" not in dataset:
-        if "dataset" not in trained:
-            raise InputError(f"run={cfg.run} was not trained here, so it has no corpus of its own: say dataset=...")
-        dataset = {**trained["dataset"], **dataset}
-    shared = {"per_class": {}, "on_bad_audio": "raise"}
-    return _absolute_roots(OmegaConf.create({**shared, **dataset})), trained
-
-
-def _heard(run_dir: Path) -> list[Utterance]:
-    """What a run was trained on, as far as its manifest is there."""
-    from deepfake.datasets import manifest
-
-    path = run_dir / "manifests" / "train.csv"
-    return manifest.rows(path) if path.is_file() else []
+    config = _absolute_roots(OmegaConf.create({"per_class": {}, "on_bad_audio": "raise", **dataset}))
+    return Corpus(
+        name=config.name,
+        config=OmegaConf.to_container(config),  # type: ignore[arg-type]
+        read=_corpus(config),
+        asv_scores=partial(_asv_scores, config),
+        per_class=config.per_class or {},
+        on_bad_audio=config.on_bad_audio,
+    )

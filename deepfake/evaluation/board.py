@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from deepfake.evaluation import figures
 from deepfake.evaluation.scores import Scores
 
 
 def show(board: Any, metrics: Mapping[str, Any], scores: Scores, tag: str) -> None:
-    """Write scalars, the DET and ROC curves and the score histogram.
+    """Write scalars, the precision-recall curve, the DET and ROC curves and the score histogram.
 
     Args:
         board: A `SummaryWriter`.
@@ -26,5 +28,8 @@ def show(board: Any, metrics: Mapping[str, Any], scores: Scores, tag: str) -> No
             board.add_scalar(f"{tag}_eer_by_attack/{attack}", entry["eer"])
     if metrics["eer"] is not None:
         known = scores.labels >= 0
+        s, y = scores.scores[known], scores.labels[known]
+        ranks = (np.searchsorted(np.sort(s), s, side="right") - 1) / len(s)  # the curve takes numbers between 0 and 1
+        board.add_pr_curve(f"{tag}/precision_recall", y, ranks)
         for draw in (figures.det, figures.roc, figures.histogram):
-            board.add_figure(f"{tag}/{draw.__name__}", draw(scores.scores[known], scores.labels[known]))
+            board.add_figure(f"{tag}/{draw.__name__}", draw(s, y))

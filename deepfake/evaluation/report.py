@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Callable, Collection, Mapping
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -20,19 +15,19 @@ from rich.text import Text
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
-from deepfake.evaluation import figures
+from deepfake.evaluation import figures, figures_calibration, figures_rates
+from deepfake.evaluation.page import Pictures, heading, html_table, page, paragraph, pictures
 from deepfake.evaluation.scores import Scores
-from deepfake.metrics.classification import at_threshold, auc
-from deepfake.metrics.eer import eer, eer_official
-from deepfake.metrics.tdcf import AsvOperatingPoint, min_tdcf, min_tdcf_legacy
 
 # key of metrics.json, name, how it is printed, what it is
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("eer", "EER", "%", "equal error rate, interpolated between the points that thresholds can reach"),
     ("eer_official", "EER, official", "%", "equal error rate by the algorithm of the ASVspoof organisers"),
     ("auc", "AUC", "f", "chance that a bona fide utterance scores above a spoofed one"),
+    ("min_dcf", "min DCF", "f", "detection cost of ASVspoof 5 at its best threshold; 1 is of no use"),
     ("min_tdcf_legacy", "min t-DCF, legacy", "f", "tandem cost of ASVspoof 2019; 0 is perfect, 1 is of no use"),
     ("min_tdcf", "min t-DCF", "f", "tandem cost, revised form of ASVspoof 2021; 1 is of no use"),
+    ("t_eer", "t-EER", "%", "tandem equal error rate of countermeasure and speaker verifier"),
     (
         "eer_threshold",
         "EER threshold",
@@ -47,104 +42,31 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("precision", "precision", "%", "bona fide, of those accepted"),
     ("recall", "recall", "%", "accepted, of the bona fide"),
     ("f1", "F1", "f", "harmonic mean of precision and recall, for bona fide"),
+    ("cllr", "Cllr", "f", "cost of the likelihood ratios in bits; 1 says nothing, above 1 misleads"),
+    ("min_cllr", "min Cllr", "f", "what of it is left after the best calibration there can be"),
+    ("act_dcf", "actual DCF", "f", "detection cost of ASVspoof 5 at the threshold that its costs ask for"),
+    ("ece", "calibration error", "%", "expected calibration error of the probability, 15 bins"),
+    ("brier", "Brier score", "f", "mean squared error of the probability"),
+    (
+        "misleading_bonafide",
+        "bona fide misleading",
+        "%",
+        "bona fide utterances whose likelihood ratio speaks for spoof",
+    ),
+    ("misleading_spoof", "spoof misleading", "%", "spoofed utterances whose likelihood ratio speaks for bona fide"),
 )
+FORMS = {key: form for key, _, form, _ in ROWS}
+NAMES = {key: name for key, name, _, _ in ROWS}
 ATTACK_COLUMNS = {"eer": "%", "eer_official": "%", "auc": "f", "fpr": "%"}
-ATTACK_HEADINGS = ("attack", "spoof", "EER", "EER, official", "AUC", "accepted")
+ATTACK_HEADINGS = ("attack", "spoof", "EER", "95 %", "EER, official", "AUC", "accepted")
 SOURCES = {"carried": "the threshold it brought along", "eer": "the EER threshold of this very data"}
-
-
-def judge(
-    scores: Scores,
-    *,
-    threshold: float | None,
-    asv: AsvOperatingPoint | None = None,
-    dataset: str,
-    partition: str,
-    trained_on: Collection[str] = (),
-) -> dict[str, Any]:
-    """Everything that `metrics.json` says of one partition, a pure function of its scores.
-
-    What cannot be had is `None`, and `notes` says why. Utterances without a label are left out.
-
-    Args:
-        scores: Scored utterances.
-        threshold: The threshold carried from dev, `None` for that of the EER on this data (`threshold_source` says
-            which was used: `carried`, `eer`, or `None`). Accepted as bona fide: score > threshold.
-        asv: Operating point of the ASV system, for the t-DCF.
-        dataset: Name of the corpus.
-        partition: Name of the partition.
-        trained_on: Attacks that the detector was trained on; `by_training` then holds the spoofs of `seen` and `unseen`
-            attacks apart.
-
-    Returns:
-        Flat, rates as fractions; `by_attack` and `by_training` hold `n, eer, eer_official, auc, fpr` of some of the
-        spoofs against all bona fide utterances, `fpr` being the share of these spoofs that is accepted.
-
-    Raises:
-        InputError: The threshold is not finite.
-    """
-    known = scores.labels >= 0
-    s, y, attacks = scores.scores[known], scores.labels[known], np.array(scores.attacks, dtype=object)[known]
-    n_bonafide, n_spoof = int(np.sum(y == 1)), int(np.sum(y == 0))
-    notes = []
-    if len(y) < len(scores):
-        notes.append(f"{len(scores) - len(y)} of {len(scores)} utterances have no label and are left out.")
-    metrics: dict[str, Any] = {"dataset": dataset, "partition": partition, "n_bonafide": n_bonafide, "n_spoof": n_spoof}
-    metrics |= dict.fromkeys(("eer", "eer_official", "eer_threshold"))
-    metrics |= {"threshold": None if threshold is None else float(threshold), "threshold_source": None}
-    metrics |= dict.fromkeys(("fpr", "fnr", "auc", "accuracy", "balanced_accuracy", "precision", "recall", "f1"))
-    metrics |= dict.fromkeys(("min_tdcf_legacy", "min_tdcf"))
-
-    if both := n_bonafide > 0 and n_spoof > 0:
-        metrics["eer"], metrics["eer_threshold"] = eer(s, y)
-        metrics["eer_official"], _ = eer_official(s, y)
-        metrics["auc"] = auc(s, y)
-        if metrics["eer"] > 0.5:
-            notes.append("The EER is above 50 %: the scores may be larger for spoof, the wrong way round.")
-        if abs(metrics["eer"] - metrics["eer_official"]) > 0.005:
-            notes.append("The two EERs differ because many scores are equal, or because there are few.")
-    else:
-        notes.append(f"There are {n_bonafide} bona fide and {n_spoof} spoofed utterances: EER and AUC need both.")
-    if both and asv is not None:
-        try:
-            metrics["min_tdcf_legacy"], _ = min_tdcf_legacy(s, y, asv)
-            metrics["min_tdcf"], _ = min_tdcf(s, y, asv)
-        except InputError as error:
-            metrics["min_tdcf_legacy"] = None
-            notes.append(f"No t-DCF: {error}.")
-    applied, source = (metrics["eer_threshold"], "eer") if threshold is None else (threshold, "carried")
-    if applied is not None and len(y):
-        metrics |= at_threshold(s, y, applied)
-        metrics["threshold_source"] = source
-        if source == "eer":
-            notes.append("No threshold was carried from dev: the rates at the EER threshold of this data flatter it.")
-
-    def entry(spoof: NDArray[np.bool_]) -> dict[str, Any]:
-        """Some of the spoofs against all bona fide utterances."""
-        figures: dict[str, Any] = {"n": int(spoof.sum()), "eer": None, "eer_official": None, "auc": None, "fpr": None}
-        if both:
-            chosen = spoof | (y == 1)
-            figures |= {"eer": eer(s[chosen], y[chosen])[0], "eer_official": eer_official(s[chosen], y[chosen])[0]}
-            figures["auc"] = auc(s[chosen], y[chosen])
-        if applied is not None:
-            figures["fpr"] = float(np.mean(s[spoof] > applied))
-        return figures
-
-    names = sorted({str(name) or "-" for name in attacks[y == 0]})
-    names = names if names != ["-"] else []
-    attacks[attacks == ""] = "-"
-    metrics["by_attack"] = {name: entry((y == 0) & (attacks == name)) for name in names}
-    known_attack = np.isin(attacks.astype(str), sorted(trained_on))
-    groups = {"seen": (y == 0) & known_attack, "unseen": (y == 0) & ~known_attack}
-    split = all(group.any() for group in groups.values())
-    metrics["by_training"] = {name: entry(group) for name, group in groups.items()} if split and trained_on else {}
-    return metrics | {"notes": notes}
+MOST_ROWS = 30
 
 
 def write_report(
     folder: str | Path, metrics: Mapping[str, Any], scores: Scores, *, title: str, provenance: Mapping[str, Any]
 ) -> None:
-    """Write `metrics.json`, `report.html` and `figures/{det,roc,histogram,by_attack}.png` into a folder.
+    """Write `metrics.json`, `report.html` and `figures/*.{png,svg}` into a folder.
 
     A figure that the data does not allow is not written, one of an earlier report is then removed.
 
@@ -160,62 +82,116 @@ def write_report(
     """
     folder = Path(folder)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    pictures: dict[str, tuple[bytes, str]] = {}
-    for name, (draw, caption) in _figures(metrics, scores).items():
-        path = folder / "figures" / f"{name}.png"
-        try:
-            pictures[name] = _png(draw()), caption
-        except InputError:
-            path.unlink(missing_ok=True)
-        else:
-            write_atomically(path, pictures[name][0])
-    write_atomically(folder / "report.html", _page(metrics, pictures, title=title, provenance=provenance).encode())
-    write_atomically(folder / "metrics.json", text.encode())
+    drawn = pictures(folder / "figures", _figures(metrics, scores))
+    write_atomically(folder / "report.html", _page(metrics, drawn, title=title, provenance=provenance))
+    write_atomically(folder / "metrics.json", text)
 
 
-def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, tuple[Callable[[], Figure], str]]:
+def _figures(metrics: Mapping[str, Any], scores: Scores) -> Pictures:
     """How each figure is drawn, and what stands below it."""
-    known = scores.labels >= 0
+    known = np.flatnonzero(scores.labels >= 0)
     s, y = scores.scores[known], scores.labels[known]
+    attacks = [scores.attacks[i] for i in known]
+    llrs = np.array(scores.extras["llr"], dtype=float)[known] if metrics["calibrated"] else s
+    taken = "" if metrics["calibrated"] else " The scores are not calibrated and are taken as they stand."
     threshold = metrics["threshold"] if metrics["threshold_source"] == "carried" else metrics["eer_threshold"]
     eers = {name: entry["eer"] for name, entry in metrics["by_attack"].items() if entry["eer"] is not None}
-    return {
-        "det": (lambda: figures.det(s, y), "Misses against false alarms, nearer to the lower left corner is better."),
-        "roc": (lambda: figures.roc(s, y), "Bona fide accepted against spoof accepted, nearer to the upper left."),
+    interval = metrics["ci"].get("eer")
+    drawn: Pictures = {
+        "det": (
+            lambda: figures.det(s, y, interval=interval),
+            "Misses against false alarms, nearer to the lower left corner is better.",
+        ),
+        "roc": (
+            lambda: figures.roc(s, y, interval=interval),
+            "Bona fide accepted against spoof accepted, nearer to the upper left.",
+        ),
         "histogram": (
             lambda: figures.histogram(s, y, threshold=threshold),
             "How the scores of the two classes lie; what overlaps cannot be told apart.",
+        ),
+        "precision_recall": (
+            lambda: figures_rates.precision_recall(s, y),
+            "Share of bona fide among those accepted, against the share of bona fide that is accepted.",
         ),
         "by_attack": (
             lambda: figures.by_attack(eers, overall=metrics["eer"]),
             "Each attack's spoofs against all bona fide utterances, shorter is better.",
         ),
+        "histogram_by_attack": (
+            lambda: figures_rates.histogram_by_attack(s, y, attacks, threshold=threshold),
+            "Where the scores of each attack lie, beside those of bona fide speech.",
+        ),
+        "confusion": (
+            lambda: figures_rates.confusion(s, y, _needed(threshold)),
+            f"Decisions at {SOURCES.get(metrics['threshold_source'], 'no threshold')}.",
+        ),
+        "threshold_sweep": (
+            lambda: figures_rates.threshold_sweep(s, y, threshold=threshold),
+            "What another threshold would give on this data.",
+        ),
+        "tdcf": (
+            lambda: figures_rates.tdcf_curve(s, y, metrics["tdcf_weights"], threshold=threshold),
+            "Tandem cost against the threshold; 1 is what a countermeasure costs that does not listen.",
+        ),
+        "reliability": (
+            lambda: figures_calibration.reliability(llrs, y),
+            f"How often it is bona fide when the detector says so with a given probability.{taken}",
+        ),
+        "tippett": (
+            lambda: figures_calibration.tippett(llrs, y),
+            f"Shares of both classes whose likelihood ratio exceeds a value; what lies beyond 1 misleads.{taken}",
+        ),
+        "pav": (
+            lambda: figures_calibration.pav(llrs, y),
+            f"The likelihood ratio that the data supports against the one given; on the diagonal they agree.{taken}",
+        ),
+        "empirical_cross_entropy": (
+            lambda: figures_calibration.ece(llrs, y),
+            f"Cost of the likelihood ratios for every prior; above the dashed line they do harm.{taken}",
+        ),
+        "misleading": (
+            lambda: figures_calibration.misleading(llrs, y),
+            f"How often, and how strongly, the likelihood ratio points the wrong way.{taken}",
+        ),
     }
+    for key in metrics:
+        if key.startswith("by_attack_and_"):
+            name = key.removeprefix("by_attack_and_")
+            drawn |= {key: (_heat_map(metrics[key], name), f"EER of each attack within each {name}, in percent.")}
+    return drawn
 
 
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+def _heat_map(table: Mapping[str, Mapping[str, float | None]], name: str):
+    return lambda: figures_rates.heat_map(table, row_name="attack", column_name=name)
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     """A metric as people read it: `%` percent, `f` four decimals, `g` five digits, a dash where there is none."""
     if value is None:
         return "–"
     return {"%": f"{100 * value:.2f} %", "f": f"{value:.4f}", "g": f"{value + 0.0:.5g}"}[form]  # + 0.0: -0 reads 0
 
 
+def interval(bounds: list[float] | None, form: str) -> str:
+    """`3.1 to 4.2`, in the unit of the number it stands beside; nothing where there is none."""
+    if bounds is None:
+        return ""
+    low, high = (number(bound, form).removesuffix(" %") for bound in bounds)
+    return f"{low} to {high}"
+
+
 def _attack_cells(entry: Mapping[str, Any]) -> list[str]:
-    return [f"{entry['n']:,}", *(_number(entry[key], form) for key, form in ATTACK_COLUMNS.items())]
+    eer, *others = (number(entry[key], form) for key, form in ATTACK_COLUMNS.items())
+    return [f"{entry['n']:,}", eer, interval(entry["ci"].get("eer"), "%"), *others]
 
 
 def table(metrics: Mapping[str, Any]) -> Table:
     """The metrics as a rich table for the terminal: all spoof, then attack by attack, the other metrics, the notes."""
     attacks = Table(box=box.SIMPLE_HEAD, title=Text(f"{metrics['dataset']} {metrics['partition']}", style="bold"))
     attacks.add_column("attack")
-    for heading in ATTACK_HEADINGS[1:]:
-        attacks.add_column(heading, justify="right")
+    for name in ATTACK_HEADINGS[1:]:
+        attacks.add_column(name, justify="right")
     whole = {"all": {**metrics, "n": metrics["n_spoof"]}}
     whole |= {f"{name} in training": entry for name, entry in metrics["by_training"].items()}
     for name, entry in {**whole, **metrics["by_attack"]}.items():
@@ -224,7 +200,7 @@ def table(metrics: Mapping[str, Any]) -> Table:
     others.add_row("bona fide", f"{metrics['n_bonafide']:,}")
     for key, name, form, _ in ROWS:
         if key not in ATTACK_COLUMNS and metrics[key] is not None:
-            others.add_row(name, _number(metrics[key], form))
+            others.add_row(name, number(metrics[key], form), interval(metrics["ci"].get(key), form))
     view = Table.grid()
     view.add_row(attacks)
     view.add_row(Padding(others, (0, 2)))
@@ -233,108 +209,92 @@ def table(metrics: Mapping[str, Any]) -> Table:
     return view
 
 
-def _page(
-    metrics: Mapping[str, Any],
-    pictures: Mapping[str, tuple[bytes, str]],
-    *,
-    title: str,
-    provenance: Mapping[str, Any],
-) -> str:
-    """The report as one HTML file without scripts and without anything to load."""
+def _page(metrics: Mapping[str, Any], drawn: Mapping[str, str], *, title: str, provenance: Mapping[str, Any]) -> str:
     source = SOURCES.get(metrics["threshold_source"])
     decided = [
-        f"{_number(metrics[key], '%')} of the {what}"
+        f"{number(metrics[key], '%')}{f' ({among})' if among else ''} of the {what}"
         for key, what in (("fpr", "spoofed utterances pass as bona fide"), ("fnr", "bona fide ones are rejected"))
         if metrics[key] is not None
+        for among in [interval(metrics["ci"].get(key), "%")]
     ]
     sentence = f"At {source}, {' and '.join(decided)}." if source else "No threshold could be applied."
-    results = "".join(
-        f"<tr><th scope=row>{name}</th><td class=n>{_number(metrics[key], form)}</td><td>{what}</td></tr>\n"
+    counts = f"{metrics['n_bonafide']:,} bona fide and {metrics['n_spoof']:,} spoofed utterances"
+    what = ", ".join(filter(None, (metrics["dataset"], metrics["partition"])))
+    headline = f"{number(metrics['eer'], '%')} EER" if metrics["eer"] is not None else "no EER"
+    if among := interval(metrics["ci"].get("eer"), "%"):
+        headline += f" ({among})"
+    results = [
+        (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), what)
         for key, name, form, what in ROWS
-    )
-    headings = "<th scope=col>" + "</th><th scope=col class=n>".join(ATTACK_HEADINGS) + "</th>"
-    attacks = "".join(
-        f"<tr><th scope=row>{escape(name)}</th>"
-        + "".join(f"<td class=n>{cell}</td>" for cell in _attack_cells(entry))
-        + "</tr>\n"
-        for name, entry in {
-            **{f"{group} in training": entry for group, entry in metrics["by_training"].items()},
-            **metrics["by_attack"],
-        }.items()
-    )
-    drawn = "".join(
-        f'<figure><img alt="{name.replace("_", " ")}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
-        for name, (png, caption) in pictures.items()
-    )
-    return TEMPLATE.format(
-        title=escape(title),
-        headline=f"{_number(metrics['eer'], '%')} EER" if metrics["eer"] is not None else "no EER",
-        scored=escape(f"{metrics['dataset']}, {metrics['partition']}"),
-        counts=f"{metrics['n_bonafide']:,} bona fide and {metrics['n_spoof']:,} spoofed utterances",
-        sentence=escape(sentence),
-        notes="".join(f"<p class=note>{escape(note)}</p>\n" for note in metrics["notes"]),
-        results=results,
-        attacks=f"<h2>Attack by attack</h2>\n<div class=wide><table><tr>{headings}</tr>\n{attacks}</table></div>"
-        if attacks
-        else "",
-        figures=f"<h2>Figures</h2>\n{drawn}" if drawn else "",
-        provenance="".join(
-            f"<tr><th scope=row>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>\n"
-            for key, value in provenance.items()
+        if metrics[key] is not None
+    ]
+    attacks = {f"{name} in training": entry for name, entry in metrics["by_training"].items()} | metrics["by_attack"]
+
+    def shown(*names: str) -> str:
+        return "".join(drawn.get(name, "") for name in names)
+
+    def section(text: str, *parts: str) -> str:
+        return heading(text) + "".join(parts) if any(parts) else ""
+
+    conditions = [key for key in metrics if key.startswith("by_") and key not in ("by_attack", "by_training")]
+    grouped = [k for k in conditions if not k.startswith("by_attack_and_")]
+    among = f"{100 * (metrics['confidence'] or 0.95):g} %"
+    return page(
+        title,
+        headline,
+        paragraph(f"Scored: {what}, {counts}. {sentence}"),
+        "".join(paragraph(note, note=True) for note in metrics["notes"]),
+        section("Results", html_table(("", "", f"{among} interval", ""), results, left=(0, 3))),
+        paragraph(
+            "Larger scores are more bona fide; an utterance passes as bona fide if its score is greater than the "
+            "threshold. Intervals are bootstrapped over the utterances of this data; they say nothing of other data."
         ),
+        section("How well it tells them apart", shown("det", "roc", "histogram", "precision_recall", "tdcf")),
+        section(
+            "Attack by attack",
+            html_table(ATTACK_HEADINGS, ([name, *_attack_cells(entry)] for name, entry in attacks.items()))
+            if attacks
+            else "",
+            shown("by_attack", "histogram_by_attack"),
+        ),
+        *(
+            section(f"By {key.removeprefix('by_').replace('_', ' ')}", _condition_table(key, metrics[key]))
+            + shown(f"by_attack_and_{key.removeprefix('by_')}")
+            for key in grouped
+        ),
+        section("Decisions", shown("confusion", "threshold_sweep")),
+        section(
+            "As likelihood ratios",
+            shown("tippett", "misleading", "pav", "empirical_cross_entropy", "reliability"),
+        ),
+        section("Where the numbers come from", html_table((), provenance.items(), left=(0, 1))),
     )
 
 
-TEMPLATE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{
-  font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 60rem; margin: 0 auto; padding: 1rem;
-}}
-h1 {{ font-size: 1.4rem; margin: 0; }}
-h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }}
-.headline {{ font-size: 2.4rem; font-weight: 700; color: #0072b2; margin: .5rem 0 0; }}
-.note {{ border-left: 4px solid #e69f00; background: #fff8e8; padding: .4rem .8rem; margin: .5rem 0; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; font-size: .9rem; }}
-th, td {{ text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #eee; }}
-th {{ font-weight: 600; }}
-td {{ overflow-wrap: anywhere; }}
-.n {{ font-variant-numeric: tabular-nums; white-space: nowrap; text-align: right; }}
-figure {{
-  display: inline-block; vertical-align: top; width: 100%; max-width: 29rem; margin: .5rem 0; break-inside: avoid;
-}}
-img {{ width: 100%; height: auto; }}
-figcaption {{ font-size: .85rem; color: #555; }}
-@media print {{
-  html {{ font-size: 11px; }}
-  body {{ max-width: none; padding: 0; -webkit-print-color-adjust: exact; print-color-adjust: exact; }}
-  h2 {{ break-after: avoid; }}
-  tr {{ break-inside: avoid; }}
-  figure {{ width: 48%; }}
-}}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="headline">{headline}</p>
-<p>Scored: <strong>{scored}</strong>, {counts}. {sentence}</p>
-{notes}
-<h2>Results</h2>
-<div class="wide"><table>
-{results}</table></div>
-<p>Larger scores are more bona fide; an utterance passes as bona fide if its score is greater than the threshold.</p>
-{attacks}
-{figures}
-<h2>Where the numbers come from</h2>
-<div class="wide"><table>
-{provenance}</table></div>
-</body>
-</html>
-"""
+def _condition_table(key: str, groups: Mapping[str, Mapping[str, Any]]) -> str:
+    """The values of a condition, the hardest first where there are many."""
+    name = key.removeprefix("by_")
+    hardest = sorted(groups.items(), key=lambda item: -1 if item[1]["eer"] is None else item[1]["eer"], reverse=True)
+    rows = [
+        (
+            value,
+            f"{entry['n_bonafide']:,}",
+            f"{entry['n']:,}",
+            *(number(entry[column], form) for column, form in (("eer", "%"), ("auc", "f"), ("fpr", "%"), ("fnr", "%"))),
+        )
+        for value, entry in (groups.items() if len(groups) <= MOST_ROWS else hardest[:MOST_ROWS])
+    ]
+    more = (
+        f"The {MOST_ROWS} of {len(groups)} with the highest EER; all are in metrics.json."
+        if len(groups) > MOST_ROWS
+        else ""
+    )
+    own = "Where a group has no bona fide utterance of its own, all of them stand in."
+    headings = (name, "bona fide", "spoof", "EER", "AUC", "spoof accepted", "bona fide rejected")
+    return html_table(headings, rows) + paragraph(f"{more} {own}".strip())
+
+
+def _needed(threshold: float | None) -> float:
+    if threshold is None:
+        raise InputError("there is no threshold")
+    return threshold

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,13 +36,29 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def scored(detector: Detector, utterances: Sequence[Utterance], **options: Any) -> tuple[Scores, dict[int, str]]:
+class Scored(NamedTuple):
+    """What came of a list of utterances.
+
+    Attributes:
+        values: Scores `[N]` in float64, NaN where there is none.
+        errors: For each of those its index and the reason.
+        seconds: Of speech that was decoded.
+    """
+
+    values: np.ndarray
+    errors: dict[int, str]
+    seconds: float
+
+
+def scored(detector: Detector, utterances: Sequence[Utterance], **options: Any) -> tuple[Scores, dict[int, str], float]:
     """As `score`, with the scores as a score file holds them: without those that could not be had.
+
+    Where the detector is calibrated, a column `llr` holds its log-likelihood ratios.
 
     Raises:
         InputError: None could be had.
     """
-    values, errors = score(detector, utterances, **options)
+    values, errors, seconds = score(detector, utterances, **options)
     if len(errors) == len(utterances):
         raise InputError(
             f"none of the {len(utterances)} files could be scored; the first: {next(iter(errors.values()))}"
@@ -53,7 +69,9 @@ def scored(detector: Detector, utterances: Sequence[Utterance], **options: Any) 
     extras = {"speaker": [u.speaker for u in us]} if any(u.speaker for u in us) else {}
     names = dict.fromkeys(name for u in us for name in u.conditions if name not in COLUMNS)
     extras |= {name: [u.conditions.get(name, "") for u in us] for name in names}
-    return Scores([u.id for u in us], labels, [u.attack for u in us], values[kept], extras), errors
+    if (calibration := detector.calibration) is not None:
+        extras["llr"] = [repr(float(llr)) for llr in calibration.llr(values[kept])]
+    return Scores([u.id for u in us], labels, [u.attack for u in us], values[kept], extras), errors, seconds
 
 
 @torch.inference_mode()
@@ -65,7 +83,7 @@ def score(
     num_workers: int = 0,
     device: str | torch.device = "cpu",
     whole: bool = False,
-) -> tuple[np.ndarray, dict[int, str]]:
+) -> Scored:
     """Score the first clip of each utterance.
 
     Args:
@@ -75,13 +93,11 @@ def score(
         num_workers: Loader processes.
         device: Where to compute.
         whole: Decode each file to its end, so that damage behind the clip is noticed.
-
-    Returns:
-        Scores `[N]` in float64, NaN where there is none, and for each of those its index and the reason.
     """
     detector = detector.to(device).eval()
     scores = np.full(len(utterances), np.nan)
     errors: dict[int, str] = {}
+    seconds = 0.0
     loader = DataLoader(
         Clips(utterances, n_samples=detector.n_samples, sample_rate=detector.sample_rate, whole=whole),
         batch_size=batch_size,
@@ -91,13 +107,14 @@ def score(
     )
     for batch in shown(loader, "scoring"):
         errors.update(batch["errors"])
+        seconds += batch["seconds"]
         if len(batch["index"]):
             index = batch["index"].numpy()
             scores[index] = detector(batch["waveform"].to(device)).double().cpu().numpy()
             for i in index[~np.isfinite(scores[index])]:
                 errors[int(i)] = f"{utterances[i].path}: the detector's score is {scores[i]}, which says nothing"
                 scores[i] = np.nan
-    return scores, errors
+    return Scored(scores, errors, seconds)
 
 
 def shown(batches: DataLoader[Any], what: str, every_seconds: float = 30.0) -> Iterator[Any]:

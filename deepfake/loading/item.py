@@ -45,25 +45,30 @@ class Clips(Dataset[dict[str, Any]]):
         rng = None if seed is None else np.random.default_rng(seed)
         try:
             if self.whole:
-                clip = crop_or_repeat(load(utterance.path, sample_rate=self.sample_rate), self.n_samples)
+                heard = load(utterance.path, sample_rate=self.sample_rate)
+                clip = crop_or_repeat(heard, self.n_samples)
             else:
-                clip = load_clip(utterance.path, n_samples=self.n_samples, sample_rate=self.sample_rate, rng=rng)
+                heard = clip = load_clip(
+                    utterance.path, n_samples=self.n_samples, sample_rate=self.sample_rate, rng=rng
+                )
         except InputError as error:
             return {"index": index, "error": str(error)}
-        return {"index": index, "waveform": clip, "label": -1 if utterance.label is None else utterance.label}
+        label = -1 if utterance.label is None else utterance.label
+        return {"index": index, "waveform": clip, "label": label, "seconds": len(heard) / self.sample_rate}
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack items.
 
     Returns:
-        `waveform` `[B, T]`, `label` `[B]` (-1 = unknown), `index` `[B]`, and `errors`, the list of `(index, message)`
-        of those that could not be loaded, which are in no tensor.
+        `waveform` `[B, T]`, `label` `[B]` (-1 = unknown), `index` `[B]`, `seconds` decoded in all, and `errors`, the
+        list of `(index, message)` of those that could not be loaded, which are in no tensor.
     """
     good = [item for item in items if "error" not in item]
     return {
         "waveform": torch.stack([item["waveform"] for item in good]) if good else torch.empty(0, 0),
         "label": torch.tensor([item["label"] for item in good], dtype=torch.long),
         "index": torch.tensor([item["index"] for item in good], dtype=torch.long),
+        "seconds": sum(item["seconds"] for item in good),
         "errors": [(item["index"], item["error"]) for item in items if "error" in item],
     }

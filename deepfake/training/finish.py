@@ -65,7 +65,7 @@ def finish(
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "detector."
         detector.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    scores, errors = scored(
+    scores, errors, _ = scored(
         detector,
         datamodule.dev,
         batch_size=datamodule.score_batch_size,

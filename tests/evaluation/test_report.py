@@ -1,7 +1,6 @@
 """What is judged of a score file, and the files and the table that say it."""
 
 import base64
-import gzip
 import io
 import json
 import re
@@ -12,15 +11,23 @@ import pytest
 from rich.console import Console
 
 from deepfake.errors import InputError
-from deepfake.evaluation.report import judge, table, write_report
-from deepfake.evaluation.scores import Scores, read_asv_scores
-from deepfake.metrics.tdcf import AsvOperatingPoint, asv_operating_point
+from deepfake.evaluation.judging import judge
+from deepfake.evaluation.report import table, write_report
+from deepfake.evaluation.score_files import read_any
+from deepfake.evaluation.scores import Scores
+from deepfake.evaluation.tandem import Tandem, read_tandem
+from deepfake.metrics.tdcf import Weights
 
 KEYS = """dataset partition n_bonafide n_spoof eer eer_official eer_threshold threshold threshold_source fpr fnr auc
-accuracy balanced_accuracy precision recall f1 min_tdcf_legacy min_tdcf by_attack by_training notes"""
-ASV = AsvOperatingPoint(eer=0, threshold=0, p_miss=0, p_fa=0, p_fa_spoof=1)
+accuracy balanced_accuracy precision recall f1 min_tdcf_legacy min_tdcf t_eer min_dcf act_dcf cllr min_cllr ece brier
+misleading_bonafide misleading_spoof calibrated tdcf_weights confidence ci by_attack by_training trials_sha256 notes"""
+EVEN = Weights(0, 0.5, 0.5)
+ASV = Tandem({"min_tdcf_legacy": EVEN, "min_tdcf": EVEN})
 ALL = {"dataset": "demo", "partition": "eval"}
-FIGURES = {"det.png", "roc.png", "histogram.png", "by_attack.png"}
+FIGURES = {"det", "roc", "histogram", "precision_recall", "by_attack", "histogram_by_attack", "confusion", "tdcf"}
+FIGURES |= {"threshold_sweep", "reliability", "tippett", "pav", "empirical_cross_entropy", "misleading"}
+SUFFIXES = ("png", "svg")
+EITHER_CLASS = {1: {"histogram", "histogram_by_attack"}, 0: {"histogram", "histogram_by_attack"}, None: set()}
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
@@ -65,7 +72,7 @@ def page_of(folder):
 
 
 def test_by_hand():
-    metrics = judge(small(), threshold=1.5, asv=ASV, **ALL)
+    metrics = judge(small(), threshold=1.5, tandem=ASV, **ALL)
     assert set(metrics) == set(KEYS.split())
     assert metrics["n_bonafide"] == 2 and metrics["n_spoof"] == 4
     assert metrics["eer"] == pytest.approx(0.25)  # t = 1.5: FRR 0, FAR 1/4; t = 2: 1/2, 1/4
@@ -76,10 +83,11 @@ def test_by_hand():
     assert (metrics["fpr"], metrics["fnr"], metrics["accuracy"]) == (1 / 4, 0, 5 / 6)
     assert metrics["balanced_accuracy"] == 7 / 8
     assert (metrics["precision"], metrics["recall"], metrics["f1"]) == (2 / 3, 1, 4 / 5)
-    assert metrics["min_tdcf_legacy"] == pytest.approx(0.25)  # 0.5 * 1/4 / 0.5
+    assert metrics["min_tdcf_legacy"] == pytest.approx(0.25)  # 1/4 of the spoofs, no bona fide
     assert metrics["min_tdcf"] == pytest.approx(0.25)
-    assert metrics["by_attack"]["A08"] == {"n": 2, "eer": 0, "eer_official": 0, "auc": 1, "fpr": 0}
-    assert metrics["by_attack"]["A07"] == {"n": 2, "eer": 0.5, "eer_official": 0.5, "auc": 0.75, "fpr": 0.5}
+    rest = {"fnr": 0, "ci": {}}
+    assert metrics["by_attack"]["A08"] == {"n": 2, "eer": 0, "eer_official": 0, "auc": 1, "fpr": 0, **rest}
+    assert metrics["by_attack"]["A07"] == {"n": 2, "eer": 0.5, "eer_official": 0.5, "auc": 0.75, "fpr": 0.5, **rest}
 
 
 def test_without_a_threshold_that_of_the_eer_is_used_and_said():
@@ -92,7 +100,7 @@ def test_without_a_threshold_that_of_the_eer_is_used_and_said():
 
 
 def test_unknown_labels_are_left_out():
-    known = judge(small(), threshold=1.5, **ALL)
+    known = judge(small(), threshold=1.5, **ALL) | {"trials_sha256": "other trials"}
     more = small(
         ids=["b1", "b2", "s1", "s2", "s3", "s4", "x"],
         labels=[1, 1, 0, 0, 0, 0, None],
@@ -101,26 +109,27 @@ def test_unknown_labels_are_left_out():
     )
     metrics = judge(more, threshold=1.5, **ALL)
     assert metrics["notes"].pop(0).startswith("1 of 7 utterances have no label")
-    assert metrics == known
+    assert metrics | {"trials_sha256": "other trials"} == known
 
 
 @pytest.mark.parametrize(("label", "fpr", "fnr"), [(0, 1 / 2, None), (1, None, 1 / 2), (None, None, None)])
 @pytest.mark.parametrize("threshold", [1.75, None])
 def test_one_class_or_none(tmp_path, label, fpr, fnr, threshold):
     scores = small(labels=[label] * 6, attacks=["A07"] * 6)
-    metrics = judge(scores, threshold=threshold, asv=ASV, **ALL)
+    metrics = judge(scores, threshold=threshold, tandem=ASV, **ALL)
     assert (metrics["fpr"], metrics["fnr"]) == ((fpr, fnr) if threshold else (None, None))
     for key in ("eer", "eer_official", "eer_threshold", "auc", "f1", "precision", "min_tdcf", "min_tdcf_legacy"):
         assert metrics[key] is None
     assert any("need both" in note for note in metrics["notes"])
     write_report(tmp_path, metrics, scores, title="one class", provenance={})
-    assert {p.name for p in (tmp_path / "figures").glob("*")} == ({"histogram.png"} if label is not None else set())
+    drawn = {p.stem for p in (tmp_path / "figures").glob("*")}
+    assert drawn == EITHER_CLASS[label] | ({"confusion"} if threshold and label is not None else set())
     assert "no EER" in page_of(tmp_path).text
     Console(file=io.StringIO()).print(table(metrics))
 
 
 def test_decisions_instead_of_scores_have_no_tdcf():
-    metrics = judge(small(scores=[1, 1, 0, 0, 0, 1]), threshold=None, asv=ASV, **ALL)
+    metrics = judge(small(scores=[1, 1, 0, 0, 0, 1]), threshold=None, tandem=ASV, **ALL)
     assert metrics["min_tdcf"] is None and metrics["min_tdcf_legacy"] is None
     assert metrics["eer"] is not None
     assert any("2 distinct" in note for note in metrics["notes"])
@@ -144,15 +153,12 @@ def test_threshold_must_be_a_number():
         judge(small(), threshold=float("nan"), **ALL)
 
 
-def test_the_organisers_example(shared, tmp_path):
+def test_the_organisers_example(shared):
     source = shared / "reference" / "scores"
     expected = json.loads((source / "expected.json").read_text())["la2019_eval_amsoftmax"]
-    (tmp_path / "asv.txt").write_bytes(gzip.decompress((source / "la2019_eval_asv.txt.gz").read_bytes()))
-    asv = asv_operating_point(*read_asv_scores(tmp_path / "asv.txt"))
-    with gzip.open(source / "la2019_eval_amsoftmax.txt.gz", "rt") as file:
-        ids, attacks, keys, values = zip(*(line.split() for line in file), strict=True)
-    scores = Scores(ids, [int(key == "bonafide") for key in keys], attacks, [float(value) for value in values])
-    metrics = judge(scores, threshold=None, asv=asv, **ALL)
+    scores, _ = read_any(source / "la2019_eval_amsoftmax.txt.gz")
+    tandem = read_tandem(source / "la2019_eval_asv.txt.gz")
+    metrics = judge(scores, threshold=None, tandem=tandem, **ALL)
     for ours, theirs in {
         "n_bonafide": "n_bonafide",
         "n_spoof": "n_spoof",
@@ -161,6 +167,9 @@ def test_the_organisers_example(shared, tmp_path):
         "eer_threshold": "eer_threshold",
         "min_tdcf_legacy": "min_tDCF_legacy_2019",
         "min_tdcf": "min_tDCF_revised_v2",
+        "min_dcf": "minDCF_asvspoof5",
+        "act_dcf": "actDCF_asvspoof5",
+        "cllr": "cllr_asvspoof5_bits",
     }.items():
         assert metrics[ours] == pytest.approx(expected[theirs], abs=1e-9), ours
     assert {name: entry["n"] for name, entry in metrics["by_attack"].items()} == {
@@ -169,21 +178,21 @@ def test_the_organisers_example(shared, tmp_path):
 
 
 def test_files(tmp_path):
-    metrics = judge(small(), threshold=1.5, asv=ASV, **ALL)
+    metrics = judge(small(), threshold=1.5, tandem=ASV, **ALL)
     write_report(
         tmp_path / "new", metrics, small(), title="A <b>bold</b> title", provenance={"run": "x & y", "seed": 1}
     )
     assert json.loads((tmp_path / "new" / "metrics.json").read_text()) == metrics
-    assert {p.name for p in (tmp_path / "new" / "figures").iterdir()} == FIGURES
+    assert {p.name for p in (tmp_path / "new" / "figures").iterdir()} == {f"{f}.{s}" for f in FIGURES for s in SUFFIXES}
     assert {p.name for p in (tmp_path / "new").iterdir()} == {"metrics.json", "report.html", "figures"}
 
     page = page_of(tmp_path / "new")
     assert {"script", "link", "iframe", "b"} & set(page.tags) == set()
-    assert page.tags.count("img") == 4
+    assert page.tags.count("img") == len(FIGURES)
     prefix = "data:image/png;base64,"
     assert all(address.startswith(prefix) for address in page.addresses)  # nothing outside is loaded
     embedded = {base64.b64decode(address.removeprefix(prefix)) for address in page.addresses}
-    assert embedded == {p.read_bytes() for p in (tmp_path / "new" / "figures").iterdir()}
+    assert embedded == {p.read_bytes() for p in (tmp_path / "new" / "figures").glob("*.png")}
     for words in ("A <b>bold</b> title", "25.00 % EER", "demo, eval", "x & y", "A07", "0.8000"):
         assert words in page.text
     assert not re.search(r"url\(|@import|https?:", (tmp_path / "new" / "report.html").read_text())
@@ -195,8 +204,8 @@ def test_everything_from_outside_is_escaped(tmp_path):
     metrics = judge(scores, threshold=1.5, dataset=evil, partition=evil)
     write_report(tmp_path, metrics, scores, title=evil, provenance={evil: evil})
     page = page_of(tmp_path)
-    assert page.tags.count("img") == 4
-    assert page.text.count(evil) >= 6
+    assert page.tags.count("img") == len(FIGURES) - 1  # no t-DCF
+    assert page.text.count(evil) >= 5
     out = io.StringIO()
     Console(file=out, width=200).print(table(metrics))
     assert "[red]{A07}" in out.getvalue() and evil in out.getvalue()
@@ -220,10 +229,10 @@ def test_no_nan_is_written(tmp_path):
 
 def test_table():
     out = io.StringIO()
-    Console(file=out, width=80).print(table(judge(small(), threshold=1.5, asv=ASV, **ALL)))
+    Console(file=out, width=80).print(table(judge(small(), threshold=1.5, tandem=ASV, **ALL)))
     lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
     assert "demo eval" in lines
-    assert "all 4 25.00 % 12.50 % 0.8750 25.00 %" in lines
+    assert "all 4 25.00 % 12.50 % 0.8750 25.00 %" in lines  # no interval was asked for
     assert "A07 2 50.00 % 50.00 % 0.7500 50.00 %" in lines
     assert "bona fide 2" in lines
     assert "min t-DCF 0.2500" in lines

@@ -1,0 +1,144 @@
+"""Which of its commands `evaluate.py` was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepfake.errors import InputError
+from deepfake.evaluation import audited, comparison, files_judged, report, runs_judged
+from deepfake.evaluation.corpus import Corpus, Settings
+from deepfake.evaluation.judged import Judged
+from deepfake.evaluation.judging import Intervals
+
+READING = ("protocol", "subset", "score_column", "polarity")
+NEEDS = {
+    **dict.fromkeys(READING, ("scores", "fuse")),
+    "threshold": ("scores",),
+    "fit": ("fuse",),
+    "calibrate": ("run",),
+}
+
+
+class Done(NamedTuple):
+    """What a command did.
+
+    Attributes:
+        content: Of the JSON file that it wrote.
+        folder: What it wrote into.
+        table: For the terminal.
+        passed_over: Whether some inputs were.
+    """
+
+    content: dict[str, Any]
+    folder: Path
+    table: Any
+    passed_over: bool = False
+
+
+def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Corpus]) -> Done:
+    """Do what the config of `conf/evaluate.yaml` asks for.
+
+    Args:
+        config: As plain data.
+        build: Makes a corpus of a dataset config.
+
+    Raises:
+        InputError: It asks for nothing, for two things at once, or for what does not go together.
+    """
+    asked = [key for key in ("run", "scores", "fuse", "audit") if config[key]]
+    if len(asked) != 1:
+        got = " and ".join(asked) or "nothing"
+        raise InputError(f"got {got}: one of run=RUN, scores=FILE, 'fuse=[A,B]' and audit=true was expected")
+    for key, needed in NEEDS.items():
+        if config[key] not in (None, False) and asked[0] not in needed:
+            raise InputError(f"{key}={config[key]} says nothing beside {asked[0]}: it goes with {' or '.join(needed)}")
+    intervals = config["bootstrap"]
+    settings = Settings(
+        output=config["output"],
+        asv_scores=config["asv_scores"],
+        intervals=Intervals(**{**intervals, "metrics": tuple(intervals["metrics"])}),
+        device=config["device"],
+        batch_size=config["batch_size"],
+        num_workers=config["num_workers"],
+    )
+    reading = {key: config[key] for key in READING}
+    what = config[asked[0]]
+    if asked == ["audit"]:
+        return _audited(config, build, settings)
+    if asked == ["fuse"]:
+        fit_on = _several(config["fit"], "fit") if config["fit"] else []
+        return _done(files_judged.fuse_files(_several(what, "fuse"), fit_on, settings, **reading))
+    if asked == ["scores"]:
+        if isinstance(what, list):
+            return _compared(*files_judged.compare_files(_several(what, "scores"), settings, **reading))
+        return _done(files_judged.judge_file(what, settings, threshold=config["threshold"], **reading))
+    if not isinstance(what, list):
+        one = _calibrated if config["calibrate"] else _judged_run
+        return _done(one(what, config, build, settings))
+    if config["calibrate"]:
+        raise InputError("calibrate=true takes one run at a time")
+    apart = Settings(
+        **{**vars(settings), "output": None}
+    )  # each run has its own folder, `output` is for the comparison
+    runs = {run: _judged_run(run, config, build, apart) for run in _several(what, "run")}
+    found, folder = runs_judged.compare_runs(runs, settings)
+    return _compared(found, folder, any(judged.passed_over for judged in runs.values()))
+
+
+def _done(judged: Judged) -> Done:
+    return Done(judged.metrics, judged.folder, report.table(judged.metrics), judged.passed_over)
+
+
+def _compared(found: comparison.Comparison, folder: Path, passed_over: bool = False) -> Done:
+    return Done(vars(found), folder, comparison.table(found), passed_over)
+
+
+def _several(given: Any, key: str) -> list[str]:
+    paths = [str(path) for path in given] if isinstance(given, list) else [str(given)]
+    if len(paths) < 2:
+        raise InputError(f"{key}={given}: a list of two or more was expected, '{key}=[A,B]'")
+    return paths
+
+
+def _judged_run(run: str, config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Judged:
+    from deepfake.datasets import manifest
+
+    dataset, trained = _dataset(run, config)
+    corpus, own = build(dataset), trained.get("dataset", {})
+    listed = runs_judged.folder_of(run) / "manifests" / "train.csv"
+    heard = manifest.rows(listed) if corpus.name == own.get("name") and listed.is_file() else []
+    same = bool(own) and all(own.get(key) == value for key, value in corpus.config.items())
+    partition, seed = config["partition"] or "eval", trained.get("seed", 0)
+    return runs_judged.judge_run(run, corpus, partition, settings, heard=heard, own=same, seed=seed)
+
+
+def _calibrated(run: str, config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Judged:
+    dataset, trained = _dataset(run, config) if config["dataset"] or config["partition"] else (None, {})
+    corpus = build(dataset) if dataset else None
+    partition, seed = config["partition"] or "dev", trained.get("seed", 0)
+    return runs_judged.calibrate_run(run, corpus, partition, settings, seed=seed)
+
+
+def _audited(config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Done:
+    if "_target_" not in config["dataset"]:
+        raise InputError("audit=true needs the corpus: say dataset=... dataset.root=DIR")
+    partitions = [config["partition"]] if config["partition"] else None
+    return Done(*audited.audit_corpus(build(config["dataset"]), partitions, settings))
+
+
+def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The dataset to judge on, and the config that the run was trained with (empty for an imported one)."""
+    from deepfake.resume import config_of
+
+    if not (file := runs_judged.detector_file(run)).is_file():
+        raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
+    path = runs_judged.folder_of(run) / "config.yaml"
+    trained = config_of(path) if path.is_file() else {}
+    dataset = dict(config["dataset"])
+    if "_target_" not in dataset:
+        if "dataset" not in trained:
+            raise InputError(f"run={run} was not trained here, so it has no corpus of its own: say dataset=...")
+        dataset = {**trained["dataset"], **dataset}
+    return dataset, trained
