@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import math
+import os
 import random
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.task(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:  # who read the output has seen enough; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -164,17 +167,18 @@ def _table(rows: list[dict[str, Any]], detector: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    caption = f"calibrated: false; threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
+    caption = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
     columns = ["file", "score", "p_fake", "verdict"]
-    if detector.calibration is not None:
-        n = detector.calibration
+    if (n := detector.calibration) is None:
+        caption = f"calibrated: false; {caption}"
+    else:
         caption = (
-            f"{caption.replace('false', 'true')}. p_fake is the probability at even prior odds; log10 LR that of spoof "
+            f"calibrated: true; {caption}. p_fake is the probability at even prior odds; log10 LR that of spoof "
             f"against bona fide, fitted on {detector.config['calibration']['source']} ({n.n_bonafide} bona fide, "
             f"{n.n_spoof} spoof). An asterisk: capped to what these support."
         )
         columns.insert(3, "log10 LR")
-    table = Table(caption=caption)
+    table = Table(caption=escape(caption))
     for heading in columns:
         table.add_column(heading, justify="left" if heading in ("file", "verdict") else "right", overflow="fold")
     for row in rows:

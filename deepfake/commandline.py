@@ -10,26 +10,29 @@ _PATH = re.compile(
     r"|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )
+_LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^,]+""", re.DOTALL)
 
 
 def quoted(arguments: Iterable[str]) -> list[str]:
     """Quote path-valued overrides, whose spaces, commas, digits or `=` Hydra would read as its own.
 
-    A value in quotes or in list brackets is left as it is, so that quoting twice changes nothing: Lightning's processes
-    run the same command line again.
+    In a list `[A,B]` each path is quoted; one with a comma in it is to be given in quotes. A value in quotes is left
+    as it is, so that quoting twice changes nothing: Lightning's processes run the same command line again.
     """
-    return [_quoted(a) if (m := _PATH.fullmatch(a)) and not _left(m[2]) else a for a in arguments]
+    return [f"{m[1]}={_value(m[2])}" if (m := _PATH.fullmatch(a)) else a for a in arguments]
 
 
-def _left(value: str) -> bool:
-    listed = value[0] == "[" and value[-1] == "]"
-    return listed or value == "null" or (len(value) > 1 and value[0] == value[-1] and value[0] in "'\"")
+def _value(value: str) -> str:
+    if value[0] == "[" and value[-1] == "]":
+        return f"[{','.join(_quoted(path) for m in _LISTED.findall(value[1:-1]) if (path := m.strip()))}]"
+    return value if value == "null" else _quoted(value)
 
 
-def _quoted(argument: str) -> str:
-    key, _, value = argument.partition("=")
-    value = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value.replace("${", "\\${"))
-    return f"{key}='{value}'"
+def _quoted(path: str) -> str:
+    if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
+        return path
+    path = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), path.replace("${", "\\${"))
+    return f"'{path}'"
 
 
 def own_dataset(arguments: list[str]) -> list[str]:

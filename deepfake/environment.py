@@ -29,7 +29,7 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
         The facts of this call.
     """
     path = folder / "environment.json"
-    now = facts = _environment(command, device, seed)
+    now = facts = environment(command, device, seed)
     if path.is_file():
         first = json.loads(path.read_text(encoding="utf-8"))
         facts = {**first, "resumed": [*first.get("resumed", []), facts]}
@@ -37,20 +37,8 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
     return now
 
 
-def told(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts as a report prints them: the command, and what it ran with."""
-    commit = (facts["git_commit"] or "")[:10] + (" and changes" if facts["git_changed"] else "")
-    versions = {"deepfake": facts["deepfake"], "commit": commit, "python": facts["python"], **facts["packages"]}
-    software = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    return {
-        "command": shlex.join(facts["command"]),
-        "date": facts["started"],
-        "software": software,
-        "device": facts["device"],
-    }
-
-
-def _environment(command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:
+def environment(command: Sequence[str], device: torch.device, seed: int | None) -> dict[str, Any]:
+    """The facts themselves: command, start, git commit, versions, device, threads, seed (None where nothing is drawn)."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {
@@ -65,6 +53,19 @@ def _environment(command: Sequence[str], device: torch.device, seed: int) -> dic
         "device": f"{device} ({name})",
         "threads": torch.get_num_threads(),
         "seed": seed,
+    }
+
+
+def told(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts as a report prints them: the command, and what it ran with."""
+    commit = (facts["git_commit"] or "")[:10] + (" and changes" if facts["git_changed"] else "")
+    versions = {"deepfake": facts["deepfake"], "commit": commit, "python": facts["python"], **facts["packages"]}
+    software = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    return {
+        "command": shlex.join(facts["command"]),
+        "date": facts["started"],
+        "software": software,
+        "device": facts["device"],
     }
 
 

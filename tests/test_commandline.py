@@ -41,6 +41,35 @@ def test_any_path_arrives(path):
     assert compose(argument).init_from == path
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=20), min_size=2))
+def test_any_paths_arrive_in_a_list(paths):
+    if any(p != p.strip() or p[0] in "'\"" or "," in p for p in paths):
+        return
+    (argument,) = quoted([f"scores=[{','.join(paths)}]"])
+    assert compose(argument, config="evaluate").scores == paths
+    assert quoted([argument]) == [argument]
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"),
+    [
+        ("[/a b/A=1.csv,B.csv]", ["/a b/A=1.csv", "B.csv"]),
+        ("[A, B]", ["A", "B"]),
+        ("['/a, b/A.csv',\"C, D\"]", ["/a, b/A.csv", "C, D"]),
+        ("['it\\'s, so', (x)[1]{2}]", ["it's, so", "(x)[1]{2}"]),
+        ("[1,2024]", ["1", "2024"]),
+        ("[it's,Anna's]", ["it's", "Anna's"]),
+        ("[A]", ["A"]),
+        ("[A,]", ["A"]),
+    ],
+)
+def test_paths_in_a_list_arrive_one_by_one(given, paths):
+    (argument,) = quoted([f"fuse={given}"])
+    assert compose(argument, config="evaluate").fuse == paths
+    assert quoted([argument]) == [argument]
+
+
 def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
     arguments = [
         "-m",
@@ -55,7 +84,7 @@ def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
     assert once == [
         "-m",
         "model=aasist,cnn",
-        "run=[A,B]",
+        "run=['A','B']",
         "resume='/a b'",
         "hydra.run.dir='/x, y'",
         "optimizer.lr=1e-3",

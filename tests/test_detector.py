@@ -14,6 +14,7 @@ from tiny import compose, write_audio
 
 from deepfake.detector import Detector, init_from
 from deepfake.errors import InputError
+from deepfake.metrics.calibration import Calibration
 
 FEATURES = ("raw", "mel", "lfcc", "linear")
 ACCEPTED = [(m, f) for m in ("aasist", "aasist_l") for f in FEATURES]
@@ -150,3 +151,19 @@ def test_init_from_takes_the_weights_and_says_what_it_left(tmp_path):
     )
     with pytest.raises(InputError, match="another model"):
         init_from(detector_of("model=aasist"), tmp_path)
+
+
+def test_a_calibration_is_carried_along(tmp_path):
+    detector = detector_of("model=cnn")
+    detector.set_threshold(1.0, "a test")
+    detector.save(tmp_path / "before.pt")
+    old = Detector.load(tmp_path / "before.pt")  # as those are that were saved before there was calibration
+    assert "calibration" not in old.config and old.calibration is None and old.p_fake(1.0) == 0.5
+    detector.set_calibration(Calibration(2.0, -3.0, -4.0, 5.0, 70, 900), "other speech")
+    detector.save(tmp_path / "after.pt")
+    loaded = Detector.load(tmp_path / "after.pt")
+    assert loaded.calibration == detector.calibration == Calibration(2.0, -3.0, -4.0, 5.0, 70, 900)
+    assert loaded.config["calibration"]["source"] == "other speech"
+    for score, llr in ((1.5, 0.0), (2.0, 1.0), (-100.0, -4.0), (1e300, 5.0)):
+        assert loaded.p_fake(score) == pytest.approx(1 / (1 + math.exp(llr)))
+    assert loaded.verdict(1.01) == "bonafide" and loaded.threshold == 1.0  # decisions stay those of the threshold

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from tiny import REPOSITORY, TINY
+from tiny import REPOSITORY, TINY, write_audio
+
+from deepfake.detector import Detector
+from deepfake.evaluation.scores import Scores, write_scores
 
 
 def script(*arguments, code=0):
@@ -32,6 +37,70 @@ def test_train_then_evaluate(tiny, tmp_path):
     keys = "n_bonafide n_spoof eer eer_official eer_threshold auc accuracy f1 min_tdcf_legacy min_tdcf by_attack"
     assert set(keys.split()) <= metrics.keys()
     assert (tmp_path / "out=put" / "scores.csv").is_file() and (folder / "manifests" / "eval.csv").is_file()
+
+
+def rows(path, *, seed, keys=True):
+    """Sixty scores in a file: every third bona fide, of another system for each seed."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = [" - bonafide", " A01 spoof", " A02 spoof"]
+    lines = [f"u{i}{words[i % 3] if keys else ''} {rng.normal() + 2 * (i % 3 == 0):.6f}\n" for i in range(60)]
+    path.write_text("".join(lines))
+    return path
+
+
+def judged(*arguments, output, code=0):
+    """What a command of evaluate.py wrote; the last line that it printed is where."""
+    done = script("evaluate.py", *arguments, f"output={output}", "num_workers=0", "bootstrap.n=50", code=code)
+    assert done.stdout.splitlines() == [str(output)]
+    (file,) = (f for f in (output / f"{name}.json" for name in ("metrics", "comparison", "audit")) if f.is_file())
+    assert (output / "report.html").is_file()
+    return json.loads(file.read_text())
+
+
+def test_anybodys_score_file_is_judged(tiny_la, tmp_path):
+    scores = rows(tmp_path / "their, scores/A=1.txt", seed=0, keys=False)
+    trials = "".join(f"s u{i} - {f'A0{i % 3} spoof' if i % 3 else '- bonafide'}\n" for i in range(60))
+    (tmp_path / "keys (1).txt").write_text(trials)
+    asv = tiny_la / "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+    arguments = (f"scores={scores}", f"protocol={tmp_path}/keys (1).txt", f"asv_scores={asv}")
+    metrics = judged(*arguments, output=tmp_path / "out, put")
+    assert (metrics["n_bonafide"], metrics["n_spoof"]) == (20, 40) and metrics["t_eer"] is not None
+    assert set(metrics["by_attack"]) == {"A01", "A02"} and "eer" in metrics["ci"]
+
+
+def test_score_files_side_by_side_and_fused(tmp_path):
+    one, two = rows(tmp_path / "a b/A=1.txt", seed=1), rows(tmp_path / "c, d/A=1.txt", seed=2)
+    found = judged(f"scores=[{one},'{two}']", output=tmp_path / "side")
+    assert list(found["systems"]) == ["a b", "c, d"] and found["differences"]
+    dev = rows(tmp_path / "dev1.txt", seed=3), rows(tmp_path / "dev2.txt", seed=4)
+    metrics = judged(f"fuse=[{one},'{two}']", f"fit=[{dev[0]}, {dev[1]}]", output=tmp_path / "fused")
+    assert metrics["calibrated"] and set(metrics["fusion"]["weights"]) == {"a b", "c, d"}
+    assert all(weight > 0 for weight in metrics["fusion"]["weights"].values()) and metrics["eer"] < 0.3
+
+
+def test_a_folder_of_audio_is_audited(tmp_path):
+    for i in range(12):
+        write_audio(tmp_path / "c" / ("fake" if i % 2 else "real") / f"{i}.wav", spoof=bool(i % 2), seed=i)
+    arguments = ("audit=true", "dataset=folder", f"dataset.root={tmp_path}/c", "dataset.train_share=0")
+    found = judged(*arguments, output=tmp_path / "out")
+    assert "cues" in found
+
+
+def test_a_detector_is_calibrated_and_seeds_are_averaged(run_folder, tmp_path):
+    runs = [tmp_path / f"seed {i}, a" for i in range(2)]
+    for i, folder in enumerate(runs):
+        shutil.copytree(run_folder, folder)
+        detector = Detector.load(folder)
+        detector.set_threshold(float(i), "a test")
+        detector.save(folder / "detector.pt")
+    labels = np.arange(40) % 2
+    scores = np.random.default_rng(0).normal(size=40) + 2 * labels
+    write_scores(runs[0] / "scores/dev.csv", Scores([f"u{i}" for i in range(40)], labels, [""] * 40, scores))
+    metrics = judged("calibrate=true", f"run={runs[0]}", output=tmp_path / "calibration")
+    assert metrics["calibrated"] and Detector.load(runs[0]).calibration is not None
+    found = judged(f"run=['{runs[0]}',\"{runs[1]}\"]", output=tmp_path / "seeds")
+    assert [m["calibrated"] for m in found["systems"].values()] == [True, False] and found["mean"]["eer"]["ci"]
 
 
 def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):

@@ -126,13 +126,35 @@ def cells_of(text: str, separator: str | None, path: Path) -> Iterator[tuple[int
         except csv.Error as error:
             raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
         return
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
         if separator is None:
             cells = line.split()
         else:
             cells = [cell.strip() for cell in line.split(separator)] if line.strip() else []
         if cells:
             yield number, cells
+
+
+def columns_of(text: str, separator: str | None) -> list[list[str]] | None:
+    """The columns of a text that has a cell in every column of every line; None of any other, and of CSV.
+
+    The quick way to what `cells_of` gives line by line: the text is cut in one go with a mark for each end of line, and
+    all the marks must stand where the first line's does.
+    """
+    if separator == "," or "\0" in text:
+        return None
+    text, gap = text.rstrip("\r\n"), separator or " "
+    marked = text.replace("\n", f"{gap}\0{gap}")
+    n_lines = 1 + (len(marked) - len(text)) // 2
+    cells = marked.split(separator)
+    cells.append("\0")
+    width = cells.index("\0")
+    if len(cells) != n_lines * (width + 1) or cells[width :: width + 1].count("\0") != n_lines:
+        return None
+    columns = [cells[i :: width + 1] for i in range(width)]
+    if separator is not None:
+        columns = [list(map(str.strip, column)) for column in columns]
+    return None if separator and any("" in column for column in columns) else columns
 
 
 def read_protocol(path: Path, columns: Columns) -> list[Utterance]:

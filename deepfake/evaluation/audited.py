@@ -38,15 +38,17 @@ def audit_corpus(
         InputError: No partition could be read, or a file cannot be (unless the corpus says `skip`).
     """
     found: list[Utterance] = []
+    why: list[str] = []
     for partition in partitions or PARTITIONS:
         try:
             found += corpus.chosen(partition, 0)
         except InputError as error:
             if partitions:
                 raise
+            why.append(str(error))
             log.info("%s, partition %s is left out: %s", corpus.name, partition, error)
     if not found:
-        raise InputError(f"{corpus.name}: none of its partitions can be read")
+        raise InputError(f"{corpus.name}: none of its partitions can be read: {why[0]}")
     cues, errors = measure(found)
     if errors and corpus.on_bad_audio == "raise":
         first = next(iter(errors.values()))

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -27,6 +29,7 @@ from deepfake.evaluation.page import Pictures, heading, html_table, page, paragr
 from deepfake.evaluation.report import FORMS, NAMES, interval, number
 from deepfake.evaluation.scores import Scores
 from deepfake.evaluation.tandem import Tandem
+from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
 
 SHOWN = (
@@ -42,6 +45,7 @@ SHOWN = (
     "cllr",
     "min_cllr",
 )
+UP_TO_1 = {*SHOWN} - {"cllr"}  # none is below 0
 MOST_PAIRED = 6
 
 
@@ -51,14 +55,18 @@ class Comparison:
 
     Args:
         systems: Metrics by system, as `judge` gives them.
-        differences: Of each pair: `a`, `b`, `metric`, their values, `difference`, `ci`, `p`.
+        differences: Of each pair (of more than `MOST_PAIRED` systems, of the first with each of the others): `a`, `b`,
+            `metric`, their values, `difference`, `ci`, `p`.
         mean: Of seeds: by metric `mean`, `sd` (of one run, N - 1), `ci` (other trials, these runs), `ci_seeds` (other
             seeds, these trials); None for systems that are not seeds of one.
+        mean_eer: Of seeds: the same of the EER of some spoofs, those of attacks `seen in training` and `unseen in
+            training`, and of each attack (no `ci`).
     """
 
     systems: Mapping[str, Mapping[str, Any]]
     differences: list[dict[str, Any]]
     mean: dict[str, dict[str, Any]] | None
+    mean_eer: dict[str, dict[str, Any]]
 
 
 def compare(
@@ -81,35 +89,70 @@ def compare(
     Raises:
         InputError: The trials are not the same ones, see `aligned`.
     """
-    trials, values = aligned(scores)
+    scores = aligned(scores)
+    trials, values = next(iter(scores.values())), [s.scores for s in scores.values()]
     differences: list[dict[str, Any]] = []
     mean: dict[str, dict[str, Any]] | None = None
+    mean_eer: dict[str, dict[str, Any]] = {}
     options: dict[str, Any] = {"n": intervals.n, "confidence": intervals.confidence, "seed": intervals.seed}
     weights = dict(tandem.weights) if tandem else {}
+    weights = {key: w for key, w in weights.items() if all(m[key] is not None for m in metrics.values())}
+    resampled = intervals.n and min(np.sum(trials.labels == label) for label in (0, 1)) > 1
     if intervals.cluster:
         columns = {**trials.extras, "attack": trials.attacks}
         options["clusters"] = columns.get(intervals.cluster)
     if seeds:
         among: Mapping[str, Any] = {}
-        if intervals.n:
-            among = mean_of_systems(list(values.T), trials.labels, tdcf=weights, **options)
+        if resampled:
+            among = mean_of_systems(values, trials.labels, tdcf=weights, **options)
+            if not any(m["eer"] for m in metrics.values()):  # no resample of no errors has one
+                fewest = min(int(np.sum(trials.labels == label)) for label in (0, 1))
+                among = {**among, "eer": proportion_interval(0.0, fewest, intervals.confidence)}
         mean = {}
         for key in SHOWN:
             if all(m[key] is not None for m in metrics.values()):
-                mean[key] = _over_seeds([m[key] for m in metrics.values()], among.get(key), intervals.confidence)
-    elif intervals.n:
-        for a, b in list(combinations(range(len(scores)), 2))[: MOST_PAIRED * (MOST_PAIRED - 1) // 2]:
-            names = list(scores)
-            found = paired(values[:, a], values[:, b], trials.labels, tdcf=weights, **options)
-            for metric, d in found.items():
+                mean[key] = _over_seeds(key, [m[key] for m in metrics.values()], among.get(key), intervals.confidence)
+        mean_eer = _mean_eer(trials, values, list(metrics.values()), intervals, options if resampled else None)
+    elif resampled:
+        pairs = list(combinations(scores, 2))
+        if len(scores) > MOST_PAIRED:
+            pairs = pairs[: len(scores) - 1]  # the first system with each of the others
+        for a, b in pairs:
+            for metric, d in paired(scores[a].scores, scores[b].scores, trials.labels, tdcf=weights, **options).items():
                 differences.append(
-                    {"a": names[a], "b": names[b], "metric": metric, "of_a": d.a, "of_b": d.b}
+                    {"a": a, "b": b, "metric": metric, "of_a": d.a, "of_b": d.b}
                     | {"difference": d.difference, "ci": [d.low, d.high], "p": d.p}
                 )
-    return Comparison(dict(metrics), differences, mean)
+    return Comparison(dict(metrics), differences, mean, mean_eer)
 
 
-def _over_seeds(values: list[float], among: tuple[float, float] | None, confidence: float) -> dict[str, Any]:
+def _mean_eer(
+    trials: Scores,
+    values: Sequence[NDArray[np.float64]],
+    metrics: Sequence[Mapping[str, Any]],
+    how: Intervals,
+    options: Mapping[str, Any] | None,
+) -> dict[str, dict[str, Any]]:
+    """Mean EER of the spoofs of attacks seen and unseen in training, with intervals, and of each attack, without."""
+    found = {}
+    for kind in ("by_training", "by_attack"):
+        for name, entry in metrics[0][kind].items():
+            eers = [m[kind].get(name, {}).get("eer") for m in metrics]
+            if None in eers:
+                continue
+            among = None
+            if kind == "by_training" and options:
+                rows = (trials.labels == 1) | np.isin(trials.attacks, entry["attacks"])
+                chosen = (
+                    {**options, "clusters": np.array(options["clusters"])[rows]} if "clusters" in options else options
+                )
+                among = mean_of_systems([s[rows] for s in values], trials.labels[rows], **chosen)["eer"]
+            of = f"{name} in training" if kind == "by_training" else name
+            found[of] = _over_seeds("eer", eers, among, how.confidence)
+    return found
+
+
+def _over_seeds(key: str, values: list[float], among: tuple[float, float] | None, confidence: float) -> dict[str, Any]:
     """Mean and spread over runs, with Student's interval of the mean."""
     n, mean = len(values), float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if n > 1 else None
@@ -118,7 +161,7 @@ def _over_seeds(values: list[float], among: tuple[float, float] | None, confiden
         "mean": mean,
         "sd": sd,
         "ci": None if among is None else [float(bound) for bound in among],
-        "ci_seeds": None if half is None else [mean - half, mean + half],
+        "ci_seeds": None if half is None else [max(mean - half, 0.0), min(mean + half, 1.0 if key in UP_TO_1 else inf)],
     }
 
 
@@ -140,12 +183,12 @@ def write_comparison(
             "Misses against false alarms, nearer to the lower left corner is better.",
         ),
         "intervals": (
-            lambda: figures_comparison.intervals(rows, unit="%"),
-            "EER and its interval. Intervals that overlap can still belong to a clear difference: see the paired test.",
+            lambda: figures_comparison.intervals(rows, unit="EER (%)", title="EER and its interval"),
+            "Intervals that overlap can still belong to a clear difference: see the paired test.",
         ),
     }
     html = pictures(folder / "figures", drawn)
-    side = html_table(("", *(NAMES[key] for key in _keys(found))), _system_rows(found))
+    side = html_table(("", *found.systems), _rows(found, _keys(found), among=True))
     eers = [m["eer"] for m in found.systems.values() if m["eer"] is not None]
     headline = (
         f"{len(found.systems)} systems, EER {100 * min(eers):.2f} to {100 * max(eers):.2f} %" if eers else "no EER"
@@ -154,7 +197,9 @@ def write_comparison(
     if found.mean is not None:
         if "eer" in found.mean:
             headline = f"{number(found.mean['eer']['mean'], '%')} EER, mean of {len(found.systems)} runs"
-        parts.append(heading("Mean of the runs") + html_table(MEAN_HEADINGS, _mean_rows(found)) + paragraph(MEAN_WORDS))
+        means = html_table(MEAN_HEADINGS, _mean_rows(found))
+        eers_of = html_table(("EER of", *MEAN_HEADINGS[1:]), _mean_eer_rows(found))
+        parts.append(heading("Mean of the runs") + means + paragraph(MEAN_WORDS) + eers_of)
     if found.differences:
         parts.append(
             heading("Differences")
@@ -183,26 +228,27 @@ def _keys(found: Comparison) -> list[str]:
     return [key for key in SHOWN if any(m[key] is not None for m in found.systems.values())]
 
 
-def _system_rows(found: Comparison) -> list[list[str]]:
+def _rows(found: Comparison, keys: Sequence[str], *, among: bool) -> list[list[str]]:
+    """A row for each metric, a cell for each system, with or without the interval."""
     rows = []
-    for name, metrics in found.systems.items():
-        cells = [number(metrics[key], FORMS[key]) for key in _keys(found)]
-        among = [interval(metrics["ci"].get(key), FORMS[key]) for key in _keys(found)]
-        rows.append([name, *(f"{c} ({a})" if a else c for c, a in zip(cells, among, strict=True))])
+    for key in keys:
+        cells = [number(m[key], FORMS[key]) for m in found.systems.values()]
+        bounds = [interval(m["ci"].get(key), FORMS[key]) if among else "" for m in found.systems.values()]
+        rows.append([NAMES[key], *(f"{c} ({b})" if b else c for c, b in zip(cells, bounds, strict=True))])
     return rows
 
 
 def _mean_rows(found: Comparison) -> list[list[str]]:
-    return [
-        [
-            NAMES[key],
-            number(entry["mean"], FORMS[key]),
-            number(entry["sd"], FORMS[key]),
-            interval(entry["ci"], FORMS[key]),
-            interval(entry["ci_seeds"], FORMS[key]),
-        ]
-        for key, entry in (found.mean or {}).items()
-    ]
+    return [_mean_row(NAMES[key], entry, FORMS[key]) for key, entry in (found.mean or {}).items()]
+
+
+def _mean_eer_rows(found: Comparison) -> list[list[str]]:
+    return [_mean_row(name, entry, "%") for name, entry in found.mean_eer.items()]
+
+
+def _mean_row(name: str, entry: Mapping[str, Any], form: str) -> list[str]:
+    values = [number(entry[key], form) for key in ("mean", "sd")]
+    return [name, *values, *(interval(entry[key], form) for key in ("ci", "ci_seeds"))]
 
 
 def _difference_rows(found: Comparison) -> list[list[str]]:
@@ -221,11 +267,11 @@ def _difference_rows(found: Comparison) -> list[list[str]]:
 def table(found: Comparison) -> Table:
     """The comparison as rich tables for the terminal."""
     keys = [key for key in ("eer", "auc", "min_dcf", "min_tdcf", "fpr", "fnr") if key in _keys(found)]
-    rows = [[n, *(number(m[k], FORMS[k]) for k in keys)] for n, m in found.systems.items()]
     view = Table.grid()
-    view.add_row(_rich(("", *(NAMES[key] for key in keys)), rows))
+    view.add_row(_rich(("", *found.systems), _rows(found, keys, among=False)))
     if found.mean is not None:
         view.add_row(_rich(MEAN_HEADINGS, _mean_rows(found)))
+        view.add_row(_rich(("EER of", *MEAN_HEADINGS[1:]), _mean_eer_rows(found)))
     if found.differences:
         view.add_row(_rich(DIFFERENCE_HEADINGS, _difference_rows(found)))
         view.add_row(Padding(Text(DIFFERENCE_WORDS, style="dim"), (0, 2)))

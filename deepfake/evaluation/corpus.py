@@ -16,6 +16,7 @@ from deepfake.evaluation.scores import Scores, write_scores
 from deepfake.evaluation.scoring import device_of, scored
 
 log = logging.getLogger(__name__)
+HIDDEN = ("name", "_target_", "_partial_", "per_class", "on_bad_audio", "parts")
 STALE = ("metrics.json", "report.html", "skipped.csv")
 
 
@@ -128,7 +129,7 @@ def score_partition(
                 f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
             )
     told = {
-        "corpus": ", ".join(f"{key} {value}" for key, value in corpus.config.items() if key[0] != "_" and value),
+        "corpus": ", ".join([corpus.name, *(f"{k}={v}" for k, v in corpus.config.items() if k not in HIDDEN and v)]),
         "partition": partition,
         "speech": f"{len(scores):,} utterances, {seconds / 3600:.2f} h ({seconds:,.0f} s)",
         "passed over": len(errors),

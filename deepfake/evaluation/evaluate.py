@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,13 +10,18 @@ from typing import Any, NamedTuple
 from deepfake.errors import InputError
 from deepfake.evaluation import audited, comparison, files_judged, report, runs_judged
 from deepfake.evaluation.corpus import Corpus, Settings
-from deepfake.evaluation.judged import Judged
-from deepfake.evaluation.judging import Intervals
+from deepfake.evaluation.judged import Judged, named
+from deepfake.evaluation.judging import ON_REQUEST, Intervals
+from deepfake.metrics.resampling import check
 
+METHODS = ("percentile", "bca")
 READING = ("protocol", "subset", "score_column", "polarity")
 NEEDS = {
     **dict.fromkeys(READING, ("scores", "fuse")),
     "threshold": ("scores",),
+    "partition": ("run", "audit"),
+    "dataset": ("run", "audit"),
+    "asv_scores": ("run", "scores", "fuse"),
     "fit": ("fuse",),
     "calibrate": ("run",),
 }
@@ -52,13 +58,14 @@ def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Cor
         got = " and ".join(asked) or "nothing"
         raise InputError(f"got {got}: one of run=RUN, scores=FILE, 'fuse=[A,B]' and audit=true was expected")
     for key, needed in NEEDS.items():
-        if config[key] not in (None, False) and asked[0] not in needed:
-            raise InputError(f"{key}={config[key]} says nothing beside {asked[0]}: it goes with {' or '.join(needed)}")
-    intervals = config["bootstrap"]
+        given = config[key] is not None and config[key] is not False and config[key] != {}
+        if given and asked[0] not in needed:
+            said = key if key == "dataset" else f"{key}={config[key]}"
+            raise InputError(f"{said} says nothing beside {asked[0]}: it goes with {' or '.join(needed)}")
     settings = Settings(
         output=config["output"],
         asv_scores=config["asv_scores"],
-        intervals=Intervals(**{**intervals, "metrics": tuple(intervals["metrics"])}),
+        intervals=_intervals(config["bootstrap"]),
         device=config["device"],
         batch_size=config["batch_size"],
         num_workers=config["num_workers"],
@@ -71,9 +78,14 @@ def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Cor
         fit_on = _several(config["fit"], "fit") if config["fit"] else []
         return _done(files_judged.fuse_files(_several(what, "fuse"), fit_on, settings, **reading))
     if asked == ["scores"]:
-        if isinstance(what, list):
-            return _compared(*files_judged.compare_files(_several(what, "scores"), settings, **reading))
-        return _done(files_judged.judge_file(what, settings, threshold=config["threshold"], **reading))
+        threshold = config["threshold"]
+        if threshold is not None and not (isinstance(threshold, int | float) and math.isfinite(threshold)):
+            raise InputError(f"threshold={threshold}: a finite number was expected")
+        if not isinstance(what, list):
+            return _done(files_judged.judge_file(what, settings, threshold=threshold, **reading))
+        if threshold is not None:
+            raise InputError(f"threshold={threshold} goes with one score file at a time")
+        return _compared(*files_judged.compare_files(_several(what, "scores"), settings, **reading))
     if not isinstance(what, list):
         one = _calibrated if config["calibrate"] else _judged_run
         return _done(one(what, config, build, settings))
@@ -85,6 +97,23 @@ def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Cor
     runs = {run: _judged_run(run, config, build, apart) for run in _several(what, "run")}
     found, folder = runs_judged.compare_runs(runs, settings)
     return _compared(found, folder, any(judged.passed_over for judged in runs.values()))
+
+
+def _intervals(given: Mapping[str, Any]) -> Intervals:
+    """How intervals are made, checked before anything is scored."""
+    for key in ("n", "seed"):
+        if not isinstance(given[key], int) or given[key] < 0:
+            raise InputError(f"bootstrap.{key}={given[key]}: a whole number from 0 was expected")
+    if not isinstance(given["confidence"], float):
+        raise InputError(f"bootstrap.confidence={given['confidence']}: a share between 0 and 1 was expected")
+    if given["n"]:
+        check(given["n"], given["confidence"])
+    if given["method"] not in METHODS:
+        raise InputError(f"bootstrap.method={given['method']}: {' or '.join(METHODS)} was expected")
+    metrics = given["metrics"] or []
+    if not isinstance(metrics, list) or not {*metrics} <= {*ON_REQUEST}:
+        raise InputError(f"bootstrap.metrics={metrics}: a list of some of {', '.join(ON_REQUEST)} was expected")
+    return Intervals(**{**given, "metrics": tuple(metrics)})
 
 
 def _done(judged: Judged) -> Done:
@@ -99,6 +128,7 @@ def _several(given: Any, key: str) -> list[str]:
     paths = [str(path) for path in given] if isinstance(given, list) else [str(given)]
     if len(paths) < 2:
         raise InputError(f"{key}={given}: a list of two or more was expected, '{key}=[A,B]'")
+    named(paths)  # refuses one that is given twice
     return paths
 
 
@@ -124,18 +154,17 @@ def _calibrated(run: str, config: Mapping[str, Any], build: Callable[..., Corpus
 def _audited(config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Done:
     if "_target_" not in config["dataset"]:
         raise InputError("audit=true needs the corpus: say dataset=... dataset.root=DIR")
+    if not settings.intervals.n:
+        raise InputError("bootstrap.n=0: the verdicts of an audit rest on its intervals, which need some")
     partitions = [config["partition"]] if config["partition"] else None
     return Done(*audited.audit_corpus(build(config["dataset"]), partitions, settings))
 
 
 def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The dataset to judge on, and the config that the run was trained with (empty for an imported one)."""
-    from deepfake.resume import config_of
-
     if not (file := runs_judged.detector_file(run)).is_file():
         raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
-    path = runs_judged.folder_of(run) / "config.yaml"
-    trained = config_of(path) if path.is_file() else {}
+    trained = runs_judged.config_of_run(run)
     dataset = dict(config["dataset"])
     if "_target_" not in dataset:
         if "dataset" not in trained:

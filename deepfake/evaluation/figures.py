@@ -150,8 +150,8 @@ def percent(*axes: Axis) -> None:
 
 
 def eer_label(rate: float, interval: tuple[float, float] | None) -> str:
-    """The EER in words, with its 95 % interval where there is one; fractions."""
-    between = "" if interval is None else f"\n(95% between {interval[0]:.2%} and {interval[1]:.2%})"
+    """The EER in words, with its interval where there is one; fractions."""
+    between = "" if interval is None else f"\n(between {interval[0]:.2%} and {interval[1]:.2%})"
     return f"EER {rate:.2%}{between}"
 
 
@@ -213,7 +213,7 @@ def det(
     Args:
         scores: Scores `[N]`, larger = more bona fide.
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
-        interval: The EER's 95 % interval, fractions, put into words beside it.
+        interval: The EER's interval, fractions, put into words beside it.
         title: Of the figure.
 
     Raises:

@@ -33,7 +33,7 @@ from deepfake.metrics.cllr import pav as calibrated
 from deepfake.metrics.probability import empirical_cross_entropy, posterior
 
 LN10 = math.log(10)
-PRIORS = np.linspace(-2.5, 2.5, 81)  # log10 odds
+PRIORS = np.linspace(-2.5, 2.5, 41)  # log10 odds
 MOST_BITS = 1.5
 BINS = 15
 FEW = 200  # trials: fewer are marked one by one

@@ -42,7 +42,7 @@ def det_many(systems: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str =
         raise InputError(f"got {len(systems)} systems to be drawn in one DET plot: 1 to {MOST_SYSTEMS} were expected")
     rates = [eer(scores, labels)[0] for scores, labels in systems.values()]
     smallest = min(smallest_rate(labels, rate) for (_, labels), rate in zip(systems.values(), rates, strict=True))
-    figure, axes = det_axes(title, smallest=smallest, worst=max(rates), height=5.3 + 0.2 * len(systems))
+    figure, axes = det_axes(title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems))
     rows = zip(shorten(systems, most=44), systems.values(), rates, STYLES, strict=False)
     for name, (scores, labels), rate, (colour, line, marker) in rows:
         drawn = {"color": colour, "linestyle": line, "linewidth": 1.6}
@@ -59,7 +59,7 @@ def intervals(
     *,
     unit: str,
     reference: tuple[str, float] | None = None,
-    title: str = "95% intervals",
+    title: str = "Intervals",
 ) -> Figure:
     """A value and its interval per row (a forest plot): systems, seeds, or the cues of a shortcut audit.
 
@@ -87,7 +87,7 @@ def intervals(
     axes.hlines(at[whole], low[whole], high[whole], color=CURVE, linewidth=1.8)
     for ends in (low, high):
         axes.plot(ends[whole], at[whole], "|", color=CURVE, markersize=8, markeredgewidth=1.8)
-    label = "value and 95% interval" if whole.any() else "value"
+    label = "value and interval" if whole.any() else "value"
     axes.plot(values, at, "o", color=CURVE, markeredgecolor="white", markersize=8, zorder=3)
     axes.plot([], [], "o-" if whole.any() else "o", color=CURVE, markeredgecolor="white", markersize=8, label=label)
     if reference is not None:

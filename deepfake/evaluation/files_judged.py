@@ -13,7 +13,7 @@ from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.corpus import Settings
-from deepfake.evaluation.fusion import fused
+from deepfake.evaluation.fusion import aligned, fused
 from deepfake.evaluation.judged import Judged, named, written
 from deepfake.evaluation.judging import judge
 from deepfake.evaluation.score_files import read_any
@@ -50,7 +50,8 @@ def judge_file(path: str, settings: Settings, *, threshold: float | None = None,
         partition=subset,
         intervals=settings.intervals,
     )
-    provenance = {"scores": Path(path).absolute(), "SHA-256 of the scores": digest, "read as": " ".join(sentences)}
+    metrics["read_as"] = sentences
+    provenance = {"scores": Path(path).absolute(), "SHA-256 of the scores": digest}
     if protocol := reading.get("protocol"):
         provenance |= {"protocol": Path(protocol).absolute(), "SHA-256 of the protocol": _sha256(protocol)}
     if asv:
@@ -65,7 +66,7 @@ def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> t
     Raises:
         InputError: One cannot be read, or the trials are not the same.
     """
-    systems, asv = _systems(paths, **reading), settings.asv_scores
+    systems, asv = aligned(_systems(paths, **reading)), settings.asv_scores
     tandem = read_tandem(asv) if asv else None
     metrics = {
         name: judge(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=settings.intervals)

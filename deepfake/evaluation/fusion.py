@@ -8,48 +8,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake.datasets.protocol import NOT_SAID, utterance_keys
 from deepfake.errors import InputError
-from deepfake.evaluation.scores import Scores, utterance_key
+from deepfake.evaluation.scores import UNKNOWN, Scores
 from deepfake.metrics.bounds import supported
 from deepfake.metrics.calibration import cross_validated
 from deepfake.metrics.logistic import fit
 
 
-def aligned(systems: Mapping[str, Scores]) -> tuple[Scores, NDArray[np.float64]]:
-    """The labelled trials that all systems scored, and their scores.
+def aligned(systems: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The labelled trials that all systems scored, in the order of the first one's rows.
+
+    A label, an attack or a further column that one file has is known to all; `llr` is each system's own.
 
     Args:
         systems: Score files by name; the order of their rows does not matter.
 
     Returns:
-        The first system's rows, without those that no file has a label for, and the scores `[N, K]` of all K systems.
+        By name, row by row of the same trials; those that no file has a label for are left out.
 
     Raises:
         InputError: One lacks trials that another has, or they disagree on a label: names the first few.
     """
     name, first = next(iter(systems.items()))
-    keys = [utterance_key(i) for i in first.ids]
-    labels = first.labels.copy()
-    columns = [first.scores]
-    for other, scores in list(systems.items())[1:]:
-        place = {utterance_key(i): row for row, i in enumerate(scores.ids)}
-        for who, missing in ((other, [k for k in keys if k not in place]), (name, sorted(place.keys() - set(keys)))):
+    keys, extras = utterance_keys(first.ids), {}
+    labels, attacks = np.full(len(keys), UNKNOWN), [""] * len(keys)
+    rows: dict[str, NDArray[np.intp]] = {}
+    for other, scores in systems.items():
+        place = {key: row for row, key in enumerate(utterance_keys(scores.ids))}
+        absent, extra = [k for k in keys if k not in place], sorted(place.keys() - {*keys})
+        for who, missing, whose in ((other, absent, name), (name, extra, other)):
             if missing:
-                raise InputError(f"{who} lacks {len(missing)} utterances that the other has: {', '.join(missing[:5])}")
-        rows = np.array([place[k] for k in keys])
-        theirs = scores.labels[rows]
-        clash = np.flatnonzero((labels >= 0) & (theirs >= 0) & (labels != theirs))
+                some = ", ".join(missing[:5])
+                raise InputError(f"{who} lacks {len(missing)} of the utterances that {whose} has: {some}")
+        rows[other] = at = np.array([place[k] for k in keys])
+        theirs = scores.labels[at]
+        clash = np.flatnonzero((labels != UNKNOWN) & (theirs != UNKNOWN) & (labels != theirs))
         if len(clash):
-            first_few = ", ".join(keys[i] for i in clash[:5])
-            raise InputError(f"{name} and {other} disagree on the label of {len(clash)} utterances: {first_few}")
-        labels = np.where(labels >= 0, labels, theirs)
-        columns.append(scores.scores[rows])
-    known = np.flatnonzero(labels >= 0)
+            some = ", ".join(keys[i] for i in clash[:5])
+            raise InputError(f"{other} has another label than those before it for {len(clash)} utterances: {some}")
+        labels = np.where(labels == UNKNOWN, theirs, labels)
+        attacks = [a if a not in NOT_SAID else scores.attacks[i] for a, i in zip(attacks, at, strict=True)]
+        extras = {n: [column[i] for i in at] for n, column in scores.extras.items() if n != "llr"} | extras
+    known = np.flatnonzero(labels != UNKNOWN)
     if not len(known):
         raise InputError(f"{', '.join(systems)}: no utterance has a label; give protocol=FILE")
-    extras = {k: [v[i] for i in known] for k, v in first.extras.items() if k != "llr"}
-    rows = [first.ids[i] for i in known], labels[known].tolist(), [first.attacks[i] for i in known]
-    return Scores(*rows, first.scores[known], extras), np.column_stack(columns)[known]
+    shared = {n: [column[i] for i in known] for n, column in extras.items()}
+    columns = [first.ids[i] for i in known], labels[known], [attacks[i] for i in known]
+    found = {}
+    for other, scores in systems.items():
+        at = rows[other][known]
+        own = {n: [column[i] for i in at] for n, column in scores.extras.items() if n == "llr"}
+        found[other] = Scores(*columns, scores.scores[at], shared | own)
+    return found
 
 
 def fused(systems: Mapping[str, Scores], held: Mapping[str, Scores] | None) -> tuple[Scores, dict[str, Any]]:
@@ -61,27 +72,37 @@ def fused(systems: Mapping[str, Scores], held: Mapping[str, Scores] | None) -> t
             be fused are cross-validated: each gets the weights fitted on folds without it (and without its speaker).
 
     Returns:
-        The fused scores, with a column `llr`, and what was done: `weights` by system, `offset`, `bounds`, `how`.
+        The fused scores, with a column `llr` of the same within the bounds, and what was done: `weights` by system,
+        `offset`, `bounds`, `how`.
     """
-    trials, scores = aligned(systems)
+    trials, scores = _stacked(systems)
+    others, theirs = (trials, scores) if held is None else _stacked(held)
+    weights, offset = fit(theirs, others.labels)
+    bounds = supported(theirs @ weights + offset, others.labels)
     if held is None:
-        weights, offset = fit(scores, trials.labels)
-        low, high = supported(scores @ weights + offset, trials.labels)
-        llrs = cross_validated(scores, trials.labels, groups=trials.speakers())
+        values, llrs = (
+            cross_validated(scores, trials.labels, groups=trials.speakers(), capped=capped) for capped in (False, True)
+        )
         how = "The fused scores are cross-validated over these trials; the weights stated are those of all of them."
     else:
-        others, theirs = aligned(held)
-        weights, offset = fit(theirs, others.labels)
-        low, high = supported(theirs @ weights + offset, others.labels)
-        llrs = np.clip(scores @ weights + offset, low, high)
+        values = scores @ weights + offset
+        llrs = np.clip(values, *bounds)
         how = f"The weights were fitted on {len(others)} other trials: {', '.join(held)}."
+    if n := int(np.sum(values != llrs)):
+        how += f" {n} of {len(llrs)} likelihood ratios were beyond what the fit can support, and are capped."
     if negative := [name for name, weight in zip(systems, weights, strict=True) if weight < 0]:
-        how += f" {', '.join(negative)} has a negative weight: it may say what another one says, or be turned round."
-    extras = {**trials.extras, "llr": [repr(float(llr)) for llr in llrs]}
+        how += f" {', '.join(negative)}: the weight is negative; it may say what another says, or be turned round."
     fusion = {
         "weights": {name: float(weight) for name, weight in zip(systems, weights, strict=True)},
         "offset": float(offset),
-        "bounds": [float(low), float(high)],
+        "bounds": list(bounds),
         "how": how,
     }
-    return Scores(trials.ids, trials.labels.tolist(), trials.attacks, llrs, extras), fusion
+    extras = {**trials.extras, "llr": [repr(float(llr)) for llr in llrs]}
+    return Scores(trials.ids, trials.labels, trials.attacks, values, extras), fusion
+
+
+def _stacked(systems: Mapping[str, Scores]) -> tuple[Scores, NDArray[np.float64]]:
+    """The trials, and the scores `[N, K]` of all K systems."""
+    found = list(aligned(systems).values())
+    return found[0], np.column_stack([scores.scores for scores in found])

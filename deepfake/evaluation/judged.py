@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from deepfake.environment import told, write_environment
 from deepfake.errors import InputError
 from deepfake.evaluation.board import show
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.scores import Scores
+from deepfake.evaluation.scoring import device_of
 
 
 class Judged(NamedTuple):
@@ -33,13 +32,20 @@ class Judged(NamedTuple):
 
 
 def written(
-    folder: Path, metrics: dict[str, Any], scores: Scores, *, title: str, provenance: Mapping[str, Any], seed: int = 0
+    folder: Path,
+    metrics: dict[str, Any],
+    scores: Scores,
+    *,
+    title: str,
+    provenance: Mapping[str, Any],
+    device: str = "cpu",
+    seed: int = 0,
 ) -> None:
     """Write the report, `environment.json` and the TensorBoard events of a judgement."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = write_environment(folder, sys.argv, torch.device("cpu"), seed)
+    facts = write_environment(folder, sys.argv, device_of(device), seed)
     trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
     write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **told(facts)})
     with SummaryWriter(str(folder / "tensorboard")) as board:
@@ -47,12 +53,14 @@ def written(
 
 
 def named(paths: Sequence[str]) -> list[str]:
-    """Short names for files or folders, told apart by as much of their paths as it takes.
+    """Short names for files or folders: where their paths differ (`a` and `b` of `a/scores.csv` and `b/scores.csv`).
 
     Raises:
         InputError: One is given twice.
     """
     parts = [Path(path).absolute().parts for path in paths]
+    while all(parts) and len(set(parts)) > 1 and len({p[-1] for p in parts}) == 1:
+        parts = [p[:-1] for p in parts]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
         if len(set(names)) == len(names):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,14 +17,15 @@ from deepfake.errors import InputError
 from deepfake.evaluation.scores import Scores
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics import bootstrap, resampling
-from deepfake.metrics.classification import at_threshold, auc
+from deepfake.metrics.classification import at_threshold, auc, auc_on, proportion_interval
 from deepfake.metrics.cllr import cllr, min_cllr
-from deepfake.metrics.dcf import act_dcf, min_dcf
-from deepfake.metrics.eer import eer, eer_official
+from deepfake.metrics.dcf import act_dcf, min_dcf, min_dcf_on
+from deepfake.metrics.eer import eer, eer_official, eer_official_on, eer_on, official_points, reachable
 from deepfake.metrics.probability import brier, ece, misleading, posterior
-from deepfake.metrics.tdcf import min_tdcf_of
-from deepfake.metrics.teer import t_eer
+from deepfake.metrics.tdcf import min_tdcf_of, min_tdcf_on
+from deepfake.metrics.teer import t_eer_on
 
+log = logging.getLogger(__name__)
 ON_REQUEST: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
     "eer_official": lambda s, y: eer_official(s, y)[0],
     "act_dcf": act_dcf,
@@ -84,19 +87,19 @@ def judge(
         intervals: How confidence intervals are made, None for none.
 
     Returns:
-        Flat, rates as fractions. `ci` holds `[low, high]` by metric. `by_attack` and `by_training` hold
-        `n, eer, eer_official, auc, fpr` (and `ci` of the EER) of some of the spoofs against all bona fide utterances,
-        `fpr` being the share of these spoofs that is accepted. `by_<column>` holds the same (no `ci`) of the
-        utterances of each speaker, codec ... with their own bona fide utterances, or with all of them where there are
-        none of their own; `by_attack_and_<column>` the EERs of the attacks within each.
+        Flat, rates as fractions. `ci` holds `[low, high]` by metric: bootstrapped, but exact for `fpr` and `fnr` where
+        trials are not clustered, and for an EER of 0 that of no error among the trials of the smaller class.
+        `by_attack` and `by_training` hold `n, eer, eer_official, auc, fpr, fnr` (and `ci` of the EER) of some of the
+        spoofs against all bona fide utterances, `fpr` being the share of these spoofs that is accepted. `by_<column>`
+        holds the same (no `ci`) of the utterances of each speaker, codec ... with their own bona fide utterances, or
+        with all of them where there are none of their own; `by_attack_and_<column>` the EERs of the attacks within
+        each.
 
     Raises:
         InputError: The threshold is not finite.
     """
     known = np.flatnonzero(scores.labels >= 0)
-    order = known[
-        np.argsort(scores.scores[known], kind="stable")
-    ]  # sorted once: every metric sorts, which is then quick
+    order = known[np.argsort(scores.scores[known], kind="stable")]  # once: what sorts sorted scores is quick
     s, y = scores.scores[order], scores.labels[order]
     bonafide, spoof = y == 1, y == 0
     n_bonafide, n_spoof = int(bonafide.sum()), int(spoof.sum())
@@ -120,13 +123,19 @@ def judge(
         metrics |= at_threshold(s, y, applied) | {"threshold_source": source}
         if source == "eer":
             notes.append("No threshold was carried from dev: the rates at the EER threshold of this data flatter it.")
-    attacks = Column([attack or "-" for attack in scores.attacks], order)
-    columns = {name: Column(values, order) for name, values in scores.extras.items() if name != "llr"}
+    systems = Column.of(scores.attacks, blank="-")
+    attacks = systems.at(order)
+    columns = {name: Column.of(values).at(order) for name, values in scores.extras.items() if name != "llr"}
     metrics["ci"] = {}
+    if intervals and intervals.n and applied is not None:
+        among = {"fpr": n_spoof, "fnr": n_bonafide}
+        metrics["ci"] = {k: _share(metrics[k], n, intervals) for k, n in among.items() if n}
     if intervals and intervals.n and min(n_bonafide, n_spoof) > 1:
         clusters = _clusters(intervals.cluster, {**columns, "attack": attacks})
         weights = {k: w for k, w in tandem.weights.items() if metrics[k] is not None} if tandem else {}
-        metrics["ci"] = _intervals(s, y, _llrs(scores, order), weights, applied, clusters, intervals)
+        metrics["ci"] |= _intervals(s, y, _llrs(scores, order), weights, applied, clusters, intervals)
+        if metrics["eer"] == 0:
+            metrics["ci"]["eer"] = _share(0.0, min(n_bonafide, n_spoof), intervals)
 
     def entry(chosen: Mask, own: Mask | None = None) -> dict[str, Any]:
         """Some of the spoofs against all bona fide utterances, or against `own`."""
@@ -140,9 +149,12 @@ def judge(
         seen |= named[name]
     split = {"seen": spoof & seen, "unseen": spoof & ~seen}
     split = split if trained_on and all(mask.any() for mask in split.values()) else {}
-    metrics["by_training"] = {name: entry(mask) for name, mask in split.items()}
+    metrics["by_training"] = {
+        name: {**entry(mask), "attacks": [a for a, of in named.items() if (of & mask).any()]}
+        for name, mask in split.items()
+    }
     for name, column in columns.items():
-        if 1 < len(groups := column.groups(bonafide | spoof)) <= MOST_GROUPS:
+        if f"by_{name}" not in metrics and 1 < len(groups := column.groups(bonafide | spoof)) <= MOST_GROUPS:
             own = {value: mask & bonafide for value, mask in groups.items()}
             against = {value: mask if mask.any() else bonafide for value, mask in own.items()}
             metrics[f"by_{name}"] = {
@@ -154,21 +166,31 @@ def judge(
                     attack: {value: _eer(s, y, of & mask, against[value]) for value, mask in groups.items()}
                     for attack, of in named.items()
                 }
-    return metrics | {"trials_sha256": trials_hash(scores), "notes": notes}
+    return metrics | {"trials_sha256": trials_hash(scores, systems), "notes": notes}
 
 
-class Column:
+class Column(NamedTuple):
     """A column of texts as numbers, so that a group of rows is found without comparing texts.
 
-    Args:
-        values: Of all rows.
-        rows: Which of them there are here, and in which order.
+    Attributes:
+        names: The texts there are, sorted.
+        codes: Of every row `[N]`, which of them it has.
     """
 
-    def __init__(self, values: Sequence[str], rows: NDArray[np.intp]) -> None:
-        self.names = sorted(set(values))
-        number = {name: i for i, name in enumerate(self.names)}
-        self.codes = np.fromiter(map(number.__getitem__, values), dtype=np.int64, count=len(values))[rows]
+    names: list[str]
+    codes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Sequence[str], *, blank: str = "") -> Column:
+        """The column of these texts, with `blank` for empty ones."""
+        names = sorted({text or blank for text in set(values)})
+        number = {name: i for i, name in enumerate(names)}
+        number |= {"": number[blank]} if blank in number else {}
+        return cls(names, np.fromiter(map(number.__getitem__, values), dtype=np.int64, count=len(values)))
+
+    def at(self, rows: NDArray[np.intp]) -> Column:
+        """Of these rows, in this order."""
+        return Column(self.names, self.codes[rows])
 
     def groups(self, among: Mask) -> dict[str, Mask]:
         """Some of the rows by value, in order of value; those without one are in no group."""
@@ -176,38 +198,71 @@ class Column:
         return {name: among & (self.codes == i) for i, name in enumerate(self.names) if counts[i] and name}
 
 
-def trials_hash(scores: Scores) -> str:
-    """SHA-256 over the sorted ids, labels and attacks: two judgements with the same one are of the same trials."""
-    labels = map(str, scores.labels.tolist())
-    attacks = (attack or "-" for attack in scores.attacks)
-    lines = sorted(map("\t".join, zip(utterance_keys(scores.ids), labels, attacks, strict=True)))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def trials_hash(scores: Scores, attacks: Column) -> str:
+    """SHA-256 of what was judged: two judgements with the same one are of the same trials, in whatever order.
+
+    Over the number of trials and the names of the attacks, in JSON; then three columns in the order of the ids' bytes:
+    the ids without folder and extension (UTF-8, filled up with zeros to the longest), the labels, and which of the
+    names each attack is (int32, little end first).
+    """
+    ids = np.array(list(map(str.encode, utterance_keys(scores.ids))))
+    letters = ids.view(np.uint8).reshape(len(ids), -1)
+    letters = letters[:, (letters != letters[0]).any(axis=0)]  # those that tell ids apart, often no more than 8
+    words = np.zeros((len(ids), 1 + letters.shape[1] // 8), dtype=">u8")
+    words.view(np.uint8)[:, : letters.shape[1]] = letters
+    first, *others = words.astype(np.uint64).T  # numbers in the order of the bytes
+    order = np.lexsort((*reversed(others), first)) if others else np.argsort(first)
+    digest = hashlib.sha256(json.dumps([len(ids), *attacks.names]).encode())
+    for column in (ids, scores.labels.astype("<i4"), attacks.codes.astype("<i4")):
+        digest.update(column[order].tobytes())
+    return digest.hexdigest()
 
 
 def _llrs(scores: Scores, order: NDArray[np.intp]) -> NDArray[np.float64]:
     """The calibrated log-likelihood ratios where there are any, else the scores as they stand."""
-    return np.array(scores.extras["llr"], dtype=np.float64)[order] if "llr" in scores.extras else scores.scores[order]
+    if "llr" not in scores.extras:
+        return scores.scores[order]
+    llrs = np.array([_number(text) for text in scores.extras["llr"]])[order]
+    if np.isnan(llrs).any():
+        raise InputError(
+            "the column llr of the scores must hold numbers, natural-log likelihood ratios, and nothing else"
+        )
+    return llrs
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _discrimination(s: ArrayLike, y: ArrayLike, tandem: Tandem | None, notes: list[str]) -> dict[str, Any]:
     """What depends on the order of the scores alone."""
     found: dict[str, Any] = {}
-    found["eer"], found["eer_threshold"] = eer(s, y)
-    found["eer_official"], _ = eer_official(s, y)
-    found["auc"], (found["min_dcf"], _) = auc(s, y), min_dcf(s, y)
+    points = official_points(s, y)
+    reached = reachable(points)
+    found["eer"], found["eer_threshold"] = eer_on(reached)
+    found["eer_official"], _ = eer_official_on(points)
+    found["auc"], (found["min_dcf"], _) = auc_on(reached), min_dcf_on(points)
     if found["eer"] > 0.5:
         notes.append(
             f"The EER is above 50 %: the scores may be larger for spoof, the wrong way round. With their sign turned "
-            f"(polarity=-1) it is {1 - found['eer']:.2%}."
+            f"(polarity=-1 given, or left out if it was) it is {1 - found['eer']:.2%}."
         )
     if abs(found["eer"] - found["eer_official"]) > 0.005:
         notes.append("The two EERs differ because many scores are equal, or because there are few.")
     if tandem is not None:
-        try:
-            costs = {name: min_tdcf_of(s, y, **weights._asdict())[0] for name, weights in tandem.weights.items()}
-            found |= costs | ({"t_eer": t_eer(s, y, *tandem.asv).value} if tandem.asv else {})
-        except InputError as error:
-            notes.append(f"No t-DCF: {error}.")
+        asked: dict[str, Callable[[], float]] = {
+            name: lambda w=w: min_tdcf_on(points, **w._asdict())[0] for name, w in tandem.weights.items()
+        }
+        if (asv := tandem.asv) is not None:
+            asked["t_eer"] = lambda: t_eer_on(reached, *asv).value
+        for name, compute in asked.items():
+            try:
+                found[name] = compute()
+            except InputError as error:
+                notes.append(f"No {name}: {error}.")
     return found
 
 
@@ -222,9 +277,10 @@ def _calibration(
         )
     p = posterior(llrs, prior_bonafide=float(np.mean(y)))
     wrong = misleading(llrs, y)
+    cost = cllr(llrs, y)
     return {
         "act_dcf": act_dcf(llrs, y),
-        "cllr": cllr(llrs, y),
+        "cllr": cost if np.isfinite(cost) else None,
         "min_cllr": min_cllr(llrs, y),
         "ece": ece(p, y),
         "brier": brier(p, y),
@@ -259,12 +315,16 @@ def _intervals(
         statistics |= {"eer": lambda s, y: eer(s, y)[0], "auc": auc, "min_dcf": lambda s, y: min_dcf(s, y)[0]}
         statistics |= {name: lambda s, y, w=w: min_tdcf_of(s, y, **w._asdict())[0] for name, w in weights.items()}
     elif how.method == "percentile":
-        found = dict(bootstrap.intervals(s, y, tdcf=weights, threshold=threshold, **options))
+        decided = None if clusters is None else threshold  # trials on their own have an exact interval of a rate
+        found = dict(bootstrap.intervals(s, y, tdcf=weights, threshold=decided, **options))
     else:
         raise InputError(f"bootstrap.method={how.method}: percentile or bca was expected")
     for name, statistic in statistics.items():
         values = llrs if name in CALIBRATION else s
-        found[name] = resampling.interval(statistic, values, y, method=how.method, **options)
+        try:
+            found[name] = resampling.interval(statistic, values, y, method=how.method, **options)
+        except InputError as error:
+            log.warning("no interval of %s: %s", name, error)
     return {name: [float(low), float(high)] for name, (low, high) in found.items()}
 
 
@@ -276,23 +336,31 @@ def _entry(
     threshold: float | None,
     intervals: Intervals | None,
 ) -> dict[str, Any]:
-    figures: dict[str, Any] = {"n": int(spoof.sum())} | dict.fromkeys(("eer", "eer_official", "auc", "fpr", "fnr"))
+    spoofs, others = s[spoof], s[bonafide]
+    figures: dict[str, Any] = {"n": len(spoofs)} | dict.fromkeys(("eer", "eer_official", "auc", "fpr", "fnr"))
     figures["ci"] = {}
-    if spoof.any() and bonafide.any():
-        rows = spoof | bonafide
-        figures |= {"eer": eer(s[rows], y[rows])[0], "eer_official": eer_official(s[rows], y[rows])[0]}
-        figures["auc"] = auc(s[rows], y[rows])
-        if intervals and intervals.n and min(figures["n"], bonafide.sum()) > 1:
+    if len(spoofs) and len(others):
+        points = official_points(np.append(others, spoofs), np.arange(len(others) + len(spoofs)) < len(others))
+        reached = reachable(points)
+        figures |= {"eer": eer_on(reached)[0], "eer_official": eer_official_on(points)[0], "auc": auc_on(reached)}
+        if intervals and intervals.n and min(len(spoofs), len(others)) > 1:
+            rows = spoof | bonafide
             few = bootstrap.intervals(
                 s[rows], y[rows], n=intervals.n, confidence=intervals.confidence, seed=intervals.seed
             )
-            figures["ci"] = {"eer": [float(bound) for bound in few["eer"]]}
+            errors = figures["eer"] > 0
+            fewest = min(len(spoofs), len(others))
+            figures["ci"] = {"eer": list(few["eer"]) if errors else _share(0.0, fewest, intervals)}
     if threshold is not None:
-        figures["fpr"] = float(np.mean(s[spoof] > threshold)) if spoof.any() else None
-        figures["fnr"] = float(np.mean(s[bonafide] <= threshold)) if bonafide.any() else None
+        figures["fpr"] = float(np.mean(spoofs > threshold)) if len(spoofs) else None
+        figures["fnr"] = float(np.mean(others <= threshold)) if len(others) else None
     return figures
+
+
+def _share(share: float, n: int, how: Intervals) -> list[float]:
+    return list(proportion_interval(share, n, how.confidence))
 
 
 def _eer(s: NDArray[np.float64], y: NDArray[np.int64], spoof: Mask, bonafide: Mask) -> float | None:
     rows = spoof | bonafide
-    return eer(s[rows], y[rows])[0] if spoof.any() else None
+    return eer(s[rows], y[rows])[0] if spoof.any() and bonafide.any() else None

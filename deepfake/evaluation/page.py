@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -53,7 +54,8 @@ def html_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, left: 
         first, *others = row
         cells = "".join(cell("td", "", i, value) for i, value in enumerate(others, start=1))
         lines.append(f"<tr><th scope=row>{escape(str(first))}</th>{cells}</tr>\n")
-    return f"<div class=wide><table>\n{''.join(lines)}</table></div>\n" if lines else ""
+    explained = " class=explained" if max(left) > 1 else ""  # words after numbers: below them on a phone
+    return f"<div class=wide><table{explained}>\n{''.join(lines)}</table></div>\n" if lines else ""
 
 
 def pictures(folder: Path, drawn: Pictures) -> dict[str, str]:
@@ -67,7 +69,8 @@ def pictures(folder: Path, drawn: Pictures) -> dict[str, str]:
     """
     html = {}
     for name, (draw, caption) in drawn.items():
-        files = {suffix: folder / f"{name}.{suffix}" for suffix in ("png", "svg")}
+        stem = re.sub(r"[^\w-]", "_", name)  # a column of somebody's file may be named as a path is
+        files = {suffix: folder / f"{stem}.{suffix}" for suffix in ("png", "svg")}
         try:
             figure = draw()
         except InputError:
@@ -115,6 +118,12 @@ figure {
 }
 img { width: 100%; height: auto; }
 figcaption { font-size: .85rem; color: #555; }
+@media (max-width: 40rem) {
+  .explained tr { display: grid; grid-template-columns: 1fr auto auto; column-gap: .8rem; }
+  .explained tr { border-bottom: 1px solid #eee; }
+  .explained th, .explained td { border: 0; padding-right: 0; }
+  .explained td:last-child { grid-column: 1 / -1; padding-top: 0; color: #555; }
+}
 @media print {
   html { font-size: 11px; }
   body { max-width: none; padding: 0; -webkit-print-color-adjust: exact; print-color-adjust: exact; }

@@ -58,9 +58,9 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
 FORMS = {key: form for key, _, form, _ in ROWS}
 NAMES = {key: name for key, name, _, _ in ROWS}
 ATTACK_COLUMNS = {"eer": "%", "eer_official": "%", "auc": "f", "fpr": "%"}
-ATTACK_HEADINGS = ("attack", "spoof", "EER", "95 %", "EER, official", "AUC", "accepted")
-SOURCES = {"carried": "the threshold it brought along", "eer": "the EER threshold of this very data"}
-MOST_ROWS = 30
+ATTACK_HEADINGS = ("attack", "spoof", "EER", "interval", "EER, official", "AUC", "accepted")
+SOURCES = {"carried": "the threshold that was carried along", "eer": "the EER threshold of this very data"}
+MOST_ROWS = 20
 
 
 def write_report(
@@ -96,6 +96,7 @@ def _figures(metrics: Mapping[str, Any], scores: Scores) -> Pictures:
     taken = "" if metrics["calibrated"] else " The scores are not calibrated and are taken as they stand."
     threshold = metrics["threshold"] if metrics["threshold_source"] == "carried" else metrics["eer_threshold"]
     eers = {name: entry["eer"] for name, entry in metrics["by_attack"].items() if entry["eer"] is not None}
+    weights = {NAMES[name]: weights for name, weights in metrics["tdcf_weights"].items()}
     interval = metrics["ci"].get("eer")
     drawn: Pictures = {
         "det": (
@@ -131,7 +132,7 @@ def _figures(metrics: Mapping[str, Any], scores: Scores) -> Pictures:
             "What another threshold would give on this data.",
         ),
         "tdcf": (
-            lambda: figures_rates.tdcf_curve(s, y, metrics["tdcf_weights"], threshold=threshold),
+            lambda: figures_rates.tdcf_curve(s, y, weights, threshold=threshold),
             "Tandem cost against the threshold; 1 is what a countermeasure costs that does not listen.",
         ),
         "reliability": (
@@ -140,7 +141,8 @@ def _figures(metrics: Mapping[str, Any], scores: Scores) -> Pictures:
         ),
         "tippett": (
             lambda: figures_calibration.tippett(llrs, y),
-            f"Shares of both classes whose likelihood ratio exceeds a value; what lies beyond 1 misleads.{taken}",
+            "Bona fide with this likelihood ratio or a lower one, spoof with this or a higher one: at 1, what misleads."
+            + taken,
         ),
         "pav": (
             lambda: figures_calibration.pav(llrs, y),
@@ -237,17 +239,19 @@ def _page(metrics: Mapping[str, Any], drawn: Mapping[str, str], *, title: str, p
         return heading(text) + "".join(parts) if any(parts) else ""
 
     conditions = [key for key in metrics if key.startswith("by_") and key not in ("by_attack", "by_training")]
-    grouped = [k for k in conditions if not k.startswith("by_attack_and_")]
+    grouped = sorted((k for k in conditions if not k.startswith("by_attack_and_")), key="by_speaker".__eq__)
     among = f"{100 * (metrics['confidence'] or 0.95):g} %"
     return page(
         title,
         headline,
         paragraph(f"Scored: {what}, {counts}. {sentence}"),
+        paragraph(" ".join(metrics["read_as"])) if "read_as" in metrics else "",
         "".join(paragraph(note, note=True) for note in metrics["notes"]),
         section("Results", html_table(("", "", f"{among} interval", ""), results, left=(0, 3))),
         paragraph(
             "Larger scores are more bona fide; an utterance passes as bona fide if its score is greater than the "
-            "threshold. Intervals are bootstrapped over the utterances of this data; they say nothing of other data."
+            "threshold. Intervals are bootstrapped over the utterances of this data (those of the two error rates are "
+            "exact); they say nothing of other data."
         ),
         section("How well it tells them apart", shown("det", "roc", "histogram", "precision_recall", "tdcf")),
         section(

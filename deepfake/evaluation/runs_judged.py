@@ -22,6 +22,7 @@ from deepfake.evaluation.scores import Scores, read_scores, write_scores
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.tdcf import Weights
+from deepfake.resume import config_of
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ def judge_run(
     detector, run_dir = Detector.load(run), folder_of(run)
     output = Path(settings.output) if settings.output else run_dir / "evaluations" / f"{corpus.name}-{partition}"
     listed = run_dir / "manifests" / f"{partition}.csv"
+    asv = settings.asv_scores or corpus.asv_scores(partition)
+    tandem = read_tandem(asv) if asv else None  # before the hours of scoring
     found = score_partition(
         detector,
         corpus,
@@ -63,11 +66,10 @@ def judge_run(
         heard=heard,
         manifest=listed if own and not listed.exists() else None,
     )
-    asv = settings.asv_scores or corpus.asv_scores(partition)
     metrics = judge(
         found.scores,
         threshold=detector.threshold,
-        tandem=read_tandem(asv) if asv else None,
+        tandem=tandem,
         dataset=corpus.name,
         partition=partition,
         trained_on={u.attack for u in heard if u.attack},
@@ -76,7 +78,7 @@ def judge_run(
     metrics["notes"] += _capped(detector, found.scores)
     provenance = {**_told(detector, run), **found.told, **({"ASV": asv} if asv else {})}
     title = f"{corpus.name}: {partition}"
-    written(output, metrics, found.scores, title=title, provenance=provenance, seed=seed)
+    written(output, metrics, found.scores, title=title, provenance=provenance, device=settings.device, seed=seed)
     return Judged(metrics, found.scores, output, bool(found.passed_over))
 
 
@@ -101,6 +103,7 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
     output = Path(settings.output) if settings.output else run_dir / "calibration"
     detector.config.pop("calibration", None)
     told: dict[str, Any] = {}
+    passed_over = False
     if corpus is None:
         if not (own := run_dir / "scores" / "dev.csv").is_file():
             raise InputError(f"{own} does not exist: say dataset=... to score a partition to calibrate on")
@@ -108,6 +111,7 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
     else:
         found = score_partition(detector, corpus, partition, settings, output, seed=seed)
         scores, told, source = found.scores, found.told, f"{corpus.name}, partition {partition}"
+        passed_over = bool(found.passed_over)
     apart = _labelled(scores)
     calibration = calibrate(apart.scores, apart.labels)
     apart.extras["llr"] = [repr(float(v)) for v in cross_validated(apart.scores, apart.labels, groups=apart.speakers())]
@@ -124,7 +128,8 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
     )
     output.mkdir(parents=True, exist_ok=True)
     write_scores(output / "scores.csv", apart)
-    name, title = corpus.name if corpus else "dev scores", f"calibration on {source}"
+    title = f"calibration on {source}"
+    name = corpus.name if corpus else config_of_run(run).get("dataset", {}).get("name", "")
     metrics = judge(
         apart, threshold=detector.threshold, dataset=name, partition=partition, intervals=settings.intervals
     )
@@ -133,8 +138,16 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
         "The likelihood ratios here are cross-validated, by speaker where speakers are known; the map that the "
         "detector carries was fitted on all of these utterances."
     )
-    written(output, metrics, apart, title=title, provenance={**_told(detector, run), **told}, seed=seed)
-    return Judged(metrics, apart, output)
+    written(
+        output,
+        metrics,
+        apart,
+        title=title,
+        provenance={**_told(detector, run), **told},
+        device=settings.device,
+        seed=seed,
+    )
+    return Judged(metrics, apart, output, passed_over)
 
 
 def compare_runs(judged: Mapping[str, Judged], settings: Settings) -> tuple[Comparison, Path]:
@@ -160,6 +173,12 @@ def compare_runs(judged: Mapping[str, Judged], settings: Settings) -> tuple[Comp
 def folder_of(run: str) -> Path:
     """The folder of a run that is given as such, or by its detector file."""
     return Path(run) if Path(run).is_dir() else Path(run).parent
+
+
+def config_of_run(run: str) -> dict[str, Any]:
+    """What a run was trained with; empty for a detector file alone."""
+    path = folder_of(run) / "config.yaml"
+    return config_of(path) if path.is_file() else {}
 
 
 def detector_file(run: str) -> Path:

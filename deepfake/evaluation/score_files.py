@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from deepfake.datasets.protocol import (
     HEADER_NAMES,
     LAYOUTS,
     NOT_SAID,
     Columns,
     cells_of,
+    columns_of,
     columns_of_header,
     layout_of_lines,
     read_text,
@@ -23,7 +26,6 @@ from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, label_of
 from deepfake.errors import InputError
 from deepfake.evaluation.keys import keyed
 from deepfake.evaluation.scores import COLUMNS, UNKNOWN, Scores, check_ids, floats, read_scores
-from deepfake.metrics.eer import eer
 from deepfake.metrics.tdcf import Weights
 
 SCORE_NAMES = ("score", "scores", "cm-score", "cm_score", "cm-scores", "cm_scores")
@@ -68,6 +70,7 @@ def read_any(
     scores, said = _read(path, score_column)
     if polarity == -1:
         scores.scores = -scores.scores
+        scores.extras.pop("llr", None)
         said.append(f"{path.name}: the scores were negated, as polarity=-1 asks.")
     if protocol is not None:
         scores, more = keyed(scores, path, Path(protocol), subset)
@@ -77,10 +80,6 @@ def read_any(
     n = [int((scores.labels == label).sum()) for label in (BONAFIDE, SPOOF, UNKNOWN)]
     unknown = f", {n[2]:,} without a key (give a protocol=FILE that has them)" if n[2] else ""
     said.append(f"{path.name}: {len(scores):,} scores, {n[0]:,} bona fide and {n[1]:,} spoof{unknown}.")
-    known = scores.labels != UNKNOWN
-    if n[0] and n[1] and (rate := eer(scores.scores[known], scores.labels[known])[0]) > 0.5:
-        cure = "leave polarity=-1 out" if polarity == -1 else "give polarity=-1"
-        said.append(f"{path.name}: the EER is {100 * rate:.2f} %, so the scores look reversed: {cure} if they are.")
     return scores, said
 
 
@@ -94,15 +93,20 @@ def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]
     header = None if any(map(_is_number, first)) else first
     if header and separator == "," and {*COLUMNS} <= {*header} and score_column in (None, "score"):
         return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(header)}."]
-    numbers, flat = ([], []) if header else ([number], list(first))
-    for number, cells in lines:
-        if len(cells) != width:
-            raise InputError(f"{path}, line {number}: {len(cells)} columns, the first line has {width}")
-        numbers.append(number)
-        flat += cells
-    if not flat:
+    if table := columns_of(text, separator):
+        numbers: Sequence[int] = range(1, len(table[0]) + 1)
+    else:
+        numbers, flat = [number], list(first)
+        for number, cells in lines:
+            if len(cells) != width:
+                raise InputError(f"{path}, line {number}: {len(cells)} columns, the first line has {width}")
+            numbers.append(number)
+            flat += cells
+        table = [flat[i::width] for i in range(width)]
+    if header:
+        numbers, table = numbers[1:], [column[1:] for column in table]
+    if not numbers:
         raise InputError(f"{path}: {' '.join(first)[:80]!r} is taken for a header, and below it are no scores")
-    table = [flat[i::width] for i in range(width)]
     place = _index(score_column, header, width, path)
     columns, place = _of_header(header, separator, place, path) if header else _of_lines(table, place, path)
     names = header or _names(columns, place, width)
@@ -114,26 +118,34 @@ def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]
     return _scores(table, columns, place, numbers, path), said
 
 
-def _scores(table: list[list[str]], columns: Columns, place: int, numbers: list[int], path: Path) -> Scores:
+def _scores(table: list[list[str]], columns: Columns, place: int, numbers: Sequence[int], path: Path) -> Scores:
     blank = [""] * len(numbers)
 
     def at(column: int | str | None) -> list[str]:
         return blank if column is None else table[int(column)]
 
-    check_ids(ids := at(columns.utterance), numbers, path)
-    words = at(columns.key)
+    ids, words = at(columns.utterance), at(columns.key)
     labels_of = {word: UNKNOWN if word in NOT_SAID else LABEL_WORDS.get(word.lower()) for word in {*words}}
     if wrong := next((word for word, label in labels_of.items() if label is None), None):
         label_of(wrong, f"{path}, line {numbers[words.index(wrong)]}")
-    labels = [labels_of[word] for word in words]
-    attacks = ["" if a in NOT_SAID or y == BONAFIDE else a for a, y in zip(at(columns.attack), labels, strict=True)]
+    labels = np.fromiter(map(labels_of.__getitem__, words), dtype=np.int64, count=len(words))
+    attacks = _said(at(columns.attack))  # a list of its own
+    for i in np.flatnonzero(labels == BONAFIDE).tolist():
+        attacks[i] = ""
     values = floats(at(place), numbers, path)
-    extras = {name: _said(at(i)) for name, i in {"speaker": columns.speaker, **columns.conditions}.items()}
-    return Scores(ids, labels, attacks, values, {name: column for name, column in extras.items() if any(column)})
+    others = {"speaker": columns.speaker, **columns.conditions}
+    extras = {name: _said(at(i)) for name, i in others.items() if i is not None}
+    extras = {name: column for name, column in extras.items() if any(column)}
+    try:
+        return Scores(ids, labels, attacks, values, extras)
+    except InputError:
+        check_ids(ids, numbers, path)
+        raise
 
 
 def _said(column: Sequence[str]) -> list[str]:
-    return ["" if cell in NOT_SAID else cell for cell in column]
+    said = {cell: "" if cell in NOT_SAID else cell for cell in {*column}}
+    return list(map(said.__getitem__, column))
 
 
 def _index(score_column: int | str | None, header: list[str] | None, width: int, path: Path) -> int | None:
@@ -206,8 +218,8 @@ def _names(columns: Columns, place: int, width: int) -> list[str]:
 
 
 def _once(
-    table: list[list[str]], columns: Columns, place: int, numbers: list[int], path: Path
-) -> tuple[list[list[str]], list[int], list[str]]:
+    table: list[list[str]], columns: Columns, place: int, numbers: Sequence[int], path: Path
+) -> tuple[list[list[str]], Sequence[int], list[str]]:
     """One row per utterance of a file of ASVspoof 5's track 2, which has one per utterance and claimed speaker."""
     ids, values = table[int(columns.utterance)], table[place]
     if len({*ids}) == len(ids):

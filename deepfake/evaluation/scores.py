@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.atomic import write_atomically
-from deepfake.datasets.protocol import cells_of, read_text, utterance_keys
+from deepfake.datasets.protocol import cells_of, columns_of, read_text, utterance_keys
 from deepfake.datasets.protocol import utterance_key as utterance_key
 from deepfake.errors import InputError
 
@@ -28,14 +28,15 @@ class Scores:
     """Scored utterances of one partition, row by row as they stand in the file.
 
     Args:
-        ids: Utterance ids, N of them; no two may be the same to `utterance_key`.
+        ids: Utterance ids, N of them; to `utterance_key` none may be empty and no two the same.
         labels: `[N]`, 1 = bona fide, 0 = spoof; `None` or -1 where unknown.
         attacks: N names of spoofing systems, `""` or `-` for bona fide speech or where unknown.
         scores: `[N]`, larger = more bona fide.
         extras: Further columns by name (`speaker`, `codec` ...), N texts each.
 
     Raises:
-        InputError: Lengths differ, nothing is there, ids collide, a score is not finite, a label is not a label.
+        InputError: Lengths differ, nothing is there, an id is empty or there twice, a score is not finite, a label is
+            not a label.
     """
 
     ids: list[str]
@@ -47,42 +48,54 @@ class Scores:
     def __init__(
         self,
         ids: Iterable[str],
-        labels: Iterable[int | None],
+        labels: Iterable[int | None] | NDArray[np.int64],
         attacks: Iterable[str],
         scores: ArrayLike,
         extras: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         self.ids, self.attacks = list(ids), list(attacks)
-        given = [UNKNOWN if label is None else label for label in labels]
+        if not isinstance(labels, np.ndarray):
+            labels = np.array([UNKNOWN if label is None else label for label in labels], dtype=object)
         self.scores = np.asarray(scores, dtype=np.float64).reshape(-1)
         self.extras = {name: list(column) for name, column in (extras or {}).items()}
-        columns = {"labels": given, "attacks": self.attacks, "scores": self.scores, **self.extras}
+        columns = {"labels": labels, "attacks": self.attacks, "scores": self.scores, **self.extras}
         if not self.ids:
             raise InputError("there are no scores: not one utterance")
         if wrong := {name: len(column) for name, column in columns.items() if len(column) != len(self)}:
             raise InputError(f"got {len(self)} ids and {wrong}: every column must be as long")
         if reserved := set(COLUMNS) & set(self.extras):
             raise InputError(f"{sorted(reserved)} cannot be extra columns: they are the score file's own")
-        if twice := first_repeat(utterance_keys(self.ids)):
+        distinct = {*(keys := utterance_keys(self.ids))}
+        if "" in distinct:
+            raise InputError(f"utterance {keys.index('') + 1} of {len(self)} has no id: {self.ids[keys.index('')]!r}")
+        if len(distinct) < len(keys) and (twice := first_repeat(keys)):
             one, other = (self.ids[i] for i in twice)
             raise InputError(f"utterances {one!r} and {other!r} have the same id without folder and extension")
-        if unknown := {*given} - {*LABELS.values()}:
-            i = next(i for i, label in enumerate(given) if label in unknown)
+        if not (known := (labels == 1) | (labels == 0) | (labels == UNKNOWN)).all():
+            i = int(np.argmin(known))
             raise InputError(
-                f"utterance {self.ids[i]!r} has label {given[i]}: 1 (bona fide), 0 (spoof) or None was expected"
+                f"utterance {self.ids[i]!r} has label {labels[i]}: 1 (bona fide), 0 (spoof) or None was expected"
             )
         if not (finite := np.isfinite(self.scores)).all():
             i = int(np.argmin(finite))
             raise InputError(f"utterance {self.ids[i]!r} has score {self.scores[i]}: a finite number was expected")
-        self.labels = np.array(given, dtype=np.int64)
+        self.labels = labels.astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def speakers(self) -> list[str] | None:
-        """N names to keep trials of a speaker together by; who is not named is alone. None where nobody is."""
-        column = self.extras.get("speaker", [])
-        return [name or f"\0{i}" for i, name in enumerate(column)] if any(column) else None
+        """N names to keep trials of a speaker together by; who is not named is alone.
+
+        None where nobody is named, or a class has but one speaker, so that there is nothing to keep apart.
+        """
+        column = [name or f"\0{i}" for i, name in enumerate(self.extras.get("speaker", []))]
+        few = (
+            any(len({column[i] for i in np.flatnonzero(self.labels == label)}) == 1 for label in (0, 1))
+            if column
+            else 1
+        )
+        return None if few or all(name[0] == "\0" for name in column) else column
 
 
 class AsvScores(NamedTuple):
@@ -139,19 +152,18 @@ def read_scores(path: str | Path) -> Scores:
         raise InputError(f"{path}: there is a header but no scores below it")
     columns = {name: cells[i :: len(header)] for i, name in enumerate(header)}
     ids, blank = columns.pop("utterance"), [""] * len(numbers)
-    check_ids(ids, numbers, path)
     words = [word.strip() for word in columns.pop("label", blank)]
     if unknown := {*words} - {*LABELS}:
         i = next(i for i, word in enumerate(words) if word in unknown)
         where = f"{path}, line {numbers[i]}"
         raise InputError(f"{where}: label {words[i]!r}: 1 (bona fide), 0 (spoof) or nothing was expected")
-    return Scores(
-        ids=ids,
-        labels=[LABELS[word] for word in words],
-        attacks=columns.pop("attack", blank),
-        scores=floats(columns.pop("score"), numbers, path),
-        extras=columns,
-    )
+    labels = np.fromiter(map(LABELS.__getitem__, words), dtype=np.int64, count=len(words))
+    attacks, scores = columns.pop("attack", blank), floats(columns.pop("score"), numbers, path)
+    try:
+        return Scores(ids, labels, attacks, scores, columns)
+    except InputError:
+        check_ids(ids, numbers, path)
+        raise
 
 
 def first_repeat(keys: Sequence[str]) -> tuple[int, int] | None:
@@ -163,10 +175,10 @@ def first_repeat(keys: Sequence[str]) -> tuple[int, int] | None:
 
 
 def check_ids(ids: Sequence[str], numbers: Sequence[int], path: Path) -> None:
-    """Check that every line has an id, and none the id of another; `numbers` are the lines'.
+    """Say what `Scores` has against ids with the lines they stand on; `numbers` are the lines'.
 
     Raises:
-        InputError: Names file and line.
+        InputError: A line has no id, or that of another; names file and line.
     """
     keys = utterance_keys(ids)
     if "" in keys:
@@ -184,7 +196,7 @@ def floats(cells: Sequence[str], numbers: Sequence[int], path: Path) -> NDArray[
         InputError: One is no finite number; names file and line.
     """
     try:
-        values = np.array([float(cell) for cell in cells])
+        values = np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
     except ValueError:
         values = np.array([_float(cell) for cell in cells])
     if not (finite := np.isfinite(values)).all():
@@ -202,15 +214,22 @@ def read_asv_scores(path: str | Path) -> AsvScores:
         InputError: No such file, a line that is not of this form (names file and line), or a kind without any score.
     """
     path = Path(path)
-    numbers, codes, values = [], [], []
-    for number, cells in cells_of(read_text(path), None, path):
-        if len(cells) < 3 or (code := KINDS.get(cells[-2])) is None:
-            got = " ".join(cells)[:80]
-            raise InputError(f"{path}, line {number}: {got!r}: `... target|nontarget|spoof SCORE` was expected")
-        numbers.append(number)
-        codes.append(code)
-        values.append(cells[-1])
-    scores, codes = floats(values, numbers, path), np.array(codes)
+    text = read_text(path)
+    columns = columns_of(text, None)
+    if columns and len(columns) >= 3 and {*columns[-2]} <= {*KINDS}:
+        kinds, values = columns[-2:]
+        numbers = range(1, len(values) + 1)
+    else:
+        numbers, kinds, values = [], [], []
+        for number, cells in cells_of(text, None, path):
+            if len(cells) < 3 or cells[-2] not in KINDS:
+                got = " ".join(cells)[:80]
+                raise InputError(f"{path}, line {number}: {got!r}: `... target|nontarget|spoof SCORE` was expected")
+            numbers.append(number)
+            kinds.append(cells[-2])
+            values.append(cells[-1])
+    scores = floats(values, numbers, path)
+    codes = np.fromiter(map(KINDS.__getitem__, kinds), dtype=np.int8, count=len(kinds))
     groups = AsvScores(*(scores[codes == code] for code in KINDS.values()))
     if missing := [kind for kind, group in groups._asdict().items() if not len(group)]:
         raise InputError(f"{path}: no ASV scores of {' and '.join(missing)} trials: a t-DCF needs all three kinds")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from deepfake.errors import InputError
 from deepfake.metrics.bounds import supported
@@ -57,35 +57,42 @@ def calibrate(scores: ArrayLike, labels: ArrayLike) -> Calibration:
 
 
 def cross_validated(
-    scores: ArrayLike, labels: ArrayLike, *, groups: ArrayLike | None = None, folds: int = 5, seed: int = 0
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    capped: bool = True,
+    folds: int = 5,
+    seed: int = 0,
 ) -> Floats:
     """LLRs of trials by maps that were fitted without them: what calibration is worth, without flattery.
 
     The trials are dealt into folds of like shares of both classes, each group (speaker) whole; those of one fold get
-    the LLRs of a map fitted on the others. As the bounds are, the maps are fitted fold by fold.
+    the LLRs of a map fitted on the others. As the maps are, the bounds are found fold by fold.
 
     Args:
         scores: `[N]`, or `[N, K]` for the linear fusion of K systems.
         labels: `[N]`, 1 = bona fide, 0 = spoof.
         groups: `[N]`, of which no one stands on both sides of a fold; None for trials on their own.
-        folds: How many; fewer where a class has fewer trials, or groups.
+        capped: Whether the LLRs are kept within the bounds, which makes ties of the strongest.
+        folds: How many; fewer where a class has fewer trials or groups, or the groups cannot be dealt into as many.
         seed: Of the dealing.
 
     Returns:
         LLRs `[N]`.
 
     Raises:
-        InputError: A class has fewer than two trials, or groups.
+        InputError: A class has fewer than two trials or groups, or they cannot be dealt; see also `logistic.fit`.
     """
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels)
+    x = x[:, None] if x.ndim == 1 else x
     groups = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     llrs = np.full(len(y), np.nan)
     for inside, outside in dealt(y, groups, folds=folds, seed=seed):
         weights, offset = fit(x[inside], y[inside])
-        low, high = supported(
-            x[inside] @ weights + offset if x.ndim > 1 else x[inside] * weights[0] + offset, y[inside]
-        )
-        llrs[outside] = np.clip((x[outside] @ weights if x.ndim > 1 else x[outside] * weights[0]) + offset, low, high)
+        llrs[outside] = x[outside] @ weights + offset
+        if capped:
+            llrs[outside] = np.clip(llrs[outside], *supported(x[inside] @ weights + offset, y[inside]))
     return llrs
 
 
@@ -96,8 +103,10 @@ def dealt(
     folds = min(folds, *(len(np.unique(groups[labels == label])) for label in (0, 1)))
     if folds < 2:
         raise InputError("each class needs two trials, or two speakers, to be cross-validated: there are too few")
-    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    pairs = list(dealer.split(np.zeros(len(labels)), labels, groups))
-    if any(len(np.unique(labels[side])) < 2 for pair in pairs for side in pair):
-        raise InputError(f"the trials cannot be dealt into {folds} folds with both classes in each: too few groups")
-    return pairs
+    alone = len(np.unique(groups)) == len(groups)  # then there is nothing to keep together, which takes long
+    for n in range(folds, 1, -1):
+        dealer = (StratifiedKFold if alone else StratifiedGroupKFold)(n, shuffle=True, random_state=seed)
+        pairs = list(dealer.split(np.zeros(len(labels)), labels, None if alone else groups))
+        if all(len(np.unique(labels[side])) == 2 for pair in pairs for side in pair):
+            return pairs
+    raise InputError("the speakers cannot be dealt into two folds with both classes in each: there are too few")

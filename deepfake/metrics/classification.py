@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import betaincinv
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import roc, trials
+from deepfake.metrics.eer import Roc, roc, trials
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -17,7 +18,12 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         InputError: See `deepfake.metrics.eer.trials`.
     """
-    far, frr, _ = roc(scores, labels)
+    return auc_on(roc(scores, labels))
+
+
+def auc_on(points: Roc) -> float:
+    """`auc` of the trials whose `deepfake.metrics.eer.roc` this is."""
+    far, frr, _ = points
     rejected_spoof = 1 - (far[1:] + far[:-1]) / 2  # at each distinct score: the share below it, and half of its own tie
     return float(np.sum(np.diff(frr) * rejected_spoof))
 
@@ -64,3 +70,18 @@ def at_threshold(scores: ArrayLike, labels: ArrayLike, threshold: float) -> dict
         "recall": tp / n_bonafide if n_bonafide else None,
         "f1": 2 * tp / (2 * tp + fp + fn) if both else None,
     }
+
+
+def proportion_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share of n independent trials (Clopper and Pearson 1934).
+
+    No error among n trials does not mean that there are none: of 50, 7 % may be wrong.
+
+    Args:
+        share: Of the trials, a fraction of n.
+        n: Number of trials, at least 1.
+        confidence: Between 0 and 1.
+    """
+    k, tail = round(share * n), (1 - confidence) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
+    return low, float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0

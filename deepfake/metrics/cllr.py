@@ -26,7 +26,7 @@ def evidence(llrs: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.boo
         s = np.asarray(llrs, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError("the log-likelihood ratios are not numbers: an array of floats was expected") from None
-    if bad := int(np.sum(np.isnan(s))):
+    if bad := np.count_nonzero(np.isnan(s)):
         raise InputError(f"{bad} of {s.size} log-likelihood ratios are NaN: find out which utterances gave them")
     _, y = trials(np.where(np.isinf(s), 0.0, s), labels)
     return s, y

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.metrics.cllr import evidence
-from deepfake.metrics.eer import official_points
+from deepfake.metrics.eer import Roc, official_points
 
 P_SPOOF = 0.05
 C_MISS = 1.0
@@ -40,8 +40,15 @@ def min_dcf(
     Raises:
         InputError: A prior or cost out of range; see also `deepfake.metrics.eer.trials` (one class, NaN, infinity).
     """
+    return min_dcf_on(official_points(scores, labels), p_spoof=p_spoof, c_miss=c_miss, c_fa=c_fa)
+
+
+def min_dcf_on(
+    points: Roc, *, p_spoof: float = P_SPOOF, c_miss: float = C_MISS, c_fa: float = C_FA
+) -> tuple[float, float]:
+    """`min_dcf` of the trials whose `deepfake.metrics.eer.official_points` these are."""
     miss, fa = _weights(p_spoof, c_miss, c_fa)
-    p_fa, p_miss, thresholds = official_points(scores, labels)
+    p_fa, p_miss, thresholds = points
     cost = (miss * p_miss + fa * p_fa) / min(miss, fa)
     i = int(np.argmin(cost))
     return float(cost[i]), float(thresholds[i])

@@ -54,12 +54,12 @@ def trials(scores: ArrayLike, labels: ArrayLike, *, both_classes: bool = True) -
         raise InputError(f"got scores of shape {s.shape} and labels of shape {y.shape}: two equal [N] were expected")
     if not len(s):
         raise InputError("got no trials: scores and labels are empty")
-    if bad := int(np.sum(~np.isfinite(s))):
+    if bad := np.count_nonzero(~np.isfinite(s)):
         raise InputError(f"{bad} of {len(s)} scores are NaN or infinite: find out which utterances gave them")
-    if bad := int(np.sum(~np.isin(y, (0, 1)))):
+    if bad := np.count_nonzero((y != 0) & (y != 1)):
         raise InputError(f"{bad} of {len(y)} labels are neither 1 (bona fide) nor 0 (spoof)")
     y = y.astype(bool)
-    n_bonafide = int(y.sum())
+    n_bonafide = np.count_nonzero(y)
     if both_classes and n_bonafide in (0, len(y)):
         raise InputError(f"got {n_bonafide} bona fide and {len(y) - n_bonafide} spoof trials: both are needed")
     return s, y
@@ -81,7 +81,8 @@ def official_points(scores: ArrayLike, labels: ArrayLike) -> Roc:
         scores, labels `[N]` -> each `[N + 1]`
     """
     s, y = trials(scores, labels)
-    s, y = np.concatenate([s[y], s[~y]]), np.arange(len(s)) < y.sum()  # bona fide first, the stable sort keeps it so
+    s = np.concatenate([np.sort(s[y]), np.sort(s[~y])])  # bona fide first, the stable sort keeps it so and only merges
+    y = np.arange(len(s)) < np.count_nonzero(y)
     order = np.argsort(s, kind="stable")
     s, y = s[order], y[order]
     rejected_bonafide = np.concatenate([[0], np.cumsum(y)])  # [N + 1]
@@ -100,7 +101,12 @@ def roc(scores: ArrayLike, labels: ArrayLike) -> Roc:
     Shape:
         scores, labels `[N]` -> each `[U + 1]` for U distinct scores
     """
-    far, frr, thresholds = official_points(scores, labels)
+    return reachable(official_points(scores, labels))
+
+
+def reachable(points: Roc) -> Roc:
+    """Those of `official_points` that a threshold can reach, which are those of `roc`."""
+    far, frr, thresholds = points
     last_of_tie = np.append(thresholds[1:] != thresholds[:-1], True)  # point k has rejected all scores <= its threshold
     return Roc(far[last_of_tie], frr[last_of_tie], thresholds[last_of_tie])
 
@@ -118,7 +124,12 @@ def eer(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     Raises:
         InputError: See `trials`.
     """
-    far, frr, thresholds = roc(scores, labels)
+    return eer_on(roc(scores, labels))
+
+
+def eer_on(points: Roc) -> tuple[float, float]:
+    """`eer` of the trials whose `roc` this is, for who wants more than one metric of the same points."""
+    far, frr, thresholds = points
     gap = frr - far  # rises strictly from -1 to 1
     after = int(np.argmax(gap >= 0))
     share = gap[after - 1] / (gap[after - 1] - gap[after])
@@ -149,6 +160,11 @@ def eer_official(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     Raises:
         InputError: See `trials`.
     """
-    far, frr, thresholds = official_points(scores, labels)
+    return eer_official_on(official_points(scores, labels))
+
+
+def eer_official_on(points: Roc) -> tuple[float, float]:
+    """`eer_official` of the trials whose `official_points` these are."""
+    far, frr, thresholds = points
     i = int(np.argmin(np.abs(frr - far)))
     return float((frr[i] + far[i]) / 2), float(thresholds[i])

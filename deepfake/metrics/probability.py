@@ -120,7 +120,7 @@ def posterior(llrs: ArrayLike, prior_bonafide: float = 0.5) -> Floats:
         s = np.asarray(llrs, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError("the log-likelihood ratios are not numbers: an array of floats was expected") from None
-    if bad := int(np.sum(np.isnan(s))):
+    if bad := np.count_nonzero(np.isnan(s)):
         raise InputError(f"{bad} of {s.size} log-likelihood ratios are NaN: find out which utterances gave them")
     if not 0 < prior_bonafide < 1:
         raise InputError(f"the prior probability of bona fide is {prior_bonafide}: it must be between 0 and 1")
@@ -136,11 +136,12 @@ def misleading(llrs: ArrayLike, labels: ArrayLike) -> Misleading:
         InputError: See `deepfake.metrics.cllr.evidence` (one class, NaN).
     """
     s, y = evidence(llrs, labels)
+    bonafide, spoof = s[y], s[~y]
     return Misleading(
-        bonafide_rate=float(np.mean(s[y] < 0)),
-        spoof_rate=float(np.mean(s[~y] > 0)),
-        bonafide_strongest=min(0.0, float(s[y].min())),
-        spoof_strongest=max(0.0, float(s[~y].max())),
+        bonafide_rate=float(np.mean(bonafide < 0)),
+        spoof_rate=float(np.mean(spoof > 0)),
+        bonafide_strongest=min(0.0, float(bonafide.min())),
+        spoof_strongest=max(0.0, float(spoof.max())),
     )
 
 
@@ -179,6 +180,6 @@ def empirical_cross_entropy(llrs: ArrayLike, labels: ArrayLike, prior_log_odds: 
 
 def _probabilities(p_bonafide: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     p, y = trials(p_bonafide, labels)
-    if bad := int(np.sum((p < 0) | (p > 1))):
+    if bad := np.count_nonzero((p < 0) | (p > 1)):
         raise InputError(f"{bad} of {len(p)} values are outside [0, 1]: probabilities were expected, not scores")
     return p, y

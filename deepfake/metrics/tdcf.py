@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import eer_official, official_points
+from deepfake.metrics.eer import Roc, eer_official, official_points
 
 P_SPOOF = 0.05
 P_TARGET = 0.95 * 0.99
@@ -103,7 +103,12 @@ def min_tdcf_of(scores: ArrayLike, labels: ArrayLike, *, c0: float, c1: float, c
         InputError: Fewer than 3 distinct scores (decisions, not scores), a negative weight, a divisor of 0; see also
             `deepfake.metrics.eer.trials`.
     """
-    p_fa, p_miss, thresholds = official_points(scores, labels)
+    return min_tdcf_on(official_points(scores, labels), c0=c0, c1=c1, c2=c2)
+
+
+def min_tdcf_on(points: Roc, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
+    """`min_tdcf_of` the trials whose `deepfake.metrics.eer.official_points` these are."""
+    p_fa, p_miss, thresholds = points
     if (distinct := 1 + np.count_nonzero(np.diff(thresholds[1:]))) < 3:
         raise InputError(f"got {distinct} distinct scores: a t-DCF needs scores, at least 3 distinct, not decisions")
     if not all(0 <= weight < np.inf for weight in (c0, c1, c2)):  # NaN is refused too

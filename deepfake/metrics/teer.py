@@ -22,6 +22,7 @@ from deepfake.errors import InputError
 from deepfake.metrics.eer import Roc, official_points, roc
 
 RHO = 0.5
+STRIDE = 64
 
 
 class TandemEer(NamedTuple):
@@ -77,9 +78,14 @@ def t_eer(
             distinct scores (decisions, not scores), or no pair of thresholds is a candidate; see also
             `deepfake.metrics.eer.trials`.
     """
+    return t_eer_on(roc(cm_scores, cm_labels), target, nontarget, spoof)
+
+
+def t_eer_on(cm: Roc, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> TandemEer:
+    """`t_eer` of the CM whose `deepfake.metrics.eer.roc` this is."""
     asv = _asv_points(target, nontarget, spoof)
     reachable = np.append(asv.thresholds[1:] != asv.thresholds[:-1], True)
-    return _concurrent(roc(cm_scores, cm_labels), asv.at(reachable))
+    return _concurrent(cm, asv.at(reachable))
 
 
 def t_eer_official(
@@ -112,7 +118,7 @@ def _asv_points(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> _A
                 f"{scores.shape} with {np.sum(~np.isfinite(scores))} that are NaN or infinite"
             )
         groups.append(scores)
-    scores = np.concatenate(groups)
+    scores = np.concatenate([np.sort(group) for group in groups])  # which leaves the stable sort only to merge them
     kinds = np.repeat(np.arange(3, dtype=np.int8), [len(group) for group in groups])
     order = np.argsort(scores, kind="stable")
     scores, kinds = scores[order], kinds[order]
@@ -122,11 +128,42 @@ def _asv_points(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> _A
 
 
 def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
-    """The pair of operating points nearest to the concurrent one, for each ASV point by bisection over the CM's."""
+    """The pair of operating points nearest to the concurrent one.
+
+    P_miss - P_fa rises with the ASV threshold too, so the CM points found fall: those of two ASV points bound those of
+    all between. So every `STRIDE`-th ASV point is looked at, and then only stretches that can hold a nearer pair.
+    """
     for name, thresholds in (("CM", cm.thresholds), ("ASV system", asv.thresholds)):
         if (distinct := 1 + np.count_nonzero(np.diff(thresholds[1:]))) < 3:
             raise InputError(f"got {distinct} distinct scores of the {name}: a t-EER needs scores, at least 3 distinct")
     asv = asv.at(asv.p_miss < (1 - RHO) * asv.p_fa_non + RHO * asv.p_fa_spf)
+    n = len(asv.thresholds)
+    ends = np.append(np.arange(0, n, STRIDE), n - 1)
+    highest = np.full(len(ends), len(cm.frr) - 1)  # rejecting everything: all are missed, the excess is 1
+    after, _, gap = _nearest(cm, asv.at(ends), np.zeros_like(highest), highest)
+
+    first, last = asv.at(ends[:-1]), asv.at(ends[1:])  # ASV points of each stretch; its CM points:
+    left, right = np.maximum(after[1:] - 1, 0), after[:-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        above = last.p_fa_non / first.p_fa_spf - cm.far[left] / (1 - cm.frr[right])  # lowest less highest ratio
+        below = cm.far[right] / (1 - cm.frr[left]) - first.p_fa_non / last.p_fa_spf
+    hopeless = np.maximum(above, below) > gap.min()  # NaN is not
+    rest = np.flatnonzero(np.repeat(~hopeless, STRIDE)[:n])
+    asv = asv.at(rest)
+    _, nearest, gap = _nearest(cm, asv, after[rest // STRIDE + 1], after[rest // STRIDE])
+    j = int(np.argmin(gap))
+    if not np.isfinite(gap[j]):
+        raise InputError("there is no t-EER: where the error rates come nearest, the CM rejects all that is bona fide")
+    i = nearest[j]
+    return TandemEer(float(asv.p_fa_spf[j] * cm.far[i]), float(cm.thresholds[i]), float(asv.thresholds[j]))
+
+
+def _nearest(
+    cm: Roc, asv: _Asv, low: NDArray[np.int64], high: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """For each ASV point by bisection: the first CM point with P_miss >= P_fa, which lies from `low` to `high`; the one
+    with the smallest |P_miss - P_fa|; and how far that pair is from the concurrent point.
+    """
 
     def excess(i: NDArray[np.int64]) -> NDArray[np.float64]:
         """P_miss - P_fa of the tandem, with point `i` of the CM for each ASV point."""
@@ -134,21 +171,14 @@ def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
         p_fa = (1 - RHO) * passed * asv.p_fa_non + RHO * cm.far[i] * asv.p_fa_spf
         return cm.frr[i] + passed * asv.p_miss - p_fa
 
-    low = np.zeros(len(asv.thresholds), dtype=np.int64)
-    after = np.full_like(low, len(cm.frr) - 1)  # rejecting everything: all are missed, the excess is 1
-    while np.any(low < after):
-        middle = (low + after) // 2
+    while np.any(low < high):
+        middle = (low + high) // 2
         enough = excess(middle) >= 0
-        low, after = np.where(enough, low, middle + 1), np.where(enough, middle, after)
-    before = np.maximum(after - 1, 0)
-    nearest = np.where(np.abs(excess(before)) <= np.abs(excess(after)), before, after)
+        low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
+    before = np.maximum(high - 1, 0)
+    nearest = np.where(np.abs(excess(before)) <= np.abs(excess(high)), before, high)
 
     passed = 1 - cm.frr[nearest]
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = np.abs(asv.p_fa_non / asv.p_fa_spf - cm.far[nearest] / passed)
-    gap = np.where(passed > 0, gap, np.inf)
-    j = int(np.argmin(gap))
-    if not np.isfinite(gap[j]):
-        raise InputError("there is no t-EER: where the error rates come nearest, the CM rejects all that is bona fide")
-    i = nearest[j]
-    return TandemEer(float(asv.p_fa_spf[j] * cm.far[i]), float(cm.thresholds[i]), float(asv.thresholds[j]))
+    return high, nearest, np.where(passed > 0, gap, np.inf)

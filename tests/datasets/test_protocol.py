@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from deepfake.datasets.protocol import (
     LAYOUTS,
     Columns,
+    cells_of,
+    columns_of,
     complete,
     layout_of,
     read_protocol,
@@ -231,6 +234,28 @@ def test_whatever_is_written_comes_back(tmp_path_factory, rows):
     assert [u.label for u in found] == [int(real) for _, _, real in rows.values()]
     assert [u.speaker for u in found] == [speaker for speaker, _, _ in rows.values()]
     assert [u.attack for u in found] == ["" if real or a == "-" else a for _, a, real in rows.values()]
+
+
+@given(
+    text=st.text(st.sampled_from("ab \t|\r\n\n\0\x85\x0b"), max_size=20),
+    separator=st.sampled_from([None, "\t", "|", ","]),
+    n=st.integers(1, 3),
+)
+@settings(max_examples=500, deadline=None)
+def test_a_text_cut_in_one_go_is_what_it_is_line_by_line(text, separator, n):
+    for whole in (text, (separator or " ").join("ab"[:n]) + "\n" + text, f"{text}\n" * n):
+        if columns := columns_of(whole, separator):
+            rows = [list(cells) for cells in zip(*columns, strict=True)]
+            assert list(cells_of(whole, separator, Path("x"))) == list(enumerate(rows, start=1))
+
+
+def test_which_texts_are_cut_in_one_go():
+    for separator, gap in ((None, " "), ("\t", "\t"), ("|", "|")):
+        for end in ("\n", "\r\n"):
+            assert columns_of(f"a{gap}b{end}c{gap}d{end}", separator) == [["a", "c"], ["b", "d"]]
+        for text in ("a b\nc\n", "a b c\nd\n", "a b\n\nc d\n", "\na b\n", "a b\nc d e f\n", "a b c\nd \0 e\n", ""):
+            assert not columns_of(text.replace(" ", gap), separator)
+    assert not columns_of("a\tb\nc\t\nd\te", "\t")
 
 
 def test_keys_of_many_are_those_of_each():

@@ -71,7 +71,7 @@ def test_the_interval_stands_beside_the_eer(draw):
     figure = draw(SCORES, LABELS, interval=(0.1, 0.25))
     drawn(figure)
     (words,) = [text.get_text() for text in figure.legends[0].get_texts() if "EER" in text.get_text()]
-    assert words == f"EER {eer(SCORES, LABELS)[0]:.2%}\n(95% between 10.00% and 25.00%)"
+    assert words == f"EER {eer(SCORES, LABELS)[0]:.2%}\n(between 10.00% and 25.00%)"
 
 
 @pytest.mark.parametrize("draw", [figures.det, figures.roc])

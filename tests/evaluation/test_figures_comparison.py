@@ -83,7 +83,7 @@ def test_intervals():
     np.testing.assert_allclose(points.get_xydata(), [[0.31, 0], [0.48, 1], [0.5, 2]])
     assert [text.get_text() for text in axes.texts] == ["31.00  [30.00, 32.50]", "48.00", "50.00"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["duration", r"level\$1\$", "DC"]
-    assert words == ["value and 95% interval", "chance 50.00%"]
+    assert words == ["value and interval", "chance 50.00%"]
     (line,) = [line for line in axes.get_lines() if line.get_label() == "chance 50.00%"]
     np.testing.assert_allclose(line.get_xdata(), 0.5)
     tops = axes.transData.transform([(0, 0), (0, 2)])[:, 1]

@@ -143,9 +143,12 @@ def test_files_that_are_none(tmp_path):
     [
         ({"ids": ["a", "b", "x/a.flac"]}, "'a' and 'x/a.flac' have the same id"),
         ({"ids": ["a", "b", "a"]}, "'a' and 'a' have the same id"),
+        ({"ids": ["a", "b", "x/"]}, "utterance 3 of 3 has no id: 'x/'"),
         ({"labels": [1, 0, 0.5]}, "'LA_3' has label 0.5"),
         ({"scores": [1, 2, np.nan]}, "'LA_3' has score nan"),
         ({"labels": [1, 0, 3]}, "'LA_3' has label 3"),
+        ({"labels": np.array([1, 0, 3])}, "'LA_3' has label 3"),
+        ({"labels": np.array([1, 0])}, "'labels': 2"),
         ({"scores": [1, 2]}, "'scores': 2"),
         ({"extras": {"codec": ["mp3"]}}, "'codec': 1"),
         ({"extras": {"score": ["1", "2", "3"]}}, "cannot be extra"),
@@ -173,6 +176,7 @@ def test_asv_scores_of_three_and_six_columns(tmp_path):
         ("a target 1\na nontarget 2\n", "no ASV scores of spoof"),
         ("a target 1\na impostor 2\n", "line 2: 'a impostor 2'"),
         ("a target 1\ntarget 2\n", "line 2"),
+        ("a target 1 spoof\ntarget 2\n", "line 1: 'a target 1 spoof'"),  # as many words as two lines of three
         ("a target nan\n", "line 1: the score is 'nan'"),
         ("a target 1 x\n", "line 1"),
     ],

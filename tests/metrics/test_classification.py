@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
+from scipy.stats import binomtest, mannwhitneyu
 from sklearn import metrics as oracle
 
 from deepfake.errors import InputError
-from deepfake.metrics.classification import at_threshold, auc
+from deepfake.metrics.classification import at_threshold, auc, proportion_interval
 from deepfake.metrics.eer import eer_official
 
 CLASS = st.lists(st.integers(-3, 3), min_size=1, max_size=15)
@@ -90,3 +90,10 @@ def test_bad_scores_and_missing_class():
         at_threshold([0.1, np.nan], [1, 0], 0)
     with pytest.raises(InputError, match="0 bona fide"):
         auc([0.1, 0.2], [0, 0])
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 50), (3, 100), (50, 50), (1, 1)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_interval_of_a_proportion_is_scipys_exact_one(k, n, confidence):
+    exact = binomtest(k, n).proportion_ci(confidence, method="exact")
+    assert proportion_interval(k / n, n, confidence) == pytest.approx((exact.low, exact.high), abs=1e-12)
