@@ -40,7 +40,7 @@ def called(monkeypatch, tmp_path):
 
         monkeypatch.setattr(module, name, command)
 
-    judged, compared = Judged(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None), tmp_path)
+    judged, compared = Judged(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
     for name in ("judge_file", "fuse_files"):
         stand_in(files_judged, name, judged)
     stand_in(files_judged, "compare_files", compared)
