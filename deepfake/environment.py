@@ -38,7 +38,7 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
 
 
 def environment(command: Sequence[str], device: torch.device, seed: int | None) -> dict[str, Any]:
-    """The facts themselves: command, start, git commit, versions, device, threads, seed (None where nothing is drawn)."""
+    """The facts themselves: command, start, commit, versions, device, threads, seed (None where nothing is drawn)."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {

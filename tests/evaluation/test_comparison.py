@@ -18,6 +18,7 @@ from deepfake.evaluation.comparison import compare, table, write_comparison
 from deepfake.evaluation.judging import Intervals, judge
 from deepfake.evaluation.scores import Scores
 from deepfake.evaluation.tandem import Tandem
+from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
 from deepfake.metrics.tdcf import Weights
 
@@ -148,6 +149,35 @@ def test_the_interval_of_a_share_stays_within_0_and_1():
     found = compared(systems, seeds=True)
     assert found.mean["eer"]["ci_seeds"] == [0, 1] == found.mean["auc"]["ci_seeds"]
     assert found.mean["cllr"]["ci_seeds"][1] > 1
+
+
+def test_the_mean_of_each_attack_and_of_those_seen_in_training():
+    systems = {f"run {i}": system(1.0, seed=i) for i in range(3)}
+    names = ["A01", "A02"]
+    for s in systems.values():
+        s.attacks = ["" if label else names[i % 2] for i, label in enumerate(s.labels)]
+    how = Intervals(n=50)
+    judged = {
+        name: judge(s, threshold=0.0, dataset="", partition="", trained_on=["A01"], intervals=how)
+        for name, s in systems.items()
+    }
+    found = compare(systems, judged, tandem=None, intervals=how, seeds=True)
+    assert list(found.mean_eer) == ["seen in training", "unseen in training", *names]
+    rows = np.array([bool(label) or attack == "A01" for label, attack in zip(s.labels, s.attacks, strict=True)])
+    expected = mean_of_systems([s.scores[rows] for s in systems.values()], s.labels[rows], n=50)["eer"]
+    seen = found.mean_eer["seen in training"]
+    assert seen["ci"] == pytest.approx(list(expected)) and seen["ci"][0] <= seen["mean"] <= seen["ci"][1]
+    eers = [m["by_attack"]["A01"]["eer"] for m in judged.values()]
+    assert seen["mean"] == found.mean_eer["A01"]["mean"] == pytest.approx(mean(eers))
+    assert found.mean_eer["A02"]["ci"] is None and "unseen in training" in said(found)
+
+
+def test_no_error_in_any_run_is_not_no_chance_of_one():
+    systems = {"one": system(40), "two": system(40, seed=1)}
+    found = compared(systems, seeds=True)
+    fewest = min(int(np.sum(systems["one"].labels == label)) for label in (0, 1))
+    assert found.mean["eer"]["mean"] == 0
+    assert found.mean["eer"]["ci"] == pytest.approx(proportion_interval(0, fewest, found.systems["one"]["confidence"]))
 
 
 # ---------------------------------------------------------------- files
