@@ -155,7 +155,7 @@ def test_the_mean_of_each_attack_and_of_those_seen_in_training():
     systems = {f"run {i}": system(1.0, seed=i) for i in range(3)}
     names = ["A01", "A02"]
     for s in systems.values():
-        s.attacks = ["" if label else names[i % 2] for i, label in enumerate(s.labels)]
+        s.attacks = ["" if label else names[i // 2 % 2] for i, label in enumerate(s.labels)]
     how = Intervals(n=50)
     judged = {
         name: judge(s, threshold=0.0, dataset="", partition="", trained_on=["A01"], intervals=how)
