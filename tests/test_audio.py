@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake import audio
+from deepfake import audio, audio_source
 from deepfake.errors import InputError
 
 RATES = (4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 192_000)
@@ -184,13 +184,13 @@ def test_part_of_a_resampled_file_is_the_slice_of_the_whole(rate):
 
 def test_part_is_reached_by_seeking(monkeypatch):
     data = encode(noise(20 * 16_000), format="FLAC")
-    read, decode = [], audio._SoundFile.read
+    read, decode = [], audio_source._SoundFile.read
 
     def counting(self, frames, **keywords):
         read.append(frames)
         return decode(self, frames, **keywords)
 
-    monkeypatch.setattr(audio._SoundFile, "read", counting)
+    monkeypatch.setattr(audio_source._SoundFile, "read", counting)
     audio.load(data, start_seconds=18.0, seconds=0.5)
     assert sum(read) < 16_000
 
@@ -202,7 +202,7 @@ def test_failing_seek_falls_back_to_decoding_from_the_start(monkeypatch):
     def broken_seek(*_):
         raise sf.LibsndfileError(39)
 
-    monkeypatch.setattr(audio._SoundFile, "seek", broken_seek)
+    monkeypatch.setattr(audio_source._SoundFile, "seek", broken_seek)
     assert torch.equal(audio.load(data, start_seconds=1.0, seconds=1.0), whole[16_000:32_000])
 
 
@@ -210,6 +210,56 @@ def test_part_beyond_the_end_says_where_the_end_is():
     for start in (1.0, 5.0):
         with pytest.raises(InputError, match=r"ends at 1\.00 s"):
             audio.load(encode(noise(16_000)), start_seconds=start)
+
+
+# --- A stream of blocks.
+
+
+STREAMED = {
+    (format, rate): encode(noise(int(2.3 * rate), channels=2), rate, format)
+    for format, rate in (("WAV", 16_000), ("FLAC", 44_100), ("MP3", 22_050), ("OGG", 48_000), ("WAV", 8_000))
+}
+
+
+@pytest.mark.parametrize("key", STREAMED, ids=str)
+@settings(deadline=None, max_examples=15)
+@given(block_seconds=st.one_of(st.floats(0.0001, 0.02), st.floats(0.02, 3.0)))
+def test_a_stream_is_what_is_loaded_bit_for_bit(key, block_seconds):
+    blocks = list(audio.stream(STREAMED[key], block_seconds=block_seconds))
+    assert torch.equal(torch.cat(blocks), audio.load(STREAMED[key]))
+    n = max(1, round(block_seconds * 16_000))
+    assert {len(block) for block in blocks[:-1]} <= {n}
+    assert 0 < len(blocks[-1]) <= n
+    assert all(block.dtype == torch.float32 for block in blocks)
+
+
+def test_a_stream_at_another_rate_of_a_path_and_of_an_m4a(tmp_path):
+    path = tmp_path / "clip.flac"
+    path.write_bytes(STREAMED["FLAC", 44_100])
+    blocks = audio.stream(path, block_seconds=0.1, sample_rate=8_000)
+    assert torch.equal(torch.cat(list(blocks)), audio.load(path, sample_rate=8_000))
+    data = media(tmp_path, "ipod", "aac", 44_100)
+    assert torch.equal(torch.cat(list(audio.stream(data, block_seconds=0.1))), audio.load(data))
+
+
+def test_a_stream_begins_before_it_has_read_all():
+    blocks = audio.stream(encode(noise(500_000), format="FLAC")[:-100], block_seconds=1.0)
+    assert len(next(blocks)) == 16_000  # the end is missing
+    with pytest.raises(InputError, match="truncated"):
+        list(blocks)
+
+
+def test_a_stream_refuses_what_load_does(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="no such file"):
+        next(audio.stream(tmp_path / "absent.wav", block_seconds=1.0))
+    with pytest.raises(InputError, match="9 channels"):
+        next(audio.stream(encode(noise(1_000, channels=9)), block_seconds=1.0))
+    for block_seconds in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(InputError, match="a length above 0"):
+            next(audio.stream(STREAMED["WAV", 16_000], block_seconds=block_seconds))
+    monkeypatch.setattr(audio, "MAX_SECONDS", 5.0)
+    with pytest.raises(InputError, match="longer than"):
+        list(audio.stream(claim_frames(encode(noise(10 * 16_000), format="FLAC"), 0), block_seconds=1.0))
 
 
 # --- Clips.
@@ -387,7 +437,7 @@ def test_longer_than_the_limit_is_stopped_while_decoding(monkeypatch):
 
 SMALL_MEMORY = """
 import resource, sys
-from deepfake import audio
+from deepfake import audio, audio_source
 from deepfake.errors import InputError
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 64 * 2**20,) * 2)
