@@ -1,0 +1,225 @@
+"""How well spoofed stretches of speech are found: by unit of time, by duration, and by their boundaries.
+
+The conventions are those of `deepfake.metrics.eer`: a unit of time is a trial, label 1 = bona fide, 0 = spoof, a larger
+score is more bona fide. Known stretches are `(start, end)` in seconds. Units of many recordings are pooled by joining
+their arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from deepfake.errors import InputError
+from deepfake.metrics.classification import auc
+from deepfake.metrics.eer import Floats, Roc, eer, eer_on, trials
+
+RESOLUTIONS = (0.02, 0.16, 0.64)  # seconds
+ROUNDING = 1e-6  # seconds: an overlap that is shorter is none, so that 38 x 0.02 and 0.76 are one instant
+
+Stretches = Sequence[tuple[float, float]]
+Recording = tuple[ArrayLike, ArrayLike, Stretches]
+
+
+def frame_labels(spoofed: Stretches, *, resolution: float, duration: float) -> NDArray[np.int64]:
+    """Labels of a recording's units of time: one is spoof if any of it is.
+
+    The rule of PartialSpoof (Zhang et al., IEEE/ACM TASLP 2023), whose labels of a coarse unit are the least of the
+    fine ones in it. The last unit may reach beyond the end.
+
+    Args:
+        spoofed: Stretches of spoof; they may overlap, and what lies outside the recording is not counted.
+        resolution: Length of a unit, in seconds.
+        duration: Of the recording, in seconds.
+
+    Returns:
+        `[L]`, 1 = bona fide, 0 = spoof.
+
+    Raises:
+        InputError: A stretch ends where it starts or before, or a length is not above 0.
+    """
+    edges = unit_edges(resolution=resolution, duration=duration)
+    return (_overlaps(edges, spoofed) <= ROUNDING).astype(np.int64)
+
+
+def unit_edges(*, resolution: float, duration: float) -> Floats:
+    """Edges of a recording's units of time `[L + 1]` in seconds; the last one is the end of the recording.
+
+    Raises:
+        InputError: A length is not above 0.
+    """
+    if not (0 < resolution < math.inf and 0 < duration < math.inf):
+        raise InputError(f"resolution={resolution}, duration={duration}: lengths above 0 s were expected")
+    n_units = max(1, math.ceil(duration / resolution - ROUNDING / resolution))
+    return np.append(np.arange(n_units) * resolution, duration)
+
+
+def unit_scores(edges: ArrayLike, scores: ArrayLike, *, resolution: float) -> Floats:
+    """Scores given by frame as scores of units of another length: the least of all frames that overlap the unit.
+
+    The least, as a unit is spoof if any of it is. A unit within one frame has that frame's score.
+
+    Args:
+        edges: Of the frames, in seconds, from 0 to the end of the recording `[L + 1]`.
+        scores: Of the frames `[L]`.
+        resolution: Length of a unit, in seconds.
+
+    Returns:
+        A score for each of the units of `frame_labels`.
+
+    Raises:
+        InputError: Edges and scores do not fit, or a score is not finite.
+    """
+    at, s = _framed(edges, scores)
+    units = unit_edges(resolution=resolution, duration=at[-1])
+    first = np.clip(np.searchsorted(at, units[:-1] + ROUNDING, side="right") - 1, 0, len(s) - 1)
+    last = np.maximum(np.searchsorted(at, units[1:] - ROUNDING, side="left"), first + 1)
+    pairs = np.stack([first, last], axis=1).ravel()  # minimum of s[first:last] is every other one of these
+    return np.minimum.reduceat(np.append(s, np.inf), pairs)[::2]
+
+
+def segment_eer(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Point-based EER: `deepfake.metrics.eer.eer` of units of time, as PartialSpoof reports it per resolution.
+
+    It depends on the resolution, in either direction: only values at the same one can be compared.
+
+    Raises:
+        InputError: See `deepfake.metrics.eer.trials`.
+    """
+    return eer(scores, labels)[0]
+
+
+def frame_auc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Area under the ROC curve of units of time.
+
+    Raises:
+        InputError: See `deepfake.metrics.eer.trials`.
+    """
+    return auc(scores, labels)
+
+
+def frame_f1(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
+    """F1 of finding spoof at a threshold fixed elsewhere. **The positive class is spoof**: a score up to the threshold.
+
+    Luong et al. 2025, "Robust localization of partially fake speech" (arXiv:2507.03468) ask for it beside the EER,
+    whose threshold nobody has in use.
+
+    Raises:
+        InputError: A class is missing, the threshold is not finite; see also `deepfake.metrics.eer.trials`.
+    """
+    s, bonafide = trials(scores, labels)
+    if not math.isfinite(threshold):
+        raise InputError(f"the threshold is {threshold}: a finite number was expected")
+    flagged = s <= threshold
+    return float(2 * np.sum(flagged & ~bonafide) / (np.sum(flagged) + np.sum(~bonafide)))
+
+
+def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
+    """Range-based EER: the rates are durations misclassified, so that no resolution of labels enters.
+
+    Zhang, Wang, Cooper, Evans and Yamagishi 2023, "Range-based equal error rate for spoof localization", Interspeech
+    (arXiv:2305.17739). At threshold t, over all recordings,
+    `FAR(t)` = spoofed seconds whose frame scores above t / all spoofed seconds, and
+    `FRR(t)` = bona fide seconds whose frame scores t or less / all bona fide seconds.
+    A frame in which a boundary lies counts for either class with its part of it. The authors' script seeks the
+    threshold by bisection with pyannote's detection cost function; here every distinct score is one, and the two rates
+    meet on the line between two of them, as in `deepfake.metrics.eer.eer`.
+
+    Args:
+        recordings: Of each the edges of its frames in seconds `[L + 1]`, their scores `[L]` and its spoofed stretches.
+
+    Returns:
+        The rate, and the score as threshold at which the two rates lie nearest to each other.
+
+    Raises:
+        InputError: Edges and scores do not fit, a score is not finite, or there is no bona fide or no spoofed speech.
+    """
+    all_scores, all_spoof, all_bonafide = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    for edges, scores, spoofed in recordings:
+        at, s = _framed(edges, scores)
+        spoof = _overlaps(at, spoofed)
+        all_scores.append(s)
+        all_spoof.append(spoof)
+        all_bonafide.append(np.maximum(np.diff(at) - spoof, 0.0))
+    s, spoof, bonafide = (np.concatenate(x) for x in (all_scores, all_spoof, all_bonafide))
+    if not (spoof.sum() > 0 and bonafide.sum() > 0):
+        raise InputError(f"got {bonafide.sum():g} s of bona fide and {spoof.sum():g} s of spoof: both are needed")
+    thresholds, which = np.unique(s, return_inverse=True)  # [U]
+    rejected = np.append(0.0, np.cumsum(np.bincount(which, weights=bonafide)))  # [U + 1], seconds up to each threshold
+    caught = np.append(0.0, np.cumsum(np.bincount(which, weights=spoof)))
+    points = Roc(1 - caught / caught[-1], rejected / rejected[-1], np.append(thresholds[0] - 1, thresholds))
+    return eer_on(points)
+
+
+class BoundaryError(NamedTuple):
+    """How far predicted boundaries lie from the true ones.
+
+    Attributes:
+        seconds: Mean distance of those matched; NaN where none is.
+        matched: How many pairs.
+        missed: True boundaries without a predicted one.
+        extra: Predicted ones without a true one.
+    """
+
+    seconds: float
+    matched: int
+    missed: int
+    extra: int
+
+
+def boundary_error(recordings: Iterable[tuple[Stretches, Stretches]]) -> BoundaryError:
+    """Mean distance in time of predicted boundaries from true ones, matched one to one within each recording.
+
+    Starts are matched with starts and ends with ends, as many as there are of the fewer, and such that the distances
+    have the least sum (Kuhn 1955, "The Hungarian method for the assignment problem"). Near misses alone look good:
+    read it beside the counts.
+
+    Args:
+        recordings: Of each the predicted and the true stretches of spoof, in seconds.
+
+    Raises:
+        InputError: A stretch ends where it starts or before.
+    """
+    distances: list[float] = []
+    missed = extra = 0
+    for predicted, true in recordings:
+        p, t = _bounds(predicted), _bounds(true)
+        for side in (0, 1):
+            cost = np.abs(p[:, side, None] - t[None, :, side])
+            distances.extend(cost[linear_sum_assignment(cost)])
+        missed += 2 * max(len(t) - len(p), 0)
+        extra += 2 * max(len(p) - len(t), 0)
+    mean = float(np.mean(distances)) if distances else math.nan
+    return BoundaryError(mean, len(distances), missed, extra)
+
+
+def _bounds(stretches: Stretches) -> Floats:
+    """Starts and ends `[K, 2]`."""
+    found = np.array([(s[0], s[1]) for s in stretches], dtype=np.float64).reshape(-1, 2)
+    if not (np.isfinite(found).all() and (found[:, 0] < found[:, 1]).all()):
+        raise InputError(f"{list(stretches)[:5]}: stretches were expected that end after their start, in seconds")
+    return found
+
+
+def _overlaps(edges: Floats, stretches: Stretches) -> Floats:
+    """Seconds of each frame `[L]` that lie in a stretch, once where stretches overlap."""
+    total, reached = np.zeros(len(edges) - 1), -math.inf
+    for start, end in sorted(_bounds(stretches).tolist()):
+        low = max(start, reached)
+        total += np.maximum(np.minimum(edges[1:], end) - np.maximum(edges[:-1], low), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def _framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    at, s = np.asarray(edges, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if s.ndim != 1 or not len(s) or at.shape != (len(s) + 1,) or not (np.diff(at) > 0).all():
+        raise InputError(f"got edges of shape {at.shape}, scores of shape {s.shape}: [L + 1] ascending, [L] expected")
+    if not (np.isfinite(s).all() and np.isfinite(at).all()):
+        raise InputError("a score or an edge is NaN or infinite: find out which recording gave it")
+    return at, s
