@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from deepfake.errors import InputError
@@ -57,8 +58,8 @@ class Mel(FrontEnd):
         if scale not in SCALES:
             raise InputError(f"features.scale={scale}: one of {', '.join(SCALES)} was expected")
         self.scale = scale
-        corners = np.linspace(_to_mel(f_min), _to_mel(f_max or sample_rate / 2), n_bands + 2)
-        corners_hz = _to_hz(corners)
+        corners = np.linspace(hz_to_mel(f_min), hz_to_mel(f_max or sample_rate / 2), n_bands + 2)
+        corners_hz = mel_to_hz(corners)
         area = 2.0 / (corners_hz[2:] - corners_hz[:-2])
         self.spectrogram = Spectrogram(
             window=torch.hann_window(win_length or n_fft),
@@ -77,10 +78,13 @@ class Mel(FrontEnd):
             return relative.clamp(min=-RANGE_DB) / RANGE_DB + 1.0
 
 
-def _to_mel(hz: float) -> float:
+def hz_to_mel(hz: ArrayLike) -> np.ndarray:
     """Slaney's mel scale: 3 mel each 200 Hz up to 1 kHz, logarithmic above, 27 mel for each factor of 6.4."""
-    return 3 * hz / 200 if hz < 1000 else 15 + 27 * float(np.log(hz / 1000) / np.log(6.4))
+    hz = np.asarray(hz, dtype=np.float64)
+    return np.where(hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / np.log(6.4))
 
 
-def _to_hz(mel: np.ndarray) -> np.ndarray:
+def mel_to_hz(mel: ArrayLike) -> np.ndarray:
+    """The inverse of `hz_to_mel`."""
+    mel = np.asarray(mel, dtype=np.float64)
     return np.where(mel < 15, 200 * mel / 3, 1000 * 6.4 ** ((mel - 15) / 27))

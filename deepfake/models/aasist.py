@@ -14,6 +14,7 @@ from deepfake.models.blocks.extent import require_fraction, require_frames
 from deepfake.models.blocks.graph_attention import GraphAttention
 from deepfake.models.blocks.graph_pool import GraphPool
 from deepfake.models.blocks.head import Head
+from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.residual import ResidualBlock
 from deepfake.models.blocks.sinc import SincFilters
 from deepfake.models.blocks.stack_attention import StackAttention
@@ -137,6 +138,15 @@ class AASIST(nn.Module):
         self.drop_way = nn.Dropout(branch_dropout)
         self.drop = nn.Dropout(dropout)
         self.out_layer = Head(5 * joined, head, n_outputs=2)
+
+    @property
+    def last_map(self) -> LastMap:
+        """The encoder's map, which both graphs are read from."""
+        module, front = self.encoder[-1], self.conv_time
+        if isinstance(front, BandProjection):  # its rows start as neighbouring bands, and may have learned otherwise
+            return LastMap(module, bands=self.in_channels / front.project.out_channels, frames=self.min_frames)
+        taps = front.filters.shape[-1]
+        return LastMap(module, bands=3, frames=self.min_frames - taps + 1, start=taps // 2, hz=front.edges_hz[::3])
 
     def forward(self, features: Tensor) -> Tensor:
         return self.out_layer(self.embed(features))

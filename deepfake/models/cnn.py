@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from deepfake.errors import InputError
 from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
 from deepfake.models.blocks.head import Head
+from deepfake.models.blocks.last_map import LastMap
 
 
 class CNN(nn.Module):
@@ -53,6 +54,12 @@ class CNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         n_rows = in_channels // self.min_frames
         self.head = Head(2 * channels[-1] * n_rows, head)
+
+    @property
+    def last_map(self) -> LastMap:
+        """The last convolution after its ReLU, before its pooling."""
+        pooled = self.min_frames // 2
+        return LastMap(self.blocks[-1][2], bands=pooled, frames=pooled)  # type: ignore[index]
 
     def forward(self, features: Tensor) -> Tensor:
         return self.head(self.embed(features))

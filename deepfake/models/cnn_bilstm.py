@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from deepfake.errors import InputError
 from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
 from deepfake.models.blocks.head import Head
+from deepfake.models.blocks.last_map import LastMap
 
 POOLS = ((2, 2), (2, 2), (2, 3))  # bands x frames
 MIN_BANDS, MIN_FRAMES = 8, 12
@@ -69,6 +70,11 @@ class CNNBiLSTM(nn.Module):
         self.dense = nn.Linear(2 * lstm_units[1], dense_units)
         self.dropout = nn.Dropout(dropout)
         self.head = Head(dense_units, head)
+
+    @property
+    def last_map(self) -> LastMap:
+        """The last convolution after its ReLU, before its pooling."""
+        return LastMap(self.blocks[-1][1], bands=4, frames=4)  # type: ignore[index]  # two poolings by two before it
 
     def forward(self, features: Tensor) -> Tensor:
         return self.head(self.embed(features))

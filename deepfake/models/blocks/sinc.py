@@ -48,6 +48,7 @@ class SincFilters(nn.Module):
         n = np.arange(n_taps, dtype=np.float32) - n_taps // 2
         cycles = (2 * edges_hz).astype(np.float32) * n / np.float32(sample_rate)
         low_pass = 2 * edges_hz / sample_rate * np.sinc(cycles)  # [n_filters + 1, n_taps]
+        self.edges_hz = edges_hz[:, 0]  # [n_filters + 1]
         filters = np.hamming(n_taps).astype(np.float32) * np.diff(low_pass, axis=0).astype(np.float32)
         self.register_buffer("filters", torch.from_numpy(filters)[:, None], persistent=False)  # [n_filters, 1, n_taps]
 
