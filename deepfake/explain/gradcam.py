@@ -1,0 +1,107 @@
+"""Grad-CAM: the last map of the convolutions, weighed by what it is worth to the detector."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from captum import attr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepfake.errors import InputError
+from deepfake.explain.listening import Listening
+from deepfake.explain.map import Map, checked
+from deepfake.features.frontend import FrontEnd
+
+
+class GradCam:
+    r"""Gradient-weighted class activation map (Selvaraju et al., 2017, by Captum's `LayerGradCam`), signed.
+
+    The map A `[D, rows, frames]` that a network names as its `last_map`, each of its channels weighed by the mean
+    gradient of the evidence for spoof, summed over channels:
+
+    \[ v_{rl} = \sum_d A_{drl} \; \frac{1}{R L} \sum_{r' l'} \frac{\partial f}{\partial A_{dr'l'}} \]
+
+    without the ReLU of the paper, so that evidence for bona fide shows as well. The values are Captum's. They add up to
+    nats for a network that ends in averaging and a linear layer; elsewhere they rank cells, and are no share of the
+    evidence.
+
+    Cells are those of the map, not interpolated: the time between poolings, which the facts state, and the bands that a
+    row came from. The receptive field of a cell is wider than the cell. Where a short clip is repeated to the length
+    that the detector hears, each cell is folded back to where it lies on the source, in parts if it lies across a
+    seam or across two cells of the first time through; the sum stays. The outermost cells reach to the ends of the
+    clip.
+    """
+
+    def attribute(self, listening: Listening) -> Map:
+        """The clip's map, at the resolution of the network's last map.
+
+        Raises:
+            InputError: The network names no such map.
+        """
+        detector, front_end = listening.detector, cast(FrontEnd, listening.detector.features)
+        last = getattr(detector.model, "last_map", None)
+        if last is None:
+            raise InputError(f"{type(detector.model).__name__} names no map of convolutions (`last_map`) for Grad-CAM")
+        method = attr.LayerGradCam(listening.spoof_of, last.module)
+        heard = listening.heard().requires_grad_()
+        values = method.attribute(heard, relu_attributions=False, attr_dim_summation=True)
+        cells = cast(Tensor, values)[0, 0].detach().double().cpu().numpy()
+
+        edges = (last.start + last.frames * np.arange(cells.shape[1] + 1)) / front_end.frames_per_second
+        if front_end.n_channels > 1:
+            edges -= 0.5 / front_end.frames_per_second  # a frame is centred on its time
+        seconds, fold = folded(edges, listening.duration, detector.n_samples / detector.sample_rate)
+
+        rows = "bands of the front end"
+        hz = _bands(front_end, detector.sample_rate)
+        if last.hz is not None:
+            rows, hz = f"groups of {last.bands} filters", last.hz[: len(cells) + 1].clip(max=detector.sample_rate / 2)
+        elif hz is not None:
+            hz = np.interp(last.bands * np.arange(len(cells) + 1), np.arange(len(hz)), hz)
+        else:
+            rows, hz = "one: the front end has no axis of frequency", np.array([0.0, detector.sample_rate / 2])
+            cells = cells.sum(axis=0, keepdims=True)
+        facts = {
+            "unit": "Captum's Grad-CAM: mean gradient times activation",
+            "additive": "no",
+            "cell_seconds": last.frames / front_end.frames_per_second,
+            "rows": rows,
+            "repetitions": detector.n_samples / detector.sample_rate / listening.duration,
+        }
+        return checked(Map("gradcam", cells @ fold, hz, seconds, facts))
+
+
+def folded(edges: NDArray, duration: float, heard: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cells of a repeated clip, on the source.
+
+    Args:
+        edges: Of the cells in what is heard, in seconds `[L + 1]`; the outermost are moved to its ends.
+        duration: Of the source, in seconds.
+        heard: Of what is heard, in seconds, at least `duration`.
+
+    Returns:
+        Edges on the source, in seconds `[L' + 1]`: those of the cells that lie in it the first time through, and which
+        part of each cell lies in each of them `[L, L']`, whose rows sum to 1.
+    """
+    edges = np.concatenate([[0.0], edges[1:-1], [heard]])
+    own = np.concatenate([[0.0], edges[(edges > 0) & (edges < duration - 1e-9)], [duration]])
+    fold = np.zeros((len(edges) - 1, len(own) - 1))
+    for start in np.arange(0, heard - 1e-9, duration):
+        low = np.maximum(edges[:-1, None], start + own[None, :-1])
+        high = np.minimum(edges[1:, None], start + own[None, 1:])
+        fold += np.maximum(0.0, high - low)
+    return own, fold / np.diff(edges)[:, None]
+
+
+def _bands(front_end: FrontEnd, sample_rate: int) -> NDArray[np.float64] | None:
+    """Edges in hertz of a front end's channels `[C + 1]`, halfway between centres; None where they are no bands."""
+    bank = getattr(getattr(front_end, "spectrogram", None), "filterbank", None)
+    if bank is None or len(bank) != front_end.n_channels:
+        return None
+    weights = bank.double().cpu().numpy()
+    bins = np.linspace(0, sample_rate / 2, weights.shape[1])
+    centres = weights @ bins / weights.sum(axis=1)
+    within = bins[weights.any(axis=0)]
+    return np.concatenate([[within[0]], (centres[1:] + centres[:-1]) / 2, [within[-1]]])

@@ -1,0 +1,118 @@
+"""One clip as a detector hears it, cell by cell of time and frequency: what every explanation works on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.features.mel import hz_to_mel, mel_to_hz
+
+HOP_SECONDS = 0.01
+HALF_FRAME_SECONDS = 0.016  # 512 samples a frame at 16 kHz
+N_BANDS = 40
+
+
+class Listening:
+    """A clip whose cells (mel band x frame) can be turned down, and the detector's log-odds of spoof of what is left.
+
+    The clip is taken apart by a short-time Fourier transform and put together again, so that a cell means the same for
+    every detector, whatever its front end: one that hears the waveform is explained in frequency as well. The cells lie
+    on the source: where a short clip is repeated to the length that the detector hears, each repetition is made of the
+    same cells, and what they are found to be worth is that of all repetitions together.
+
+    Args:
+        detector: In eval mode; its parameters take no gradient from here.
+        waveform: The source `[T]`, at the detector's sample rate, no longer than it hears.
+        filling: What stands where a cell is turned down `[T]`; silence if None.
+
+    Attributes:
+        gain: Of the clip as it is: ones `[1, F, L]`.
+        hz: Edges of the F bands `[F + 1]`.
+        seconds: Edges of the L frames `[L + 1]`.
+
+    Raises:
+        InputError: The clip is shorter than one frame of the transform.
+    """
+
+    def __init__(self, detector: Detector, waveform: Tensor, *, filling: Tensor | None = None) -> None:
+        self.detector = detector.eval().requires_grad_(False)
+        self.device = next(detector.parameters()).device
+        rate = detector.sample_rate
+        self.source = waveform[: detector.n_samples].to(self.device)
+        self.hop = round(HOP_SECONDS * rate)
+        self.n_fft = 2 * round(HALF_FRAME_SECONDS * rate)
+        if len(self.source) < self.n_fft:
+            raise InputError(f"a clip of {len(self.source) / rate:.3f} s is too short to be explained in time")
+        self.window = torch.hann_window(self.n_fft, device=self.device)
+        self.spectrum = self._transformed(self.source)  # [bins, L]
+        self.filling = (
+            torch.zeros_like(self.spectrum) if filling is None else self._transformed(filling.to(self.device))
+        )
+        edges = np.linspace(0, hz_to_mel(rate / 2), N_BANDS + 1)
+        self.hz = np.concatenate([[0.0], mel_to_hz(edges[1:-1]), [rate / 2]])
+        n_frames = self.spectrum.shape[-1]
+        between = (np.arange(1, n_frames) - 0.5) * self.hop / rate  # frame l is centred on sample l * hop
+        self.seconds = np.concatenate([[0.0], between, [self.duration]])
+        self.weights = self._shares(edges, rate)  # [bins, F]
+        self.gain = torch.ones(1, N_BANDS, n_frames, device=self.device)
+
+    @property
+    def duration(self) -> float:
+        """Of the source, in seconds."""
+        return len(self.source) / self.detector.sample_rate
+
+    def waveform(self, gain: Tensor) -> Tensor:
+        """What the detector hears, `[B, F, L]` -> `[B, T]`: a gain of 1 keeps a cell, 0 puts the filling there."""
+        shares = self.weights @ gain  # [B, bins, L]
+        mixed = self.filling + shares * (self.spectrum - self.filling)
+        source = torch.istft(mixed, self.n_fft, self.hop, window=self.window, length=len(self.source))  # [B, T']
+        return self.repeated(source)
+
+    def repeated(self, source: Tensor) -> Tensor:
+        """The source as often as it takes to fill what the detector hears, `[B, T']` -> `[B, T]`."""
+        n = self.detector.n_samples
+        return source.repeat(1, math.ceil(n / source.shape[1]))[:, :n]
+
+    def spoof(self, gain: Tensor) -> Tensor:
+        """Evidence for spoof, natural log, `[B, F, L]` -> `[B]`.
+
+        The log-likelihood ratio of a calibrated detector, beyond its bounds too, else its log-odds; before any sigmoid.
+        """
+        return self.spoof_of(self.waveform(gain))
+
+    def spoof_of(self, waveform: Tensor) -> Tensor:
+        """The same of waveforms `[B, T]` -> `[B]`."""
+        with torch.backends.cudnn.flags(enabled=False):  # cuDNN's recurrent layers give no gradient in eval mode
+            logits = self.detector.logits(waveform)
+        if (calibration := self.detector.calibration) is not None:
+            return -(calibration.weight * self.detector.score(logits) + calibration.offset)
+        return -self.detector.log_odds(logits)
+
+    def levels(self) -> np.ndarray:
+        """Power of each cell in dB relative to the loudest, no lower than -80, `[F, L]`."""
+        power = self.weights.T @ self.spectrum.abs().square()
+        db = 10 * torch.log10(power.clamp(min=1e-10))
+        return (db - db.max()).clamp(min=-80).cpu().numpy()
+
+    def heard(self) -> Tensor:
+        """The clip as it is, repeated to the length that the detector hears, `[1, T]`."""
+        return self.repeated(self.source.unsqueeze(0))
+
+    def _transformed(self, waveform: Tensor) -> Tensor:
+        return torch.stft(waveform, self.n_fft, self.hop, window=self.window, return_complex=True)
+
+    def _shares(self, edges: np.ndarray, rate: int) -> Tensor:
+        """How much of each bin belongs to each band, `[bins, F]`; a bin's shares sum to 1."""
+        centres = (edges[1:] + edges[:-1]) / 2
+        mel = hz_to_mel(np.linspace(0, rate / 2, self.n_fft // 2 + 1))
+        place = np.clip(np.interp(mel, centres, np.arange(N_BANDS)), 0, N_BANDS - 1)
+        low = np.minimum(place.astype(int), N_BANDS - 2)
+        shares = np.zeros((len(mel), N_BANDS), dtype=np.float32)
+        shares[np.arange(len(mel)), low] = 1 - (place - low)
+        shares[np.arange(len(mel)), low + 1] += place - low
+        return torch.from_numpy(shares).to(self.device)

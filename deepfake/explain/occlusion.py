@@ -1,0 +1,136 @@
+"""Occlusion: what the detector says when a patch of time and frequency is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from captum import attr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepfake.errors import InputError
+from deepfake.explain.filling import refilled, require_filling
+from deepfake.explain.listening import HOP_SECONDS, Listening
+from deepfake.explain.map import Map, checked
+
+ROUNDING = 1e-6  # nats
+
+
+class Occlusion:
+    r"""The evidence for spoof that is lost with each patch: f(clip) - f(clip without the patch), in nats.
+
+    After Zeiler and Fergus (2014). The clip is tiled with patches of `seconds` x a group of mel bands, and each is
+    replaced by a filling in turn; with `shifts` it is tiled that often, each time moved on by a fraction of a patch.
+    The cells of the map are the pieces that all tilings cut it into. A cell's value is the mean over the tilings of
+    the evidence of its patch times its share of that patch's duration:
+
+    \[ v_c = \frac1S \sum_{s=1}^{S} \frac{|c|}{|p_s(c)|} \bigl( f(x) - f(x \setminus p_s(c)) \bigr) \]
+
+    so that the map adds up to what the patches of a tiling carry together. For a detector that adds up evidence of
+    single cells that is f(clip) - f(filling); how far the sum is from it (`difference`) says how much a network
+    hears only in patches together. Each tiling is a feature mask of Captum's `FeatureAblation`; Captum's `Occlusion`,
+    which is built on it, has no half patches at the ends and gives each cell the whole patch's evidence.
+
+    A detector is asked patches x shifts x fillings times: 80 times for 4 s with the defaults.
+
+    Args:
+        seconds: Duration of a patch.
+        bands: Groups that the mel bands are split into.
+        shifts: Tilings, each moved on by `seconds` / `shifts`: 2 is an overlap of one half.
+        fillings: Of `noise`, `silence` and `reversed`; the map is the mean over them, and the facts state the lowest
+            correlation between the maps of two of them.
+        batch_size: Patches at a time; memory grows with it.
+        seed: Draws the fillings.
+
+    Raises:
+        InputError: A number out of range, or an unknown filling.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 0.2,
+        bands: int = 4,
+        shifts: int = 1,
+        fillings: Sequence[str] = ("noise",),
+        batch_size: int = 4,
+        seed: int = 0,
+    ) -> None:
+        if not fillings:
+            raise InputError("fillings is empty: at least one was expected")
+        for filling in fillings:
+            require_filling("fillings", filling)
+        if seconds < HOP_SECONDS or bands < 1 or shifts < 1 or batch_size < 1:
+            raise InputError(
+                f"seconds={seconds}, bands={bands}, shifts={shifts}, batch_size={batch_size}: at least {HOP_SECONDS} s "
+                "and 1 of the others were expected"
+            )
+        self.seconds = seconds
+        self.bands = bands
+        self.shifts = shifts
+        self.fillings = tuple(fillings)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def attribute(self, listening: Listening) -> Map:
+        """The clip's map: its frames are `seconds` / `shifts` long, its rows groups of mel bands."""
+        n_bands, n_frames = listening.gain.shape[1:]
+        step = max(1, round(self.seconds / self.shifts / HOP_SECONDS))  # frames
+        columns = np.arange(0, n_frames, step)
+        rows = np.array([group[0] for group in np.array_split(np.arange(n_bands), min(self.bands, n_bands))])
+        ends = np.append(columns, n_frames)
+        durations = np.diff(listening.seconds[ends])
+
+        maps, differences = [], []
+        for filling in self.fillings:
+            filled = refilled(listening, filling, self.seed)
+            with torch.no_grad():
+                differences.append(float(filled.spoof(filled.gain) - filled.spoof(torch.zeros_like(filled.gain))))
+            tilings = [self._tiled(filled, rows, columns, durations, shift) for shift in range(self.shifts)]
+            maps.append(np.mean(tilings, axis=0))
+        facts = {
+            "unit": "nats",
+            "additive": "no",
+            "seconds": step * self.shifts * HOP_SECONDS,
+            "bands": len(rows),
+            "shifts": self.shifts,
+            "fillings": ", ".join(self.fillings),
+            "seed": self.seed,
+            "difference": float(np.mean(differences)),
+        }
+        if len(maps) > 1 and maps[0].size > 1:
+            facts["lowest_correlation_of_fillings"] = _lowest_correlation(maps)
+        hz = listening.hz[np.append(rows, n_bands)]
+        return checked(Map("occlusion", np.mean(maps, axis=0), hz, listening.seconds[ends], facts))
+
+    def _tiled(
+        self, listening: Listening, rows: NDArray, columns: NDArray, durations: NDArray, shift: int
+    ) -> NDArray[np.float64]:
+        """The map of one tiling, `[rows, columns]`."""
+        patches = (np.arange(len(columns)) + shift) // self.shifts  # of each column, [columns]
+        patches -= patches[0]
+        n_patches = patches[-1] + 1
+        lost = self._lost(listening, rows, columns, patches).reshape(len(rows), n_patches)
+        share = durations / np.bincount(patches, weights=durations)[patches]  # [columns]
+        return lost[:, patches] * share
+
+    def _lost(self, listening: Listening, rows: NDArray, columns: NDArray, patches: NDArray) -> NDArray[np.float64]:
+        """Evidence of each patch, `[rows x patches]`."""
+        n_bands, n_frames = listening.gain.shape[1:]
+        band = np.searchsorted(rows, np.arange(n_bands), side="right") - 1
+        patch = patches[np.searchsorted(columns, np.arange(n_frames), side="right") - 1]
+        mask = torch.from_numpy(band[:, None] * (patches[-1] + 1) + patch).to(listening.device)  # [F, L]
+        values: Tensor = attr.FeatureAblation(listening.spoof).attribute(
+            listening.gain, baselines=0, feature_mask=mask[None], perturbations_per_eval=self.batch_size
+        )
+        first = np.unique(mask.cpu().numpy(), return_index=True)[1]
+        return values[0].double().cpu().numpy().ravel()[first]
+
+
+def _lowest_correlation(maps: list[NDArray[np.float64]]) -> float:
+    """Between any two; 0 where a map is the same everywhere, but for rounding."""
+    if min(m.std() for m in maps) < ROUNDING:
+        return 0.0
+    return float(np.corrcoef([m.ravel() for m in maps]).min())

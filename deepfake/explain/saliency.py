@@ -1,0 +1,80 @@
+"""Saliency: the gradient of the evidence for spoof."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from captum import attr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepfake.errors import InputError
+from deepfake.explain.listening import Listening
+from deepfake.explain.map import Map, checked
+
+
+class Saliency:
+    """What changes, in nats, if the amplitude of a cell is changed by 100 %, to first order.
+
+    The signed gradient with respect to the gain of each cell of mel band and frame (Simonyan, Vedaldi and Zisserman,
+    2014, by Captum), the others left as they are. Positive: the cell, if louder, speaks for spoof. It is local: a cue
+    whose evidence does not grow with its level has none. With `n_samples` it is the mean over clips whose gains have
+    noise on them (SmoothGrad: Smilkov et al., 2017).
+
+    Args:
+        n_samples: Noisy clips to average over; 0: the clip itself, no noise.
+        noise: Standard deviation of the noise on the gain, where 1 is the clip as it is.
+        seed: Draws the noise.
+
+    Raises:
+        InputError: A negative number of samples, or no noise for them.
+    """
+
+    def __init__(self, *, n_samples: int = 0, noise: float = 0.1, seed: int = 0) -> None:
+        if n_samples < 0 or noise <= 0:
+            raise InputError(f"n_samples={n_samples}, noise={noise}: samples from 0 and noise above 0 were expected")
+        self.n_samples = n_samples
+        self.noise = float(noise)
+        self.seed = seed
+
+    def attribute(self, listening: Listening) -> Map:
+        """The clip's map, on the cells of `listening`."""
+        gain = listening.gain.clone().requires_grad_()
+        gradient = attr.Saliency(listening.spoof)
+        if self.n_samples == 0:
+            values = gradient.attribute(gain, abs=False)
+        else:
+            with torch.random.fork_rng(devices=[gain.device] if gain.is_cuda else []):
+                torch.manual_seed(self.seed)
+                values = attr.NoiseTunnel(gradient).attribute(
+                    gain,
+                    nt_type="smoothgrad",
+                    nt_samples=self.n_samples,
+                    nt_samples_batch_size=1,
+                    stdevs=self.noise,
+                    abs=False,
+                )
+        facts = {"unit": "nats per 100 % of the cell's amplitude", "additive": "no", "n_samples": self.n_samples}
+        if self.n_samples:
+            facts |= {"noise": self.noise, "seed": self.seed}
+        cells = cast(Tensor, values)[0].detach().double().cpu().numpy()
+        return checked(Map("saliency", cells, listening.hz, listening.seconds, facts))
+
+
+def waveform_saliency(listening: Listening) -> NDArray[np.float64]:
+    """Gradient of the evidence for spoof with respect to each sample of the source, nats per full scale, `[T]`.
+
+    Where a short clip is repeated to the length that the detector hears, a sample's gradients are summed over the
+    repetitions.
+
+    Raises:
+        InputError: A value is not finite.
+    """
+    source = listening.source.unsqueeze(0).clone().requires_grad_()
+    gradient = attr.Saliency(lambda waveform: listening.spoof_of(listening.repeated(waveform)))
+    values = gradient.attribute(source, abs=False)[0].detach().double().cpu().numpy()
+    if not np.isfinite(values).all():
+        raise InputError("waveform saliency: the detector's gradient of this clip is not finite")
+    return values

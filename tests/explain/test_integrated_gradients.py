@@ -1,0 +1,104 @@
+"""Integrated gradients: complete, exact where evidence adds up, and honest where they are not complete."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from heard import PAIRS, Linear, noise, of_single_cells, small, tone
+
+from deepfake.errors import InputError
+from deepfake.explain.filling import FILLINGS, refilled
+from deepfake.explain.integrated_gradients import IntegratedGradients
+from deepfake.explain.listening import Listening
+
+
+@pytest.mark.parametrize("baseline", FILLINGS)
+@pytest.mark.parametrize("seconds", [0.3, 0.11])
+def test_where_evidence_adds_up_it_is_each_cells_own_and_complete(baseline, seconds):
+    n = round(seconds * 16000)
+    clip = noise(seconds) + tone(n, 3000, 0.03, 0.06)
+    listening = Listening(Linear(tone(4800, 3000, 0.03, 0.06)), clip)
+    found = IntegratedGradients(baseline=baseline).attribute(listening)
+    filled = refilled(listening, baseline)
+    assert np.allclose(found.values, of_single_cells(filled), atol=1e-3)
+    with torch.no_grad():
+        difference = float(listening.spoof_of(listening.heard()) - filled.spoof(torch.zeros_like(filled.gain)))
+    assert found.facts["difference"] == pytest.approx(difference, abs=1e-3)
+    assert found.values.sum() == pytest.approx(difference, abs=1e-3)
+    assert found.facts["completeness_error"] < 1e-3 and found.facts["steps"] == 16
+    frame = found.over_time().argmax()
+    assert 0.02 <= found.seconds[frame] <= 0.06 and found.seconds[-1] == listening.duration
+
+
+class Power(Linear):
+    """Evidence that grows with a power of the gain; Gauss-Legendre with four nodes is exact up to the eighth."""
+
+    power = 8.0
+
+    def logits(self, waveform):
+        return -((waveform @ self.pattern).abs()[:, None] ** self.power)
+
+
+def unit_clip() -> torch.Tensor:
+    return noise(0.3, seed=2) / noise(0.3, seed=2).norm()
+
+
+def test_a_smooth_way_is_complete_at_once_and_a_steep_end_is_halved_down():
+    for power, at_once in ((2.0, True), (8.0, True), (0.1, False)):
+        detector = Power(unit_clip())
+        detector.power = power
+        clip = unit_clip()
+        few = IntegratedGradients(steps=16, baseline="silence").attribute(Listening(detector, clip))
+        more = IntegratedGradients(steps=256, baseline="silence").attribute(Listening(detector, clip))
+        for found in (few, more):
+            left = abs(found.values.sum() - found.facts["difference"]) / found.facts["difference"]
+            assert found.facts["difference"] == pytest.approx(1, rel=1e-3)
+            assert found.facts["completeness_error"] == pytest.approx(left, abs=1e-6)
+            assert found.facts["complete"] == ("yes" if left <= 0.01 else "no")
+        assert few.facts["steps"] == 16 and (few.facts["complete"] == "yes") == at_once
+        assert (more.facts["steps"] == 16) == at_once
+        assert more.facts["completeness_error"] <= few.facts["completeness_error"]
+    assert few.facts["completeness_error"] > 0.2
+    # the steps that are left are spent
+    assert more.facts["complete"] == "yes" or more.facts["steps"] > 248
+
+
+class Jump(Linear):
+    def logits(self, waveform):
+        return -((waveform @ self.pattern)[:, None] > 0.6).float() - 0 * (waveform @ self.pattern)[:, None]
+
+
+def test_a_jump_is_said_not_to_be_complete():
+    found = IntegratedGradients(steps=64, baseline="silence").attribute(Listening(Jump(unit_clip()), unit_clip()))
+    assert found.facts["complete"] == "no" and found.facts["completeness_error"] == pytest.approx(1)
+    assert found.facts["steps"] == 64
+
+
+@pytest.mark.parametrize(("model", "features"), PAIRS)
+def test_the_real_models_maps_say_how_complete_they_are(model, features):
+    listening = Listening(small(model, features), noise(0.5))
+    found = IntegratedGradients(steps=64).attribute(listening)
+    facts = found.facts
+    assert found.values.any() and facts["steps"] <= 64
+    error = abs(found.values.sum() - facts["difference"]) / max(abs(facts["difference"]), 0.1)
+    assert facts["completeness_error"] == pytest.approx(error, abs=1e-5)
+    if not model.startswith("aasist"):  # which jumps from one node to another
+        assert error < 0.05
+
+
+@pytest.mark.parametrize(("model", "features"), PAIRS)
+@pytest.mark.parametrize("clip", [noise(0.05), torch.zeros(8000)], ids=["0.05 s", "silence"])
+def test_every_clip_has_a_finite_map(model, features, clip):
+    listening = Listening(small(model, features), clip)
+    found, again = (IntegratedGradients(steps=16).attribute(listening) for _ in range(2))
+    assert np.isfinite(found.values).all() and np.isfinite(found.facts["completeness_error"])
+    assert np.array_equal(found.values, again.values)
+    if not clip.any():  # noise of its level is silence as well
+        assert not found.values.any() and found.facts["complete"] == "yes"
+
+
+def test_settings_out_of_range_are_refused():
+    for wrong in ({"steps": 15}, {"baseline": "music"}):
+        with pytest.raises(InputError):
+            IntegratedGradients(**wrong)

@@ -1,0 +1,82 @@
+"""Detectors whose evidence is known, and every real one in small, for the tests of explanations."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import torch
+from omegaconf import OmegaConf
+from tiny import compose
+from torch import Tensor, nn
+
+from deepfake.detector import Detector
+from deepfake.explain.listening import Listening
+
+SMALL = {
+    "aasist": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_filters=12"),
+    "aasist_l": ("model.channels=[3,3,2,2,2,2]", "model.graph_dims=[4,6]", "model.n_filters=13"),
+    "cnn": ("model.channels=[3,4,4,4]",),
+    "cnn_bilstm": ("model.channels=[3,4,4]", "model.lstm_units=[4,3]", "model.dense_units=4"),
+}
+PAIRS = [("aasist_l", "raw")] + [("aasist", f) for f in ("raw", "mel", "lfcc", "linear")]
+PAIRS += [(m, f) for m in ("cnn", "cnn_bilstm") for f in ("mel", "lfcc", "linear")]
+
+
+def small(model: str, features: str, *overrides: str) -> Detector:
+    """A model with a front end, from the real configs: few channels, half a second, batch norm that has seen data."""
+    return copy.deepcopy(_small(model, features, *overrides))
+
+
+@functools.cache
+def _small(model: str, features: str, *overrides: str) -> Detector:
+    composed = compose("run_dir=.", f"model={model}", f"features={features}", "seconds=0.5", *SMALL[model], *overrides)
+    cfg = OmegaConf.to_container(composed, resolve=True)
+    torch.manual_seed(0)
+    detector = Detector({key: cfg[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
+    with torch.no_grad():
+        detector.train()(0.1 * torch.randn(4, detector.n_samples))
+    return detector.eval()
+
+
+def noise(seconds: float, seed: int = 1) -> Tensor:
+    """A clip `[T]` at 16 kHz."""
+    return 0.1 * torch.randn(round(seconds * 16_000), generator=torch.Generator().manual_seed(seed))
+
+
+class Linear(nn.Module):
+    """A detector whose evidence for spoof is the inner product of clip and pattern: every part of it adds up."""
+
+    sample_rate = 16_000
+    calibration = None
+
+    def __init__(self, pattern: Tensor) -> None:
+        super().__init__()
+        self.pattern = nn.Parameter(pattern)
+        self.n_samples = len(pattern)
+
+    def logits(self, waveform: Tensor) -> Tensor:
+        return -(waveform @ self.pattern)[:, None]
+
+    def log_odds(self, logits: Tensor) -> Tensor:
+        return logits[:, 0]
+
+
+def tone(n_samples: int, hz: float, start: float, end: float) -> Tensor:
+    """A sine from `start` to `end` in seconds, silence around it, `[T]`."""
+    t = torch.arange(n_samples) / 16_000
+    return torch.sin(2 * torch.pi * hz * t) * ((t >= start) & (t < end))
+
+
+def of_single_cells(listening: Listening) -> Tensor:
+    """Evidence that each cell alone adds to a clip of nothing but filling, cell by cell, `[F, L]`."""
+    n_bands, n_frames = listening.gain.shape[1:]
+    none = torch.zeros(1, n_bands, n_frames)
+    with torch.no_grad():
+        base = listening.spoof(none)
+        rows = []
+        for f in range(n_bands):
+            gain = torch.zeros(n_frames, n_bands, n_frames)
+            gain[torch.arange(n_frames), f, torch.arange(n_frames)] = 1
+            rows.append(listening.spoof(gain) - base)
+    return torch.stack(rows)
