@@ -1,0 +1,193 @@
+"""From evidence over time to flagged segments, a verdict of the whole, and the files that other programs open."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepfake.atomic import write_atomically
+from deepfake.errors import InputError
+
+THRESHOLD = 0.3  # of p_fake
+WHOLE = 0.95  # share of a file beyond which all of it counts as fake
+SCHEMA = {"name": "deepfake.segments", "version": 1}
+ROUNDING = 1e-6  # seconds: edges that differ by less are the same
+
+
+class Segment(NamedTuple):
+    """A stretch flagged as spoofed.
+
+    Attributes:
+        start: In seconds.
+        end: In seconds.
+        confidence: Mean p_fake over the stretch, gaps that were closed included.
+        peak: Largest p_fake in it.
+    """
+
+    start: float
+    end: float
+    confidence: float
+    peak: float
+
+
+def segments(
+    edges: ArrayLike,
+    p_fake: ArrayLike,
+    *,
+    threshold: float = THRESHOLD,
+    shortest_seconds: float = 0.2,
+    gap_seconds: float = 0.2,
+) -> list[Segment]:
+    """Stretches with p_fake above a threshold: the gaps between them are closed first, then short ones are dropped.
+
+    Args:
+        edges: Of the frames, in seconds, ascending `[L + 1]`.
+        p_fake: Of the frames `[L]`.
+        threshold: A frame is flagged if its p_fake is strictly greater.
+        shortest_seconds: What is shorter is dropped, but for a recording that is itself no longer.
+        gap_seconds: Stretches this far apart or nearer are one.
+
+    Returns:
+        In order of time, no two touching.
+
+    Raises:
+        InputError: The curve or a setting cannot be used.
+    """
+    at, p = _curve(edges, p_fake)
+    _checked_probability("threshold", threshold)
+    for name, value in (("shortest_seconds", shortest_seconds), ("gap_seconds", gap_seconds)):
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name}={value}: a length of at least 0 s was expected")
+    flagged = np.concatenate([[False], p > threshold, [False]])
+    turns = (
+        np.flatnonzero(flagged[1:] != flagged[:-1]).reshape(-1, 2).tolist()
+    )  # frames first ... last + 1 of a stretch
+    stretches: list[list[int]] = []
+    for first, last in turns:
+        if stretches and at[first] - at[stretches[-1][1]] <= gap_seconds + ROUNDING:
+            stretches[-1][1] = last
+        else:
+            stretches.append([first, last])
+    shortest = min(shortest_seconds, at[-1] - at[0]) - ROUNDING
+    return [
+        Segment(
+            float(at[i]),
+            float(at[k]),
+            float(np.average(p[i:k], weights=np.diff(at[i : k + 1]))),
+            float(p[i:k].max()),
+        )
+        for i, k in stretches
+        if at[k] - at[i] >= shortest
+    ]
+
+
+def share_of(found: Sequence[Segment], duration: float) -> float:
+    """Share of a recording's duration, in seconds, that is flagged."""
+    return min(sum(s.end - s.start for s in found) / duration, 1.0)
+
+
+def verdict_of_file(share: float) -> str:
+    """Three-way, of a file that may be spliced: `FAKE` if over 95 % of it is flagged, `SUSPICIOUS` if any, else `REAL`.
+
+    `SUSPICIOUS` is a mixture, or a fake of which part was missed.
+    """
+    _checked_probability("share", share)
+    return "FAKE" if share > WHOLE else "SUSPICIOUS" if share > 0 else "REAL"
+
+
+def verdict_of_recording(share: float) -> str:
+    """Two-way, of a live recording, which nobody has cut: `FAKE` if more than half of it is flagged, else `REAL`."""
+    _checked_probability("share", share)
+    return "FAKE" if share > 0.5 else "REAL"
+
+
+def write_segments(
+    folder: Path,
+    found: Sequence[Segment],
+    *,
+    name: str,
+    duration: float,
+    threshold: float,
+    threshold_source: str,
+    window: float,
+    hop: float,
+    resolution: float,
+    verdict: str,
+) -> None:
+    """Write the segments as `segments.json`, as an Audacity label track and as RTTM, also where there are none.
+
+    `segments.json`: `schema` (`name`, `version`), `file`, `duration`, `window`, `hop`, `resolution` (all in seconds),
+    `threshold` (`value` of p_fake, `source`), `share`, `verdict` and `segments`, each `start`, `end` (seconds),
+    `confidence`, `peak`. `segments.txt`: start, end and label between tabs, one segment a line (Audacity Manual,
+    "Importing and Exporting Labels"). `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked format
+    (RT-09 Evaluation Plan, appendix A), `spoof` in the field of the speaker, as PartialSpoof's files have it, and the
+    confidence in its own.
+
+    Args:
+        folder: Made as needed.
+        found: In order of time.
+        name: Of the recording; in RTTM, white space and what cannot be printed become underscores.
+        duration: Of the recording, in seconds.
+        threshold: Of p_fake.
+        threshold_source: Where it comes from.
+        window: What one score was given for, in seconds.
+        hop: From one score to the next, in seconds.
+        resolution: Effective, in seconds: what is nearer together than that is not told apart.
+        verdict: Of the whole.
+
+    Raises:
+        InputError: A segment lies outside the recording, they overlap, or a number is not finite.
+    """
+    _check(found, duration)
+    content = {
+        "schema": SCHEMA,
+        "file": name,
+        "duration": duration,
+        "window": window,
+        "hop": hop,
+        "resolution": resolution,
+        "threshold": {"value": threshold, "source": threshold_source},
+        "share": share_of(found, duration),
+        "verdict": verdict,
+        "segments": [s._asdict() for s in found],
+    }
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise InputError(f"the segments of {name} cannot be written: a number among {content} is not finite") from error
+    id = "".join(c if c.isprintable() and not c.isspace() else "_" for c in name) or "_"
+    labels = [f"{s.start:.6f}\t{s.end:.6f}\tspoof {s.confidence:.2f}\n" for s in found]
+    fields = [f"{s.start:.6f} {s.end - s.start:.6f} <NA> <NA> spoof {s.confidence:.6f} <NA>\n" for s in found]
+    write_atomically(folder / "segments.json", text + "\n")
+    write_atomically(folder / "segments.txt", "".join(labels))
+    write_atomically(folder / "segments.rttm", "".join(f"SPEAKER {id} 1 {line}" for line in fields))
+
+
+def _check(found: Sequence[Segment], duration: float) -> None:
+    if not 0 < duration < math.inf:
+        raise InputError(f"duration={duration}: a length above 0 s was expected")
+    past = 0.0
+    for s in found:
+        if not (past <= s.start < s.end <= duration + ROUNDING and 0 <= s.confidence <= 1 and 0 <= s.peak <= 1):
+            raise InputError(f"{s} after {past} s in {duration} s: segments in order of time, within it, were expected")
+        past = s.end
+
+
+def _checked_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name}={value}: a number from 0 to 1 was expected")
+
+
+def _curve(edges: ArrayLike, p_fake: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    at, p = np.asarray(edges, dtype=np.float64), np.asarray(p_fake, dtype=np.float64)
+    if p.ndim != 1 or not len(p) or at.shape != (len(p) + 1,):
+        raise InputError(f"got edges of shape {at.shape} and p_fake of shape {p.shape}: [L + 1] and [L] were expected")
+    if not (np.isfinite(at).all() and (np.diff(at) > 0).all() and ((p >= 0) & (p <= 1)).all()):
+        raise InputError("the edges do not ascend, or p_fake is not within 0 and 1")
+    return at, p
