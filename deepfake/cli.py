@@ -59,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("runs", help="run folders side by side: what differed, what came out")
     command.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))
     command.set_defaults(task=_runs)
+
+    command = commands.add_parser("bundle", help="pack the folder of an explained file into a ZIP file")
+    command.add_argument("folder", type=Path, metavar="DIR", help="with its report.json")
+    command.add_argument("--include-audio", action="store_true", help="pack the recording as well")
+    command.set_defaults(task=_bundle)
+
+    command = commands.add_parser("verify-report", help="does a report speak of this file, and is it still true?")
+    command.add_argument("report", type=Path, metavar="report.json")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--run", type=Path, help="run folder or detector.pt (that which the report names)")
+    command.set_defaults(task=_verify_report)
     return parser
 
 
@@ -202,3 +213,21 @@ def _runs(arguments: argparse.Namespace) -> int:
 
     Console().print(table(arguments.folder))
     return 0
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from deepfake.explain.bundle import bundle
+
+    print(bundle(arguments.folder, include_audio=arguments.include_audio))
+    return 0
+
+
+def _verify_report(arguments: argparse.Namespace) -> int:
+    from deepfake.explain.verification import TOLERANCE, verify
+
+    mismatches = verify(arguments.report, arguments.file, detector=arguments.run)
+    for sentence in mismatches:
+        print(f"mismatch: {sentence}", file=sys.stderr)
+    if not mismatches:
+        print(f"{arguments.file}: hashes, detector, score (to {TOLERANCE:g}) and words are those of {arguments.report}")
+    return 1 if mismatches else 0
