@@ -341,3 +341,36 @@ def _judged_corpus(dataset: Mapping[str, Any]) -> Corpus:
         per_class=config.per_class or {},
         on_bad_audio=config.on_bad_audio,
     )
+
+
+# ---------------------------------------------------------------- explain
+
+
+def explain(cfg: DictConfig) -> dict[str, Any]:
+    """Write the evidence for a file, or for each of a folder; see `conf/explain.yaml`.
+
+    Returns:
+        What stands in each `report.json`, by file.
+    """
+    from deepfake.allocator import keep_freed_memory
+    from deepfake.evaluation.scoring import device_of
+    from deepfake.explain.explain import Settings, explain
+
+    keep_freed_memory()
+    methods = hydra.utils.instantiate(cfg.explain, _convert_="all")
+    settings = Settings(
+        window_seconds=cfg.window.seconds,
+        overlap=cfg.window.overlap,
+        threshold=cfg.window.threshold,
+        region_threshold=cfg.regions.threshold,
+        shortest_seconds=cfg.regions.shortest_seconds,
+        gap_seconds=cfg.regions.gap_seconds,
+        prior=cfg.prior,
+        batch_size=cfg.batch_size,
+    )
+    done = explain(cfg.run, cfg.input, methods, settings, output=cfg.output, device=device_of(cfg.device))
+    _state["passed_over"] |= bool(done.passed_over)
+    for file, report in done.reports.items():
+        print(f"{file}: {report['verdict']}, {report['words']['sentence']}", file=sys.stderr)
+    print(done.folder, flush=True)
+    return done.reports

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tiny import REPOSITORY, TINY, write_audio
 
+from deepfake import cli
 from deepfake.detector import Detector
 from deepfake.evaluation.scores import Scores, write_scores
 
@@ -103,6 +104,18 @@ def test_a_detector_is_calibrated_and_seeds_are_averaged(run_folder, tmp_path):
     assert [m["calibrated"] for m in found["systems"].values()] == [True, False] and found["mean"]["eer"]["ci"]
 
 
+def test_a_file_is_explained_bundled_and_verified(run_folder, tmp_path):
+    file = write_audio(tmp_path / "speech, (1)=a.wav", spoof=True, seed=1, seconds=1.0)
+    done = script("explain.py", f"run={run_folder}", f"input={file}", f"output={tmp_path}/out", "explain=[saliency]")
+    folder = tmp_path / "out" / "speech, (1)=a"
+    assert done.stdout.splitlines() == [str(folder)] and (folder / "report.pdf").is_file()
+    other = write_audio(tmp_path / "b.wav", spoof=True, seed=2)
+    assert cli.main(["bundle", str(folder)]) == 0
+    assert cli.main(["verify-report", str(folder / "report.json"), str(file)]) == 0
+    assert cli.main(["verify-report", str(folder / "report.json"), str(other)]) == 1
+    assert (tmp_path / "out" / "speech, (1)=a.zip").is_file()
+
+
 def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
     done = script(*tiny, "check=true", f"hydra.run.dir={tmp_path}/none")
     assert "A01:" in done.stdout and "speakers" in done.stdout
@@ -133,6 +146,8 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         (["evaluate.py", "run=/nowhere"], "error: /nowhere does not exist"),
         (["evaluate.py"], "error: got nothing: one of run=RUN, scores=FILE"),
         (["evaluate.py", "run=[a,b]"], "error: a does not exist: give a run folder"),
+        (["explain.py", "run=a"], "error: input is needed and was not given"),
+        (["explain.py", "run=/nowhere", "input=a.wav"], "error: /nowhere"),
         (["evaluate.py", "run=[a]"], "a list of two or more was expected"),
         (["evaluate.py", "run=a", "scores=b"], "error: got run and scores: one of"),
         (["evaluate.py", "run=a", "protocol=p"], "protocol=p says nothing beside run"),

@@ -77,9 +77,9 @@ def pictures(folder: Path, drawn: Pictures) -> dict[str, str]:
             for path in files.values():
                 path.unlink(missing_ok=True)
             continue
-        content = {"png": _saved(figure, "png")}
+        content = {"png": saved(figure, "png")}
         figure.set_layout_engine("none")  # it has found its layout
-        content["svg"] = _saved(figure, "svg")
+        content["svg"] = saved(figure, "svg")
         for suffix, path in files.items():
             write_atomically(path, content[suffix])
         data = base64.b64encode(content["png"]).decode()
@@ -90,7 +90,8 @@ def pictures(folder: Path, drawn: Pictures) -> dict[str, str]:
     return html
 
 
-def _saved(figure: Figure, form: str) -> bytes:
+def saved(figure: Figure, form: str) -> bytes:
+    """The bytes of a figure as `png` or `svg`, the same for the same figure."""
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "deepfake", "svg.fonttype": "none"}):  # the same data gives the same file
         figure.savefig(file, format=form, metadata={"Software": None} if form == "png" else {"Date": None})

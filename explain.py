@@ -1,0 +1,19 @@
+"""Explain a verdict, file by file: `python explain.py run=RUN input=FILE_OR_FOLDER`."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from deepfake import commandline, run
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="explain")
+def main(cfg: DictConfig) -> None:
+    run.launch(run.explain, cfg)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = commandline.quoted(sys.argv[1:])
+    main()
+    sys.exit(run.exit_code())

@@ -1,0 +1,108 @@
+"""The evidence for one file and for a folder: what is written, whatever the verdict, the length and the model."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import compose, write_audio
+
+from deepfake import run
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+
+FILES = ["report.json", "report.pdf", "mel_saliency.npy", "seq_saliency.npy", "mel_gradcam.npy", "time_importance.npy"]
+FILES += ["segments.json", "segments.txt", "segments.rttm"]
+PICTURES = ["mel", "mel_saliency_overlay", "mel_gradcam_overlay", "time_importance", "waveform_highlight", "timeline"]
+
+
+def explained(run_dir, given, *overrides):
+    return run.explain(compose(f"run={run_dir}", f"input='{given}'", "device=cpu", *overrides, config="explain"))
+
+
+def complete(folder):
+    assert {name for name in FILES if not (folder / name).is_file()} == set()
+    assert {name for name in PICTURES if not (folder / "viz" / f"{name}.png").is_file()} == set()
+    for array in folder.glob("*.npy"):
+        assert np.isfinite(np.load(array, allow_pickle=False)).all()
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_one_file(run_folder, tmp_path, capsys):
+    file = write_audio(tmp_path / "a, b=c.wav", spoof=True, seed=1, seconds=1.2)
+    (report,) = explained(run_folder, file, f"output='{tmp_path}/out'").values()
+    folder = tmp_path / "out" / "a, b=c"
+    assert capsys.readouterr().out.splitlines() == [str(folder)]
+    assert complete(folder) == report
+    detector = Detector.load(run_folder)
+    assert report["score"] == pytest.approx(detector.score_file(file), abs=1e-4)
+    assert set(report["methods"]) == {"saliency", "gradcam", "integrated_gradients", "occlusion"}
+    cells = np.load(folder / "mel_saliency.npy")
+    assert np.load(folder / "mel_gradcam.npy").shape == cells.shape
+    assert np.load(folder / "time_importance.npy").shape == cells.shape[1:]
+    assert len(np.load(folder / "seq_saliency.npy")) == 0.5 * 16000  # what of the file the detector hears
+    scan = json.loads((folder / "segments.json").read_text())
+    assert scan["duration"] == pytest.approx(1.2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["model=cnn", "model=cnn_bilstm", "model=aasist_l", "model=aasist_l features=lfcc", "model=aasist_l features=mel"],
+)
+def test_every_model_is_explained(tmp_path, model):
+    cfg = compose(*model.split())
+    torch.manual_seed(0)
+    seconds = 1.0
+    plain = {key: run.OmegaConf.to_container(cfg[key], resolve=True) for key in ("features", "model")}
+    Detector({**plain, "sample_rate": 16000, "seconds": seconds, "score": "log_odds"}).save(tmp_path / "detector.pt")
+    file = write_audio(tmp_path / "clip.wav", spoof=False, seed=3, seconds=0.7)  # shorter than the detector hears
+    few = ("explain.integrated_gradients.steps=16", "explain.occlusion.seconds=0.4")
+    (report,) = explained(tmp_path / "detector.pt", file, f"output='{tmp_path}/out'", *few).values()
+    assert complete(tmp_path / "out" / "clip") == report
+    assert len(np.load(tmp_path / "out" / "clip" / "seq_saliency.npy")) == round(0.7 * 16000)  # nothing lies on repeats
+
+
+def test_a_folder_with_a_broken_file(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(run._state, "passed_over", False)
+    for folder in ("x", "y"):
+        write_audio(tmp_path / "in" / folder / "same.wav", spoof=folder == "x", seed=1)
+    (tmp_path / "in" / "broken.wav").write_bytes(b"RIFF")
+    reports = explained(run_folder, tmp_path / "in", f"output={tmp_path}/out", "explain=[saliency]")
+    assert len(reports) == 2 and run.exit_code() == 3
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"same_wav", "same_wav_2", "skipped.csv"}
+    (row,) = csv.DictReader((tmp_path / "out" / "skipped.csv").open())
+    assert row["file"].endswith("broken.wav")
+
+
+def test_methods_that_were_not_asked_for_are_not_drawn(run_folder, tmp_path):
+    file = write_audio(tmp_path / "a.wav", spoof=True, seed=1)
+    explained(run_folder, file, f"output={tmp_path}/out", "explain=[gradcam]")
+    assert not (tmp_path / "out/a/mel_saliency.npy").exists() and (tmp_path / "out/a/mel_gradcam.npy").exists()
+
+
+@pytest.mark.parametrize("kind", ["silence", "short", "stereo"])
+def test_unusual_files(run_folder, tmp_path, kind):
+    samples = {
+        "silence": np.zeros(16000),
+        "short": 0.1 * np.random.default_rng(0).standard_normal(800),
+        "stereo": 0.1 * np.random.default_rng(0).standard_normal((8000, 2)),
+    }[kind]
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    (report,) = explained(run_folder, tmp_path / "a.wav", f"output={tmp_path}/out").values()
+    assert complete(tmp_path / "out" / "a") == report
+    assert report["state"] == report["verdict"] == "inconclusive"  # noise is no speech either
+
+
+def test_what_cannot_be_explained_is_a_sentence(run_folder, tmp_path):
+    with pytest.raises(InputError, match=r"gone\.wav"):
+        explained(run_folder, tmp_path / "gone.wav")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no audio files in this folder"):
+        explained(run_folder, tmp_path / "empty")
+    soundfile.write(tmp_path / "tiny.wav", np.ones(400) * 0.1, 16000)
+    with pytest.raises(InputError, match=r"0\.025 s is too short to be explained"):
+        explained(run_folder, tmp_path / "tiny.wav", f"output={tmp_path}/out")
