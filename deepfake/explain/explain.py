@@ -146,7 +146,10 @@ def explain_file(
         batch_size=settings.batch_size,
         device=listening.device,
     )
-    maps = {name: method.attribute(listening) for name, method in methods.items()}
+    maps = {}
+    for name, method in methods.items():
+        log.info("%s: %s", path.name, name.replace("_", " "))
+        maps[name] = method.attribute(listening)
     header = audio.info(path)
     native = audio.load(path, sample_rate=header.sample_rate, seconds=listening.duration)
     measures = quality.measured(native.numpy(), header.sample_rate)

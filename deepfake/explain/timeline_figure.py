@@ -31,7 +31,7 @@ def timeline(
     threshold: float,
     duration: float,
     resolution: float,
-    title: str = "Probability of spoof over time",
+    title: str = "p_fake over time",
 ) -> Figure:
     """p_fake by frame over its threshold, flagged segments hatched, and a strip that is green, light or red by score.
 
