@@ -14,6 +14,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = commandline.quoted(sys.argv[1:])
+    sys.argv[1:] = commandline.own_dataset(commandline.quoted(sys.argv[1:]))
     main()
     sys.exit(run.exit_code())

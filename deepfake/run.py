@@ -245,8 +245,13 @@ def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
 
 def _asv_scores(dataset: DictConfig, partition: str) -> Path | None:
     """The ASV score file that the corpus has for a partition."""
-    reader = sys.modules[hydra.utils.get_method(dataset._target_).__module__]
-    return reader.asv_scores(partition, root=dataset.root) if hasattr(reader, "asv_scores") else None
+    return _of_reader(dataset, "asv_scores", partition)
+
+
+def _of_reader(dataset: Mapping[str, Any] | DictConfig, name: str, partition: str) -> Any:
+    """What else than utterances a corpus's reader has for a partition, None where it has not."""
+    reader = sys.modules[hydra.utils.get_method(dataset["_target_"]).__module__]
+    return getattr(reader, name)(partition, root=dataset["root"]) if hasattr(reader, name) else None
 
 
 def _judged_dev(dataset: DictConfig, scores: Scores, threshold: float) -> dict[str, Any]:
@@ -347,10 +352,10 @@ def _judged_corpus(dataset: Mapping[str, Any]) -> Corpus:
 
 
 def explain(cfg: DictConfig) -> dict[str, Any]:
-    """Write the evidence for a file, or for each of a folder; see `conf/explain.yaml`.
+    """Write the evidence for a file, or for each of a folder, or measure the methods; see `conf/explain.yaml`.
 
     Returns:
-        What stands in each `report.json`, by file.
+        What stands in each `report.json`, by file, or in `faithfulness.json`.
     """
     from deepfake.allocator import keep_freed_memory
     from deepfake.evaluation.scoring import device_of
@@ -358,6 +363,8 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
 
     keep_freed_memory()
     methods = hydra.utils.instantiate(cfg.explain, _convert_="all")
+    if cfg.faithfulness:
+        return _measured(cfg, methods, device_of(cfg.device))
     settings = Settings(
         window_seconds=cfg.window.seconds,
         overlap=cfg.window.overlap,
@@ -374,3 +381,20 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
         print(f"{file}: {report['verdict']}, {report['words']['sentence']}", file=sys.stderr)
     print(done.folder, flush=True)
     return done.reports
+
+
+def _measured(cfg: DictConfig, methods: Any, device: Any) -> dict[str, Any]:
+    from rich.console import Console
+
+    from deepfake.explain.faithfulness_report import table
+    from deepfake.explain.measured import measure_run
+
+    if "_target_" not in cfg.dataset:
+        raise InputError("faithfulness=true needs a corpus: say dataset=... dataset.root=DIR; spliced has known fakes")
+    corpus = _judged_corpus(OmegaConf.to_container(cfg.dataset))  # type: ignore[arg-type]
+    known = _of_reader(corpus.config, "segments", cfg.partition)
+    options = {"quick": cfg.quick, "output": cfg.output, "device": device}
+    result, folder = measure_run(cfg.run, corpus, cfg.partition, methods, known, **options)
+    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table(result))
+    print(folder, flush=True)
+    return result

@@ -147,6 +147,7 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         (["evaluate.py"], "error: got nothing: one of run=RUN, scores=FILE"),
         (["evaluate.py", "run=[a,b]"], "error: a does not exist: give a run folder"),
         (["explain.py", "run=a"], "error: input is needed and was not given"),
+        (["explain.py", "run=a", "faithfulness=true"], "error: faithfulness=true needs a corpus"),
         (["explain.py", "run=/nowhere", "input=a.wav"], "error: /nowhere"),
         (["evaluate.py", "run=[a]"], "a list of two or more was expected"),
         (["evaluate.py", "run=a", "scores=b"], "error: got run and scores: one of"),

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from deepfake.environment import environment
 from deepfake.errors import InputError
 from deepfake.evaluation.page import saved
 from deepfake.explain import evidence, pictures, provenance, quality, timeline, windows
+from deepfake.explain.controls import Method
 from deepfake.explain.cues import cues_of
 from deepfake.explain.listening import Listening
 from deepfake.explain.map import Map
+from deepfake.explain.measured import warnings_of
 from deepfake.explain.pdf import write_pdf
 from deepfake.explain.regions import Region, regions
 from deepfake.explain.saliency import waveform_saliency
@@ -39,12 +41,6 @@ log = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells at length which glyphs it embeds
 REGIONS_BY = ("occlusion", "integrated_gradients", "saliency", "gradcam")  # the first of these that was asked for
 ARRAYS = {"saliency": "mel_saliency", "gradcam": "mel_gradcam"}
-
-
-class Method(Protocol):
-    """An explanation method, as `conf/explain/` builds it."""
-
-    def attribute(self, listening: Listening) -> Map: ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,13 @@ class Explained(NamedTuple):
 
 
 def explain(
-    run: str, given: str, methods: Mapping[str, Method], settings: Settings, *, output: str | None, device: torch.device
+    run: str,
+    given: str | None,
+    methods: Mapping[str, Method],
+    settings: Settings,
+    *,
+    output: str | None,
+    device: torch.device,
 ) -> Explained:
     """Explain one file, or each of a folder.
 
@@ -102,6 +104,8 @@ def explain(
     Raises:
         InputError: The one file, or every file of the folder, cannot be explained.
     """
+    if not given:
+        raise InputError("input is needed and was not given: an audio file, or a folder of them")
     detector = Detector.load(run).to(device)
     base = Path(output) if output else provenance.detector_file(run).parent / "explanations"
     files = _files(Path(given))
@@ -146,10 +150,12 @@ def explain_file(
         batch_size=settings.batch_size,
         device=listening.device,
     )
-    maps = {}
+    maps, warnings = {}, {name: words for name, words in warnings_of(run).items() if words}
     for name, method in methods.items():
         log.info("%s: %s", path.name, name.replace("_", " "))
         maps[name] = method.attribute(listening)
+        if name in warnings:
+            maps[name].facts["warning"] = " ".join(warnings[name])
     header = audio.info(path)
     native = audio.load(path, sample_rate=header.sample_rate, seconds=listening.duration)
     measures = quality.measured(native.numpy(), header.sample_rate)

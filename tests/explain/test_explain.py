@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -106,3 +107,29 @@ def test_what_cannot_be_explained_is_a_sentence(run_folder, tmp_path):
     soundfile.write(tmp_path / "tiny.wav", np.ones(400) * 0.1, 16000)
     with pytest.raises(InputError, match=r"0\.025 s is too short to be explained"):
         explained(run_folder, tmp_path / "tiny.wav", f"output={tmp_path}/out")
+
+
+def test_the_methods_of_a_run_are_measured_and_warned_of(run_folder, tmp_path, capsys):
+    shutil.copytree(run_folder, tmp_path / "run")
+    for i in range(4):
+        write_audio(tmp_path / "c" / ("fake" if i % 2 else "real") / f"{i}.wav", spoof=bool(i % 2), seed=i)
+    corpus = (
+        "dataset=folder",
+        f"dataset.root={tmp_path}/c",
+        "dataset.train_share=0",
+        "faithfulness=true",
+        "quick=true",
+    )
+    config = compose(f"run={tmp_path}/run", "device=cpu", "explain=[saliency]", *corpus, config="explain")
+    result = run.explain(config)
+    folder = tmp_path / "run" / "faithfulness"
+    assert capsys.readouterr().out.splitlines() == [str(folder)] and (folder / "report.html").is_file()
+    assert {"saliency", "random", "loudness"} <= set(result["methods"])
+    written = json.loads((folder / "faithfulness.json").read_text())
+    written["methods"]["saliency"]["warnings"] = ["It draws the input."]
+    (folder / "faithfulness.json").write_text(json.dumps(written))
+    (report,) = explained(tmp_path / "run", tmp_path / "c/fake/1.wav", "explain=[saliency]").values()
+    assert report["methods"]["saliency"]["warning"] == "It draws the input."
+    (folder / "faithfulness.json").write_text("[]")
+    with pytest.raises(InputError, match="is not a measurement of explanations"):
+        explained(tmp_path / "run", tmp_path / "c/fake/1.wav", "explain=[saliency]")

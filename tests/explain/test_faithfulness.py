@@ -84,6 +84,7 @@ def test_only_the_right_order_deletes_and_inserts_better_than_random(measured, f
     name = f"deletion_{filling}_minus_random"
     right = measured["methods"]["right"]["measures"]
     assert right[name]["high"] < 0 < right[f"insertion_{filling}_minus_random"]["low"]
+    assert right[f"margin_{filling}_minus_random"]["low"] > 0
     assert measured["methods"]["upside"]["measures"][name]["low"] > 0
     for other in ("blind", "random"):  # lucky or not
         assert right[name]["value"] < -2 * abs(value(measured, other, name))
@@ -169,24 +170,27 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
 
 
 def test_recommended_passes_every_check_and_localises_best():
-    def method(auc, sanity, high):
+    def method(auc, sanity, high, margin=0.5):
         return {
             "measures": {
                 "localisation_auc_smooth": {"value": auc},
-                "sanity_all": {"value": sanity},
-                "deletion_noise_minus_random": {"value": high - 1, "high": high},
-                "deletion_silence_minus_random": {"value": -1, "high": -0.5},
+                "sanity_all": {"value": 0.0},
+                "sanity_all_unsigned": {"value": sanity},
+                "deletion_noise_minus_random": {"value": high - 1, "low": high - 2, "high": high},
+                "deletion_silence_minus_random": {"value": -1, "low": -2, "high": -0.5},
+                "margin_noise_minus_random": {"value": 1, "low": margin, "high": 2},
             }
         }
 
     given = {
         "good": method(0.7, 0.1, -0.1),
-        "better": method(0.8, -0.2, -0.1),
-        "insane": method(0.9, -0.4, -0.1),
+        "better": method(0.8, 0.2, -0.1),
+        "insane": method(0.9, 0.4, -0.1),
         "by_chance": method(0.9, 0.0, 0.1),
+        "in_one_piece": method(0.9, 0.0, -0.1, margin=-0.1),
     }
     assert faithfulness.recommended(given) == "better"
-    assert faithfulness.recommended({k: given[k] for k in ("insane", "by_chance")}) is None
+    assert faithfulness.recommended({k: given[k] for k in ("insane", "by_chance", "in_one_piece")}) is None
 
 
 def test_real_splices_can_be_measured(shared):

@@ -1,0 +1,70 @@
+"""Does a map point at the stretches that are known to be spoofed?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake.explain.map import Map
+from deepfake.metrics.localisation import Stretches, frame_labels, unit_edges
+
+RESOLUTION = 0.02  # seconds; the finest of PartialSpoof's labels
+SMOOTHING = 0.2  # seconds
+
+
+def by_unit(map: Map, *, seconds: float = RESOLUTION) -> NDArray[np.float64]:
+    """Evidence for spoof per second around each unit of 20 ms, `[U]`: the mean over `seconds`, less at the ends."""
+    units = unit_edges(resolution=RESOLUTION, duration=map.seconds[-1])
+    middles = (units[1:] + units[:-1]) / 2
+    total = np.append(0.0, np.cumsum(map.over_time()))  # evidence up to each edge
+    low = np.maximum(middles - seconds / 2, 0)
+    high = np.minimum(middles + seconds / 2, map.seconds[-1])
+    return (np.interp(high, map.seconds, total) - np.interp(low, map.seconds, total)) / (high - low)
+
+
+def labels(map: Map, spoofed: Stretches) -> NDArray[np.int64]:
+    """Of the same units, 1 = bona fide, 0 = spoof."""
+    return frame_labels(spoofed, resolution=RESOLUTION, duration=map.seconds[-1])
+
+
+def points_at(map: Map, spoofed: Stretches) -> tuple[bool, float]:
+    """The pointing game (Zhang et al. 2018, "Top-down neural attention"), in time.
+
+    Returns:
+        Whether the frame with the most evidence for spoof per second lies in a spoofed stretch, give or take one frame
+        of the map; and the share of the time for which that is so: what a peak at random reaches.
+    """
+    widths = np.diff(map.seconds)
+    middles = (map.seconds[1:] + map.seconds[:-1]) / 2
+    hits = np.zeros(len(middles), dtype=bool)
+    for start, end in spoofed:
+        hits |= (middles >= start - widths) & (middles <= end + widths)
+    peak = int(np.argmax(map.over_time() / widths))
+    return bool(hits[peak]), float(widths @ hits / widths.sum())
+
+
+class Pooled:
+    """AUC of the units of many files together, for as many resamples of the files as one likes.
+
+    Args:
+        evidence: For spoof, of each file's units.
+        labels: Of them, 1 = bona fide, 0 = spoof.
+    """
+
+    def __init__(self, evidence: Sequence[NDArray], labels: Sequence[NDArray]) -> None:
+        spoof = [np.sort(e[y == 0]) for e, y in zip(evidence, labels, strict=True)]
+        bonafide = [np.sort(e[y == 1]) for e, y in zip(evidence, labels, strict=True)]
+        self.pairs = np.outer([len(s) for s in spoof], [len(b) for b in bonafide]).astype(float)
+        self.won = np.array([[_won(s, b) for b in bonafide] for s in spoof])  # [files, files]
+
+    def auc(self, counts: NDArray) -> float:
+        """With each file taken that often `[files]`; NaN where a class is missing."""
+        pairs = counts @ self.pairs @ counts
+        return float(counts @ self.won @ counts / pairs) if pairs else float("nan")
+
+
+def _won(spoof: NDArray, bonafide: NDArray) -> float:
+    """Pairs in which the spoofed unit has more evidence for spoof, ties one half."""
+    return float(sum(np.searchsorted(bonafide, spoof, side=side).sum() for side in ("left", "right")) / 2)
