@@ -83,6 +83,15 @@ class Detector(nn.Module):
         """The score that `config["score"]` asks for, `[B, 1 or 2]` -> `[B]`."""
         return logits[:, -1] if self.config["score"] == "bonafide_logit" else self.log_odds(logits)
 
+    def spoof(self, logits: Tensor) -> Tensor:
+        """Evidence for spoof in nats, `[B, 1 or 2]` -> `[B]`, before any sigmoid and any bound.
+
+        The log-likelihood ratio of a calibrated detector, else its log-odds.
+        """
+        if (calibration := self.calibration) is None:
+            return -self.log_odds(logits)
+        return -(calibration.weight * self.score(logits) + calibration.offset)
+
     def forward(self, waveform: Tensor) -> Tensor:
         return self.score(self.logits(waveform))
 
@@ -135,8 +144,7 @@ class Detector(nn.Module):
         Raises:
             InputError: There is none, it is not one, or its weights are those of another model.
         """
-        path = Path(path)
-        file = path / "detector.pt" if path.is_dir() else path
+        file = detector_file(path)
         content = read_detector_file(file)
         try:
             detector = cls(content["config"])
@@ -148,6 +156,12 @@ class Detector(nn.Module):
             target = content["config"]["model"]["_target_"]
             raise InputError(f"{file}: the weights do not fit {target}: {_one_line(error)}") from error
         return detector.eval()
+
+
+def detector_file(run: str | os.PathLike[str]) -> Path:
+    """The detector of a run folder, or the file itself."""
+    path = Path(run)
+    return path / "detector.pt" if path.is_dir() else path
 
 
 def read_detector_file(file: Path) -> dict[str, Any]:
@@ -180,8 +194,7 @@ def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
     Raises:
         InputError: Another name that both have stands for another shape, or they share no name: another model.
     """
-    path = Path(source)
-    file = path / "detector.pt" if path.is_dir() else path
+    file = detector_file(source)
     given, own = read_detector_file(file)["state_dict"], detector.state_dict()
     head = next(f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
     clash = {name for name in given.keys() & own.keys() if given[name].shape != own[name].shape}

@@ -48,7 +48,6 @@ class Linear(nn.Module):
     """A detector whose evidence for spoof is the inner product of clip and pattern: every part of it adds up."""
 
     sample_rate = 16_000
-    calibration = None
 
     def __init__(self, pattern: Tensor) -> None:
         super().__init__()
@@ -58,8 +57,8 @@ class Linear(nn.Module):
     def logits(self, waveform: Tensor) -> Tensor:
         return -(waveform @ self.pattern)[:, None]
 
-    def log_odds(self, logits: Tensor) -> Tensor:
-        return logits[:, 0]
+    def spoof(self, logits: Tensor) -> Tensor:
+        return -logits[:, 0]
 
 
 def tone(n_samples: int, hz: float, start: float, end: float) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deepfake.detector import detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation import audited, comparison, files_judged, report, runs_judged
 from deepfake.evaluation.corpus import Corpus, Settings
@@ -162,7 +163,7 @@ def _audited(config: Mapping[str, Any], build: Callable[..., Corpus], settings: 
 
 def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The dataset to judge on, and the config that the run was trained with (empty for an imported one)."""
-    if not (file := runs_judged.detector_file(run)).is_file():
+    if not (file := detector_file(run)).is_file():
         raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
     trained = runs_judged.config_of_run(run)
     dataset = dict(config["dataset"])

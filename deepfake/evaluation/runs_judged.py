@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deepfake.datasets.utterance import Utterance
-from deepfake.detector import Detector
+from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.corpus import Corpus, Settings, score_partition
@@ -172,18 +172,13 @@ def compare_runs(judged: Mapping[str, Judged], settings: Settings) -> tuple[Comp
 
 def folder_of(run: str) -> Path:
     """The folder of a run that is given as such, or by its detector file."""
-    return Path(run) if Path(run).is_dir() else Path(run).parent
+    return detector_file(run).parent
 
 
 def config_of_run(run: str) -> dict[str, Any]:
     """What a run was trained with; empty for a detector file alone."""
     path = folder_of(run) / "config.yaml"
     return config_of(path) if path.is_file() else {}
-
-
-def detector_file(run: str) -> Path:
-    """The detector file of a run that is given as such, or by its folder."""
-    return Path(run) / "detector.pt" if Path(run).is_dir() else Path(run)
 
 
 def _labelled(scores: Scores) -> Scores:

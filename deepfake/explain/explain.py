@@ -22,7 +22,7 @@ from rich.progress import track
 from deepfake import audio
 from deepfake.atomic import write_atomically
 from deepfake.datasets.folder import AUDIO
-from deepfake.detector import Detector
+from deepfake.detector import Detector, detector_file
 from deepfake.environment import environment
 from deepfake.errors import InputError
 from deepfake.evaluation.page import saved
@@ -107,7 +107,7 @@ def explain(
     if not given:
         raise InputError("input is needed and was not given: an audio file, or a folder of them")
     detector = Detector.load(run).to(device)
-    base = Path(output) if output else provenance.detector_file(run).parent / "explanations"
+    base = Path(output) if output else detector_file(run).parent / "explanations"
     files = _files(Path(given))
     folders = _folders(base, files)
     reports, passed_over = {}, {}

@@ -89,9 +89,7 @@ class Listening:
         """The same of waveforms `[B, T]` -> `[B]`."""
         with torch.backends.cudnn.flags(enabled=False):  # cuDNN's recurrent layers give no gradient in eval mode
             logits = self.detector.logits(waveform)
-        if (calibration := self.detector.calibration) is not None:
-            return -(calibration.weight * self.detector.score(logits) + calibration.offset)
-        return -self.detector.log_odds(logits)
+        return self.detector.spoof(logits)
 
     def levels(self) -> np.ndarray:
         """Power of each cell in dB relative to the loudest, no lower than -80, `[F, L]`."""

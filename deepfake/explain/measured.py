@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from deepfake.detector import Detector
+from deepfake.detector import Detector, detector_file
 from deepfake.environment import environment, told
 from deepfake.errors import InputError
 from deepfake.evaluation.corpus import Corpus
-from deepfake.explain import faithfulness, faithfulness_report, provenance
+from deepfake.explain import faithfulness, faithfulness_report
 from deepfake.explain.controls import Method
 
 FILE = "faithfulness.json"
@@ -49,7 +49,7 @@ def measure_run(
     detector = Detector.load(run).to(device)
     less = {"fillings": (), "n_slow": 0} if quick else {}
     result = faithfulness.measure(detector, corpus.chosen(partition, 0), methods, segments=segments, **less)
-    folder = Path(output) if output else provenance.detector_file(run).parent / "faithfulness"
+    folder = Path(output) if output else detector_file(run).parent / "faithfulness"
     facts = told(environment(sys.argv, device, None))
     about = {"detector": Path(run).absolute(), "corpus": f"{corpus.name}, partition {partition}"}
     faithfulness_report.write(folder, result, title=f"explanations on {corpus.name}", provenance={**about, **facts})
@@ -62,7 +62,7 @@ def warnings_of(run: str) -> dict[str, list[str]]:
     Raises:
         InputError: The run's `faithfulness.json` is none.
     """
-    path = provenance.detector_file(run).parent / "faithfulness" / FILE
+    path = detector_file(run).parent / "faithfulness" / FILE
     if not path.is_file():
         return {}
     try:

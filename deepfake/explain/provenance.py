@@ -12,17 +12,11 @@ import torch
 from torch import Tensor
 
 from deepfake.audio import load
-from deepfake.detector import Detector
+from deepfake.detector import Detector, detector_file
 from deepfake.evaluation.scores import UNKNOWN, read_scores
 
 OWN_DEV = "the dev scores of its training"  # what a calibration without a corpus calls its source
 RATES = ("dataset", "partition", "n_bonafide", "n_spoof", "eer", "fpr", "fnr")
-
-
-def detector_file(run: str | Path) -> Path:
-    """The detector of a run folder, or the file itself."""
-    path = Path(run)
-    return path / "detector.pt" if path.is_dir() else path
 
 
 def source(path: str | Path, detector: Detector, start_seconds: float = 0.0) -> Tensor:

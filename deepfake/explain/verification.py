@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from deepfake.audio import crop_or_repeat
-from deepfake.detector import Detector
+from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.explain import provenance, schema
 from deepfake.explain.evidence import EVEN, finding
@@ -68,7 +68,7 @@ def verify(
         InputError: The report, the file or the detector cannot be read.
     """
     report = read_report(report_path)
-    used = provenance.detector_file(detector or report["detector"]["path"])
+    used = detector_file(detector or report["detector"]["path"])
     return list(_mismatches(report, Path(file), used, Detector.load(used), tolerance))
 
 

@@ -120,8 +120,7 @@ def sweep(
             name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given audio"
             raise InputError(f"{name}: the detector's score of the window from {first:.2f} s on is not a finite number")
         scores.extend(score)
-        log_odds = detector.log_odds(logits).double().cpu().numpy()
-        spoof.extend(-log_odds if (found := detector.calibration) is None else -found.uncapped(score))
+        spoof.extend(detector.spoof(logits).double().cpu().numpy())
     return Sweep(
         starts=np.arange(len(scores), dtype=np.float64) * (hop / rate),
         scores=np.array(scores),
