@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -57,12 +58,12 @@ def environment(command: Sequence[str], device: torch.device, seed: int | None) 
 
 
 def told(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts as a report prints them: the command, and what it ran with."""
+    """The facts as a report prints them: the command as it was typed, and what it ran with."""
     commit = (facts["git_commit"] or "")[:10] + (" and changes" if facts["git_changed"] else "")
     versions = {"deepfake": facts["deepfake"], "commit": commit, "python": facts["python"], **facts["packages"]}
     software = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     return {
-        "command": shlex.join(facts["command"]),
+        "command": shlex.join(re.sub(r"='(.*)'$", r"=\1", argument) for argument in facts["command"]),
         "date": facts["started"],
         "software": software,
         "device": facts["device"],

@@ -165,6 +165,8 @@ def _headline(result: Mapping[str, Any]) -> str:
 
 
 def _recommendation(result: Mapping[str, Any]) -> str:
+    if not result["settings"]["fillings"] or not result["settings"]["n_slow"]:
+        return "Sanity and order were not measured: nothing is recommended"
     if result["recommended"] is None:
         return "No method passes the sanity check and beats random order with every filling"
     return f"Recommended: {result['recommended']}"
