@@ -43,7 +43,11 @@ class GradCam:
         detector, front_end = listening.detector, cast(FrontEnd, listening.detector.features)
         last = getattr(detector.model, "last_map", None)
         if last is None:
-            raise InputError(f"{type(detector.model).__name__} names no map of convolutions (`last_map`) for Grad-CAM")
+            name = type(detector.model).__name__
+            raise InputError(
+                f"{name} names no map of convolutions (`last_map`) for Grad-CAM: leave it out, "
+                "'explain=[saliency,integrated_gradients,occlusion]'"
+            )
         method = attr.LayerGradCam(listening.spoof_of, last.module)
         heard = listening.heard().requires_grad_()
         values = method.attribute(heard, relu_attributions=False, attr_dim_summation=True)
