@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import os
 import random
 import sys
@@ -129,14 +128,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _likelihood_ratio(detector: Any, score: float) -> dict[str, Any]:
     """Base-10 logarithm of the likelihood ratio of spoof, and whether it is capped to what the calibration supports."""
-    if (calibration := detector.calibration) is None:
+    from deepfake.explain.words import log10_lr
+
+    if (found := log10_lr(detector, score)) is None:
         return {"calibrated": False}
-    llr = float(calibration.llr(score))
-    return {
-        "calibrated": True,
-        "log10_lr_spoof": -llr / math.log(10),
-        "capped": llr != float(calibration.uncapped(score)),
-    }
+    return {"calibrated": True, "log10_lr_spoof": found[0], "capped": found[1]}
 
 
 def _inputs(arguments: argparse.Namespace) -> list[Path]:

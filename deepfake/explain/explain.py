@@ -68,6 +68,26 @@ class Settings:
     batch_size: int = 1
 
 
+class Background(NamedTuple):
+    """What is the same for every file of one command, so that it is looked up once.
+
+    Attributes:
+        run: Run folder or detector file.
+        detector: Its detector.
+        methods: By name.
+        warnings: What speaks against each method for this run, as far as it was measured.
+        seen: Least and greatest score that the detector was calibrated on; None if unknown.
+        environment: Versions, command, device.
+    """
+
+    run: str
+    detector: Detector
+    methods: Mapping[str, Method]
+    warnings: Mapping[str, Sequence[str]]
+    seen: tuple[float, float] | None
+    environment: Mapping[str, Any]
+
+
 class Explained(NamedTuple):
     """What was written.
 
@@ -107,13 +127,15 @@ def explain(
     if not given:
         raise InputError("input is needed and was not given: an audio file, or a folder of them")
     detector = Detector.load(run).to(device)
+    facts = environment(sys.argv, device, None)
+    background = Background(run, detector, methods, warnings_of(run), provenance.seen(run, detector), facts)
     base = Path(output) if output else detector_file(run).parent / "explanations"
     files = _files(Path(given))
     folders = _folders(base, files)
     reports, passed_over = {}, {}
     for file in _shown(files):
         try:
-            reports[str(file)] = explain_file(file, run, detector, methods, settings, folders[file])
+            reports[str(file)] = explain_file(file, background, settings, folders[file])
         except InputError as error:
             if len(files) == 1:
                 raise
@@ -130,16 +152,14 @@ def explain(
     return Explained(folders[files[0]] if len(files) == 1 else base, reports, passed_over)
 
 
-def explain_file(
-    path: Path, run: str, detector: Detector, methods: Mapping[str, Method], settings: Settings, folder: Path
-) -> dict[str, Any]:
+def explain_file(path: Path, background: Background, settings: Settings, folder: Path) -> dict[str, Any]:
     """Write all evidence on one file into a folder, and return what stands in its `report.json`.
 
     Raises:
         InputError: The file cannot be used, or a method cannot explain the detector.
     """
-    clip = provenance.source(path, detector)
-    listening = Listening(detector, clip)
+    detector = background.detector
+    listening = Listening(detector, provenance.source(path, detector))
     with torch.inference_mode():
         score = float(detector(listening.heard().to(listening.device)))
     swept = windows.sweep(
@@ -150,17 +170,16 @@ def explain_file(
         batch_size=settings.batch_size,
         device=listening.device,
     )
-    maps, warnings = {}, {name: words for name, words in warnings_of(run).items() if words}
-    for name, method in methods.items():
+    maps = {}
+    for name, method in background.methods.items():
         log.info("%s: %s", path.name, name.replace("_", " "))
         maps[name] = method.attribute(listening)
-        if name in warnings:
-            maps[name].facts["warning"] = " ".join(warnings[name])
+        if words := background.warnings.get(name):
+            maps[name].facts["warning"] = " ".join(words)
     header = audio.info(path)
     native = audio.load(path, sample_rate=header.sample_rate, seconds=listening.duration)
     measures = quality.measured(native.numpy(), header.sample_rate)
-    seen = provenance.seen(run, detector)
-    reasons = quality.reasons(measures, detector, score, windows=swept.scores.tolist(), seen=seen)
+    reasons = quality.reasons(measures, detector, score, windows=swept.scores.tolist(), seen=background.seen)
     by = next((name for name in REGIONS_BY if name in maps), None)
     found: list[Region] = []
     if by is not None:
@@ -168,7 +187,7 @@ def explain_file(
         found = regions(maps[by], threshold=settings.region_threshold, **limits)
     report = evidence.report(
         path,
-        run=run,
+        run=background.run,
         listening=listening,
         score=score,
         maps=list(maps.values()),
@@ -176,7 +195,7 @@ def explain_file(
         regions_by=by,
         reasons=reasons,
         quality=measures,
-        environment=environment(sys.argv, listening.device, None),
+        environment=background.environment,
         parameters=vars(settings),
         prior=settings.prior,
     )
