@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
-import shlex
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, read_write
 
 from deepfake.errors import InputError
 
@@ -25,11 +25,10 @@ if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `-
     from deepfake.datasets.utterance import Utterance
     from deepfake.evaluation.corpus import Corpus
     from deepfake.evaluation.scores import Scores
-    from deepfake.loading.datamodule import DataModule
 
 log = logging.getLogger(__name__)
 
-MONITORED = ("dev/eer", "dev/auc", "dev/accuracy")
+MONITORED = ("dev/eer", "dev/auc", "dev/accuracy", "dev/frame_eer")
 DATASET_PATHS = ("root", "real_root", "keys")
 SHARED_DATASET_KEYS = ("name", "per_class", "on_bad_audio")
 _state = {"passed_over": False, "failed": False}
@@ -48,19 +47,16 @@ OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, repla
 def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     """Run a task; what the user can mend ends in one sentence and exit code 1, anything else in a traceback.
 
-    In a sweep such a trial counts as the worst there can be, and the next one runs.
+    A trial of a sweep that fails, for whatever reason, counts as the worst there can be, and the next one runs.
     """
     try:
-        return task(cfg)
+        return _trial(task, cfg) if _sweeping() and "monitor" in cfg else task(cfg)
     except (Exception, KeyboardInterrupt) as error:
         sentence = _sentence(error)
         if sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)
-        if isinstance(error, KeyboardInterrupt) or not _sweeping():
-            sys.exit(1)
-        _state["failed"] = True
-        return 1.0 if cfg.monitor.mode == "min" else 0.0
+        sys.exit(1)
 
 
 def _sweeping() -> bool:
@@ -90,6 +86,52 @@ def exit_code() -> int:
     return 1 if _state["failed"] else 3 if _state["passed_over"] else 0
 
 
+# ---------------------------------------------------------------- sweep
+
+
+def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
+    """A task as one trial of a sweep: it leaves a record in its folder."""
+    from deepfake.training.own_device import threads
+    from deepfake.training.trial import attempt
+
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    if (n_threads := threads(settings.launcher)) is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(n_threads))  # read when torch is loaded
+
+    def run(resume: bool) -> tuple[float | None, bool]:
+        if resume:
+            cfg.resume = str(folder)
+        _state["passed_over"] = False
+        return task(cfg), _state["passed_over"]
+
+    given = {"number": settings.job.num, "overrides": list(settings.overrides.task), "monitor": cfg.monitor}
+    return attempt(folder, run, **given, sentence=_sentence).objective
+
+
+class SweepResults(Callback):
+    """When a sweep ends, in whatever way: the table over its trials, and as the last line the best one's folder."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        from deepfake.training.own_device import at_once
+
+        atexit.register(self._write, config.hydra.sweep.dir)
+        if config.hydra.launcher.get("n_jobs") == -1:
+            with read_write(config.hydra.launcher):
+                config.hydra.launcher.n_jobs = at_once()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        atexit.unregister(self._write)
+        self._write(config.hydra.sweep.dir)
+
+    def _write(self, folder: str) -> None:
+        from deepfake.training.sweep import close
+
+        trials = close(Path(folder).absolute())
+        _state["failed"] = any(trial.state == "failed" for trial in trials)
+        _state["passed_over"] = any(trial.passed_over for trial in trials)
+
+
 # ---------------------------------------------------------------- train
 
 
@@ -99,7 +141,10 @@ def train(cfg: DictConfig) -> float | None:
     Returns:
         The monitored dev metric of the detector that the run leaves behind (None for `check=true`).
     """
-    _refuse_devices_in_multirun(cfg)
+    if _sweeping():
+        from deepfake.training.own_device import own_device
+
+        cfg.trainer.devices = own_device(cfg.trainer, HydraConfig.get().launcher)
     if cfg.resume:
         cfg = _resumed(cfg)
     if cfg.check:
@@ -108,79 +153,29 @@ def train(cfg: DictConfig) -> float | None:
         raise InputError(f"monitor.metric={cfg.monitor.metric}: one of {', '.join(MONITORED)} was expected")
     cfg.dataset = _absolute_roots(cfg.dataset)
 
-    import lightning
-    from lightning.pytorch.utilities import rank_zero_only
+    from deepfake.training.finish import objective
+    from deepfake.training.train import train
 
-    from deepfake.allocator import keep_freed_memory
-    from deepfake.atomic import write_atomically
-    from deepfake.detector import Detector, init_from
-    from deepfake.environment import write_environment
-    from deepfake.resume import finished
-    from deepfake.training.callbacks import Resumable
-    from deepfake.training.finish import finish, fit_normalisation, objective
-
-    run_dir = Path(cfg.run_dir)
-    last = run_dir / "checkpoints" / "last.ckpt"
-    again = f"python train.py {shlex.quote(f'resume={run_dir}')}"
-    if cfg.resume and (metrics := finished(cfg.run_dir)) is not None:
-        log.info("%s is finished already: nothing to resume", run_dir)
-        print(run_dir, flush=True)
-        return objective(metrics, cfg.monitor.metric)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    keep_freed_memory()
-    _hush()
-    lightning.seed_everything(cfg.seed, verbose=False)
-    main = rank_zero_only.rank == 0
-    if main and not cfg.resume and (last.is_file() or (run_dir / "detector.pt").is_file()):
-        raise InputError(f"{run_dir} holds a run already: `{again}` goes on with it")
-
-    datamodule = _datamodule(cfg)
-    detector = Detector({key: plain[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
-    if cfg.init_from and not (cfg.resume and last.is_file()):
-        for sentence in init_from(detector, cfg.init_from):
-            log.warning("init_from: %s", sentence)
-    build = hydra.utils.instantiate
-    loss, optimizer, scheduler = (build(cfg[part], _convert_="all") for part in ("loss", "optimizer", "scheduler"))
-    task = build(cfg.task, detector, loss, optimizer, scheduler, _recursive_=False)
-    callbacks = [build(c) for c in cfg.callbacks.values() if c] + [Resumable(plain)]
-    trainer = build(cfg.trainer, callbacks=callbacks, logger=build(cfg.logger), _convert_="all")
-    if main:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if not cfg.resume:
-            write_atomically(run_dir / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
-        write_environment(run_dir, sys.argv, trainer.strategy.root_device, cfg.seed)
-    with _logfile(run_dir / "train.log" if main else None):
-        if main:
-            datamodule.prepare_data()
-            fit_normalisation(detector, datamodule)
-            name, n_parameters = cfg.model._target_.rpartition(".")[2], sum(p.numel() for p in detector.parameters())
-            sizes = f"{len(datamodule.train)} training and {len(datamodule.dev)} dev utterances"
-            log.info("%s on %s: %s parameters, %s", name, cfg.dataset.name, f"{n_parameters:,}", sizes)
-        checkpoint = str(last) if cfg.resume and last.is_file() else None
-        try:
-            trainer.fit(task, datamodule, ckpt_path=checkpoint, weights_only=True)
-        except SystemExit:  # lightning's way out of Ctrl-C
-            raise InputError(f"interrupted: `{again}` goes on from the last whole epoch") from None
-        if not trainer.is_global_zero:
-            return None
-        metrics = finish(trainer, task, datamodule, plain, partial(_judged_dev, cfg.dataset))
-    _show(metrics)
-    _state["passed_over"] |= bool(datamodule.skipped)
-    print(run_dir, flush=True)
-    return objective(metrics, cfg.monitor.metric)
+    done = train(
+        plain,
+        build=_build,
+        corpus=_corpus(cfg.dataset),
+        segments=partial(_of_reader, cfg.dataset, "segments"),
+        judged=partial(_judged_dev, cfg.dataset),
+    )
+    if done is None:
+        return None
+    if done.new and "n_bonafide" in done.metrics:
+        _show(done.metrics)
+    _state["passed_over"] |= done.passed_over
+    print(cfg.run_dir, flush=True)
+    return objective(done.metrics, cfg.monitor.metric)
 
 
-@contextmanager
-def _logfile(path: Path | None) -> Iterator[None]:
-    """Write the log to a file as well, for as long as the run lasts."""
-    handler = logging.FileHandler(path, delay=True) if path else logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+def _build(config: Any, *args: Any, **more: Any) -> Any:
+    """What a part of a config describes, its lists and dictionaries plain."""
+    return hydra.utils.instantiate(config, *args, _convert_="all", **more)
 
 
 def _absolute_roots(dataset: Any) -> Any:
@@ -193,44 +188,6 @@ def _absolute_roots(dataset: Any) -> Any:
     return dataset
 
 
-def _hush() -> None:
-    """Leave the trainer's advertisements and what is meant for its developers out of the log."""
-    import warnings
-
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger(name).handlers.clear()
-    for message in (
-        "isinstance.treespec",
-        "The number of training batches",
-        "Checkpoint directory .* exists",
-        "does not have many workers",
-        "Found .* in eval mode",
-        "It is recommended to use .*sync_dist",
-        "ReduceLROnPlateau conditioned on metric",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{message}")
-
-
-def _datamodule(cfg: DictConfig) -> DataModule:
-    from deepfake.loading.datamodule import DataModule
-
-    return DataModule(
-        _corpus(cfg.dataset),
-        name=cfg.dataset.name,
-        sample_rate=cfg.sample_rate,
-        seconds=cfg.seconds,
-        train_seconds=cfg.train_seconds,
-        batch_size=cfg.batch_size,
-        score_batch_size=cfg.score_batch_size,
-        num_workers=cfg.num_workers,
-        seed=cfg.seed,
-        per_class=dict(cfg.dataset.per_class or {}),
-        on_bad_audio=cfg.dataset.on_bad_audio,
-        run_dir=Path(cfg.run_dir),
-    )
-
-
 def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
     """The reader of a dataset config, without the keys that are ours; so is each part of a mix."""
 
@@ -240,7 +197,7 @@ def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
         ours = SHARED_DATASET_KEYS if "_target_" in config else ()
         return {k: own(v) for k, v in config.items() if k not in ours}
 
-    return hydra.utils.instantiate(own(dataset), _convert_="all")
+    return _build(own(dataset))
 
 
 def _asv_scores(dataset: DictConfig, partition: str) -> Path | None:
@@ -288,20 +245,9 @@ def _check(cfg: DictConfig) -> None:
         raise InputError(f"{problems} problem(s) with {cfg.dataset.name}, listed above")
 
 
-def _refuse_devices_in_multirun(cfg: DictConfig) -> None:
-    """Lightning's processes run the command line again: in a sweep each would start the whole sweep."""
-    if _sweeping():
-        devices = cfg.trainer.devices
-        if devices not in (1, "1", [0]) and not (OmegaConf.is_list(devices) and len(devices) == 1):
-            raise InputError(
-                f"trainer.devices={devices} in a multirun: with several devices each process would start the sweep "
-                "anew with other settings; use trainer.devices=1 per trial, or run the trials one by one"
-            )
-
-
 def _resumed(cfg: DictConfig) -> DictConfig:
     """The run's own config, at the place where it now lies."""
-    if HydraConfig.initialized():
+    if HydraConfig.initialized() and not _sweeping():
         others = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
         if others:
             raise InputError(f"resume goes on with the run's own config: leave out {' '.join(others)}")
@@ -319,8 +265,6 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     Returns:
         What it wrote as `metrics.json`, `comparison.json` or `audit.json`.
     """
-    from rich.console import Console
-
     from deepfake.allocator import keep_freed_memory
     from deepfake.evaluation.evaluate import evaluate
 
@@ -328,9 +272,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     done = evaluate(plain, _judged_corpus)
     _state["passed_over"] |= done.passed_over
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(done.table)
-    print(done.folder, flush=True)
-    return done.content
+    return _told(done.content, done.table, done.folder)
 
 
 def _judged_corpus(dataset: Mapping[str, Any]) -> Corpus:
@@ -362,13 +304,16 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
     from deepfake.explain.explain import Settings, explain
 
     keep_freed_memory()
-    methods = hydra.utils.instantiate(cfg.explain, _convert_="all")
+    methods = _build(cfg.explain)
     if cfg.faithfulness:
         return _measured(cfg, methods, device_of(cfg.device))
+    if cfg.localisation:
+        return _localised(cfg, device_of(cfg.device))
     settings = Settings(
         window_seconds=cfg.window.seconds,
         overlap=cfg.window.overlap,
         threshold=cfg.window.threshold,
+        recording=cfg.window.recording,
         region_threshold=cfg.regions.threshold,
         shortest_seconds=cfg.regions.shortest_seconds,
         gap_seconds=cfg.regions.gap_seconds,
@@ -384,17 +329,45 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _measured(cfg: DictConfig, methods: Any, device: Any) -> dict[str, Any]:
-    from rich.console import Console
-
     from deepfake.explain.faithfulness_report import table
     from deepfake.explain.measured import measure_run
 
-    if "_target_" not in cfg.dataset:
-        raise InputError("faithfulness=true needs a corpus: say dataset=... dataset.root=DIR; spliced has known fakes")
-    corpus = _judged_corpus(OmegaConf.to_container(cfg.dataset))  # type: ignore[arg-type]
+    corpus = _known_corpus(cfg, "faithfulness")
     known = _of_reader(corpus.config, "segments", cfg.partition)
     options = {"quick": cfg.quick, "output": cfg.output, "device": device}
     result, folder = measure_run(cfg.run, corpus, cfg.partition, methods, known, **options)
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table(result))
+    return _told(result, table(result), folder)
+
+
+def _localised(cfg: DictConfig, device: Any) -> dict[str, Any]:
+    from deepfake.explain.localised import localise_run
+    from deepfake.explain.localised_report import table
+
+    corpus = _known_corpus(cfg, "localisation")
+    result, folder = localise_run(
+        cfg.run,
+        corpus,
+        partial(_of_reader, corpus.config, "segments"),
+        window_seconds=cfg.window.seconds,
+        overlap=cfg.window.overlap,
+        batch_size=cfg.batch_size,
+        output=cfg.output,
+        device=device,
+    )
+    _state["passed_over"] |= bool(result["passed_over"])
+    return _told(result, table(result), folder)
+
+
+def _known_corpus(cfg: DictConfig, command: str) -> Corpus:
+    if "_target_" not in cfg.dataset:
+        raise InputError(f"{command}=true needs a corpus: say dataset=... dataset.root=DIR; spliced has known fakes")
+    return _judged_corpus(OmegaConf.to_container(cfg.dataset))  # type: ignore[arg-type]
+
+
+def _told(result: dict[str, Any], table: Any, folder: Path) -> dict[str, Any]:
+    """Show what was found, and say last where it lies."""
+    from rich.console import Console
+
+    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
     print(folder, flush=True)
     return result

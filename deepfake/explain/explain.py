@@ -30,6 +30,8 @@ from deepfake.explain import evidence, pictures, provenance, quality, timeline, 
 from deepfake.explain.controls import Method
 from deepfake.explain.cues import cues_of
 from deepfake.explain.listening import Listening
+from deepfake.explain.localised import threshold_of
+from deepfake.explain.localised_measures import FRAME_SECONDS
 from deepfake.explain.map import Map
 from deepfake.explain.measured import warnings_of
 from deepfake.explain.pdf import write_pdf
@@ -39,7 +41,7 @@ from deepfake.explain.timeline_figure import timeline as timeline_figure
 
 log = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells at length which glyphs it embeds
-REGIONS_BY = ("occlusion", "integrated_gradients", "saliency", "gradcam")  # the first of these that was asked for
+REGIONS_BY = ("occlusion", "gradcam", "integrated_gradients", "saliency")  # the first of these that was asked for
 ARRAYS = {"saliency": "mel_saliency", "gradcam": "mel_gradcam"}
 
 
@@ -50,7 +52,8 @@ class Settings:
     Args:
         window_seconds: Of the scan; None for the length that the detector hears.
         overlap: Of its windows, a share.
-        threshold: Of p_fake, from which on a time is flagged.
+        threshold: Of p_fake, above which a time is flagged; `dev` for the one that `deepfake.explain.localised` fixed.
+        recording: Live, so that nobody has cut it: the verdict of the whole is two-way.
         region_threshold: Share of the strongest evidence from which on a time is suspicious.
         shortest_seconds: Shorter regions are dropped.
         gap_seconds: Shorter gaps between regions are closed.
@@ -60,7 +63,8 @@ class Settings:
 
     window_seconds: float | None = None
     overlap: float = 0.5
-    threshold: float = 0.3
+    threshold: float | str = timeline.THRESHOLD
+    recording: bool = False
     region_threshold: float = 0.6
     shortest_seconds: float = 0.05
     gap_seconds: float = 0.05
@@ -76,6 +80,7 @@ class Background(NamedTuple):
         detector: Its detector.
         methods: By name.
         warnings: What speaks against each method for this run, as far as it was measured.
+        threshold: Of p_fake, and where it comes from.
         seen: Least and greatest score that the detector was calibrated on; None if unknown.
         environment: Versions, command, device.
     """
@@ -84,6 +89,7 @@ class Background(NamedTuple):
     detector: Detector
     methods: Mapping[str, Method]
     warnings: Mapping[str, Sequence[str]]
+    threshold: tuple[float, str]
     seen: tuple[float, float] | None
     environment: Mapping[str, Any]
 
@@ -128,7 +134,8 @@ def explain(
         raise InputError("input is needed and was not given: an audio file, or a folder of them")
     detector = Detector.load(run).to(device)
     facts = environment(sys.argv, device, None)
-    background = Background(run, detector, methods, warnings_of(run), provenance.seen(run, detector), facts)
+    threshold = _threshold(run, detector, settings)
+    background = Background(run, detector, methods, warnings_of(run), threshold, provenance.seen(run, detector), facts)
     base = Path(output) if output else detector_file(run).parent / "explanations"
     files = _files(Path(given))
     folders = _folders(base, files)
@@ -179,7 +186,8 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
     header = audio.info(path)
     native = audio.load(path, sample_rate=header.sample_rate, seconds=listening.duration)
     measures = quality.measured(native.numpy(), header.sample_rate)
-    reasons = quality.reasons(measures, detector, score, windows=swept.scores.tolist(), seen=background.seen)
+    heard = swept.scores.tolist() if swept.kind == "trend" else None  # frames of one file differ as they may
+    reasons = quality.reasons(measures, detector, score, windows=heard, seen=background.seen)
     by = next((name for name in REGIONS_BY if name in maps), None)
     found: list[Region] = []
     if by is not None:
@@ -199,7 +207,7 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
         parameters=vars(settings),
         prior=settings.prior,
     )
-    scanned = _write_timeline(folder, swept, settings, name=path.name)
+    scanned = _write_timeline(folder, swept, background.threshold, recording=settings.recording, name=path.name)
     _write_arrays(folder, listening, maps, by)
     drawn = _drawn(listening, maps, found, by) | {"timeline": scanned}
     files = {}
@@ -213,27 +221,39 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
     return report
 
 
-def _write_timeline(folder: Path, swept: windows.Sweep, settings: Settings, *, name: str) -> Figure:
-    edges, _, p_fake = windows.curve(swept)
-    found = timeline.segments(edges, p_fake, threshold=settings.threshold)
-    share = timeline.share_of(found, swept.duration)
+def _threshold(run: str, detector: Detector, settings: Settings) -> tuple[float, str]:
+    """The threshold of p_fake that was asked for, and where it comes from."""
+    if settings.threshold == "dev":
+        return threshold_of(run, detector, window_seconds=settings.window_seconds, overlap=settings.overlap)
+    if isinstance(settings.threshold, str) or not 0 <= settings.threshold <= 1:
+        raise InputError(f"window.threshold={settings.threshold}: a number from 0 to 1, or dev, was expected")
+    return settings.threshold, "window.threshold, a share of p_fake"
+
+
+def _write_timeline(
+    folder: Path, swept: windows.Sweep, threshold: tuple[float, str], *, recording: bool, name: str
+) -> Figure:
+    edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
+    value, source = threshold
+    found = timeline.segments(edges, p_fake, threshold=value)
     timeline.write_segments(
         folder,
         found,
         name=name,
+        kind=swept.kind,
         duration=swept.duration,
-        threshold=settings.threshold,
-        threshold_source="window.threshold, a share of p_fake",
+        threshold=value,
+        threshold_source=source,
         window=swept.window,
         hop=swept.hop,
         resolution=swept.resolution,
-        verdict=timeline.verdict_of_file(share),
+        rule="recording" if recording else "file",
     )
     return timeline_figure(
         edges,
         p_fake,
         found,
-        threshold=settings.threshold,
+        threshold=value,
         duration=swept.duration,
         resolution=swept.resolution,
     )

@@ -16,7 +16,7 @@ from deepfake.errors import InputError
 
 THRESHOLD = 0.3  # of p_fake
 WHOLE = 0.95  # share of a file beyond which all of it counts as fake
-SCHEMA = {"name": "deepfake.segments", "version": 1}
+SCHEMA = {"name": "deepfake.segments", "version": 2}
 ROUNDING = 1e-6  # seconds: edges that differ by less are the same
 
 
@@ -107,54 +107,62 @@ def verdict_of_recording(share: float) -> str:
     return "FAKE" if share > 0.5 else "REAL"
 
 
+RULES = {"file": verdict_of_file, "recording": verdict_of_recording}
+
+
 def write_segments(
     folder: Path,
     found: Sequence[Segment],
     *,
     name: str,
+    kind: str,
     duration: float,
     threshold: float,
     threshold_source: str,
     window: float,
     hop: float,
     resolution: float,
-    verdict: str,
+    rule: str = "file",
 ) -> None:
     """Write the segments as `segments.json`, as an Audacity label track and as RTTM, also where there are none.
 
-    `segments.json`: `schema` (`name`, `version`), `file`, `duration`, `window`, `hop`, `resolution` (all in seconds),
-    `threshold` (`value` of p_fake, `source`), `share`, `verdict` and `segments`, each `start`, `end` (seconds),
-    `confidence`, `peak`. `segments.txt`: start, end and label between tabs, one segment a line (Audacity Manual,
-    "Importing and Exporting Labels"). `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked format
-    (RT-09 Evaluation Plan, appendix A), `spoof` in the field of the speaker, as PartialSpoof's files have it, and the
-    confidence in its own.
+    `segments.json`: `schema` (`name`, `version`), `file`, `kind`, `duration`, `window`, `hop`, `resolution` (all in
+    seconds), `threshold` (`value` of p_fake, `source`), `share`, `rule`, `verdict` and `segments`, each `start`, `end`
+    (seconds), `confidence`, `peak`. Version 1 had no `kind` (it was `trend`) and no `rule` (`file`). `segments.txt`:
+    start, end and label between tabs, one segment a line (Audacity Manual, "Importing and Exporting Labels").
+    `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked format (RT-09 Evaluation Plan, appendix A),
+    `spoof` in the field of the speaker, as PartialSpoof's files have it, and the confidence in its own.
 
     Args:
         folder: Made as needed.
         found: In order of time.
         name: Of the recording; in RTTM, white space and what cannot be printed become underscores.
+        kind: Of the evidence: `trend` of windows, `localisation` by frames.
         duration: Of the recording, in seconds.
         threshold: Of p_fake.
         threshold_source: Where it comes from.
         window: What one score was given for, in seconds.
         hop: From one score to the next, in seconds.
         resolution: Effective, in seconds: what is nearer together than that is not told apart.
-        verdict: Of the whole.
+        rule: Of the verdict of the whole: `file` for `verdict_of_file`, `recording` for `verdict_of_recording`.
 
     Raises:
         InputError: A segment lies outside the recording, they overlap, or a number is not finite.
     """
     _check(found, duration)
+    share = share_of(found, duration)
     content = {
         "schema": SCHEMA,
         "file": name,
+        "kind": kind,
         "duration": duration,
         "window": window,
         "hop": hop,
         "resolution": resolution,
         "threshold": {"value": threshold, "source": threshold_source},
-        "share": share_of(found, duration),
-        "verdict": verdict,
+        "share": share,
+        "rule": rule,
+        "verdict": RULES[rule](share),
         "segments": [s._asdict() for s in found],
     }
     try:

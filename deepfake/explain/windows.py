@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,14 +24,17 @@ Floats = NDArray[np.float64]
 LEAST_SECONDS, MOST_SECONDS = 0.1, 60.0  # of a window
 MOST_OVERLAP = 0.99
 BLOCK_SECONDS = 10.0
+FRAME_SECONDS = 0.1  # of the curve of a trend
+ROUNDING = 1e-6  # of a frame
 MOST_P = 1 - 2**-53  # the largest number below 1: more is not told apart from certainty
 
 
 class Sweep(NamedTuple):
-    """What a detector says of each window of a recording.
+    """What a detector says of each window of a recording, or of each frame.
 
-    It is a trend, not a localisation: a window is judged as a whole, so nothing shorter than about one window can be
-    told apart, however small the hop.
+    Windows give a trend, not a localisation: a window is judged as a whole, so nothing shorter than about one window
+    can be told apart, however small the hop. Only a detector that judges frames localises; a window is then a frame,
+    and its score the mean of what was said of it in all the clips that held it.
 
     Attributes:
         starts: Of the windows, in seconds `[W]`.
@@ -41,6 +45,7 @@ class Sweep(NamedTuple):
         duration: Of the recording, in seconds.
         window: Length of a window, in seconds.
         hop: From one window to the next, in seconds.
+        kind: `trend` or `localisation`.
     """
 
     starts: Floats
@@ -50,6 +55,7 @@ class Sweep(NamedTuple):
     duration: float
     window: float
     hop: float
+    kind: str = "trend"
 
     @property
     def ends(self) -> Floats:
@@ -64,6 +70,8 @@ class Sweep(NamedTuple):
     @property
     def mirrored(self) -> float:
         """How much of the last window is not recording but its mirror image, in seconds."""
+        if self.kind == "localisation":
+            return 0.0  # frames of a mirror image are left out
         return float(self.window - (self.ends[-1] - self.starts[-1]))
 
 
@@ -78,6 +86,8 @@ def sweep(
     device: str | torch.device = "cpu",
 ) -> Sweep:
     """Score a recording in overlapping windows, read on from beginning to end whatever its format.
+
+    Of a detector that judges frames, the windows are the clips in which it hears them, and frames are what is scored.
 
     The last window is completed by mirroring its own samples to and fro, and so is the only one of a recording shorter
     than a window: looping them, as single clips are filled up, would put a seam where there is none, and a seam is what
@@ -109,15 +119,16 @@ def sweep(
     hop = round(n * (1 - overlap))
     heard = max(n, detector.n_samples)
 
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given audio"
+    if detector.locates:
+        return _frames(detector, source, name, n, 1 - overlap, heard, batch_size, device)
     scores, spoof, n_samples = [], [], 0
-    windows = _windows(source, rate, n, hop)
-    while batch := list(itertools.islice(windows, batch_size)):
+    for batch in _batches(_windows(source, rate, n, hop), batch_size):
         n_samples = (len(scores) + len(batch) - 1) * hop + len(batch[-1])
         logits = detector.logits(torch.stack([mirrored(w, heard) for w in batch]).to(device))
         score = detector.score(logits).double().cpu().numpy()
         if not np.isfinite(score).all():
             first = (len(scores) + int(np.argmin(np.isfinite(score)))) * hop / rate
-            name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given audio"
             raise InputError(f"{name}: the detector's score of the window from {first:.2f} s on is not a finite number")
         scores.extend(score)
         spoof.extend(detector.spoof(logits).double().cpu().numpy())
@@ -132,7 +143,54 @@ def sweep(
     )
 
 
-def curve(swept: Sweep, *, frame_seconds: float = 0.1) -> tuple[Floats, Floats, Floats]:
+def _frames(
+    detector: Detector,
+    source: Source,
+    name: str,
+    n: int,
+    step: float,
+    heard: int,
+    batch_size: int,
+    device: str | torch.device,
+) -> Sweep:
+    """The frames of a recording in clips of n samples, mirrored up to `heard`, a share `step` of a clip apart."""
+    rate = detector.sample_rate
+    frame = heard / detector.frames(torch.zeros(1, heard, device=device)).shape[1]  # samples
+    stride = max(1, round(n * step / frame))  # frames from clip to clip
+    hop = round(stride * frame)
+    total, count, n_samples, clips = np.zeros(0), np.zeros(0), 0, 0
+    for batch in _batches(_windows(source, rate, n, hop), batch_size):
+        said = detector.frames(torch.stack([mirrored(w, heard) for w in batch]).to(device)).double().cpu().numpy()
+        for clip, scores in zip(batch, said, strict=True):
+            n_samples = clips * hop + len(clip)
+            first, scores = clips * stride, scores[: max(1, math.ceil(len(clip) / frame - ROUNDING))]
+            if not np.isfinite(scores).all():
+                where = first * frame / rate
+                raise InputError(f"{name}: the detector's scores of frames after {where:.2f} s are not finite numbers")
+            more = max(0, first + len(scores) - len(total))
+            total, count = np.pad(total, (0, more)), np.pad(count, (0, more))
+            total[first : first + len(scores)] += scores
+            count[first : first + len(scores)] += 1
+            clips += 1
+    scores = (total / count)[: max(1, math.ceil(n_samples / frame - ROUNDING))]
+    return Sweep(
+        starts=np.arange(len(scores)) * (frame / rate),
+        scores=scores,
+        spoof=-scores,
+        p_fake=expit(detector.frame_threshold - scores),
+        duration=n_samples / rate,
+        window=frame / rate,
+        hop=frame / rate,
+        kind="localisation",
+    )
+
+
+def _batches(windows: Iterator[Tensor], batch_size: int) -> Iterator[list[Tensor]]:
+    while batch := list(itertools.islice(windows, batch_size)):
+        yield batch
+
+
+def curve(swept: Sweep, *, frame_seconds: float | None = None) -> tuple[Floats, Floats, Floats]:
     """Evidence by frame: the mean of all windows that hold the middle of the frame.
 
     The mean is not multiplied up: overlapping windows hear the same samples, so their evidence does not add. `p_fake`
@@ -140,7 +198,7 @@ def curve(swept: Sweep, *, frame_seconds: float = 0.1) -> tuple[Floats, Floats, 
 
     Args:
         swept: Of a recording.
-        frame_seconds: Length of a frame; the last one ends with the recording.
+        frame_seconds: Length of a frame, the last one ends with the recording; None: 0.1 s, or the detector's own.
 
     Returns:
         Edges of the frames in seconds `[L + 1]`, evidence for spoof in nats `[L]`, `p_fake` `[L]`.
@@ -148,6 +206,8 @@ def curve(swept: Sweep, *, frame_seconds: float = 0.1) -> tuple[Floats, Floats, 
     Raises:
         InputError: `frame_seconds` is not above 0.
     """
+    if frame_seconds is None:
+        frame_seconds = swept.hop if swept.kind == "localisation" else FRAME_SECONDS
     edges = unit_edges(resolution=frame_seconds, duration=swept.duration)
     middles = (edges[1:] + edges[:-1]) / 2
     first = np.searchsorted(swept.ends, middles, side="right")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -42,6 +43,10 @@ class DataModule(lightning.LightningDataModule):
         num_workers: Loader processes.
         seed: Of order, crops and subsets.
         per_class: For a partition, the size of each class of a balanced subset (None = everything).
+        bonafide_share: How large a share of the training draws is bona fide; None = as the corpus has it, each
+            utterance once an epoch.
+        augment: Of the training clips, in this order: what is `batched` (`(waveform [B, T], label [B], rngs) ->
+            (waveform, label)`) on the device, the rest (`(waveform [T], rng) -> [T]`) in the loader.
         on_bad_audio: `raise` stops at the first file that cannot be used; `skip` decodes all of them before training,
             leaves such files out and lists them in `skipped.csv`.
         run_dir: Where the manifests go.
@@ -61,6 +66,8 @@ class DataModule(lightning.LightningDataModule):
         seed: int,
         per_class: Mapping[str, int | None],
         on_bad_audio: str,
+        bonafide_share: float | None = None,
+        augment: Sequence[Callable[..., Any]] = (),
         run_dir: Path,
     ) -> None:
         super().__init__()
@@ -70,6 +77,8 @@ class DataModule(lightning.LightningDataModule):
         for key, value in {**lengths, "batch_size": batch_size, "score_batch_size": score_batch_size}.items():
             if not value > 0:
                 raise InputError(f"{key}={value}: something above zero was expected")
+        if bonafide_share is not None and not 0 < bonafide_share < 1:
+            raise InputError(f"bonafide_share={bonafide_share}: a share between 0 and 1, or null, was expected")
         self.corpus = corpus
         self.name = name
         self.sample_rate = sample_rate
@@ -80,6 +89,10 @@ class DataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.per_class = per_class
+        self.bonafide_share = bonafide_share
+        self.in_loader = [a for a in augment if not getattr(a, "batched", False)]
+        self.on_device = [a for a in augment if getattr(a, "batched", False)]
+        self.clips: Callable[..., Clips] = Clips
         self.on_bad_audio = on_bad_audio
         self.run_dir = run_dir
         self.train: list[Utterance] = []
@@ -149,10 +162,13 @@ class DataModule(lightning.LightningDataModule):
         rank, world_size = 0, 1
         if sharded and self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        weights = [u.weight for u in utterances]
+        weights = [u.weight for u in utterances] if seed is None else self._weights(utterances)
         sampler = SeededSampler(len(utterances), seed=seed, rank=rank, world_size=world_size, weights=weights)
+        augment = self.in_loader if seed is not None else ()
+        make = Clips if whole else self.clips
+        clips = make(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole, augment=augment)
         return DataLoader(
-            Clips(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole),
+            clips,
             batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
             sampler=sampler,
             collate_fn=collate,
@@ -161,6 +177,22 @@ class DataModule(lightning.LightningDataModule):
             drop_last=seed is not None,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _weights(self, utterances: list[Utterance]) -> list[float]:
+        """Of the draws in training: the corpus's own, brought to the share of bona fide that was asked for."""
+        if self.bonafide_share is None:
+            return [u.weight for u in utterances]
+        totals = {label: sum(u.weight for u in utterances if u.label == label) for label in (BONAFIDE, SPOOF)}
+        shares = {BONAFIDE: self.bonafide_share, SPOOF: 1 - self.bonafide_share}
+        return [u.weight * shares[u.label] / totals[u.label] for u in utterances]  # type: ignore[index]
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Augment on the device what is trained on, each clip by its own seed."""
+        if self.on_device and self.trainer is not None and self.trainer.training:
+            rngs = [np.random.default_rng([int(seed), 2]) for seed in batch["seed"].tolist()]
+            for augment in self.on_device:
+                batch["waveform"], batch["label"] = augment(batch["waveform"], batch["label"], rngs)
+        return batch
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Stop at a file that cannot be used."""
@@ -171,6 +203,10 @@ class DataModule(lightning.LightningDataModule):
     def train_clips(self) -> DataLoader[dict[str, Any]]:
         """The training partition once, in order, for statistics."""
         return self._loader(self.train, self.n_score, seed=None, sharded=False)
+
+    def dev_clips(self) -> DataLoader[dict[str, Any]]:
+        """The dev partition once, in order, in one process."""
+        return self._loader(self.dev, self.n_score, seed=None, sharded=False)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Random crops, shuffled or drawn by weight; a last batch that is not full is dropped, unless it is alone."""

@@ -17,7 +17,7 @@ class BCE(nn.Module):
             `CrossEntropy`, so it also scales the loss.
 
     Shape:
-        score `[B]`, label `[B]` (1 is bona fide) -> scalar
+        score `[B]`, label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
 
     Raises:
         InputError: `pos_weight` is not positive.

@@ -16,14 +16,15 @@ class CrossEntropy(nn.Module):
 
     Softmax knows differences only, so for a network of two logits this is the cross-entropy of the two:
     \( \sum_i w_{y_i} \log(1 + e^{\mp s_i}) / \sum_i w_{y_i} \), the upper sign for bona fide. The mean is over the
-    weights, not the batch, as in torch and in AASIST's recipe of [0.1, 0.9].
+    weights, not the batch, as in torch and in AASIST's recipe of [0.1, 0.9]; of labels between the classes, which torch
+    takes as probabilities, it is over the batch.
 
     Args:
         class_weights: Weight of spoof and of bona fide, in this order, positive; None is one each.
         label_smoothing: Share of the label given to both classes alike, in [0, 1).
 
     Shape:
-        score `[B]`, label `[B]` (1 is bona fide) -> scalar
+        score `[B]`, label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
 
     Raises:
         InputError: Other than two positive weights, or a smoothing out of range.
@@ -46,4 +47,6 @@ class CrossEntropy(nn.Module):
     def forward(self, score: Tensor, label: Tensor) -> Tensor:
         logits = torch.stack([torch.zeros_like(score), score], dim=1)  # [B, 2]
         weights = None if self.class_weights is None else self.class_weights.to(score.dtype)
+        if label.is_floating_point():
+            label = torch.stack([1 - label, label], dim=1).to(score.dtype)
         return F.cross_entropy(logits, label, weight=weights, label_smoothing=self.label_smoothing)

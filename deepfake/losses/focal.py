@@ -19,7 +19,7 @@ class Focal(nn.Module):
         alpha: Weight of bona fide in (0, 1), spoof having one minus it; None is one each.
 
     Shape:
-        score `[B]`, label `[B]` (1 is bona fide) -> scalar
+        score `[B]`, label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
 
     Raises:
         InputError: `gamma` or `alpha` out of range.
@@ -35,10 +35,10 @@ class Focal(nn.Module):
         self.alpha = alpha
 
     def forward(self, score: Tensor, label: Tensor) -> Tensor:
-        sign = 2 * label.to(score.dtype) - 1
-        log_p_true = F.logsigmoid(sign * score)
-        discount = (self.gamma * F.logsigmoid(-sign * score)).exp()
-        loss = -discount * log_p_true  # [B]
-        if self.alpha is not None:
-            loss = loss * (self.alpha * label + (1 - self.alpha) * (1 - label))
-        return loss.mean()
+        weights = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
+        of_bonafide, of_spoof = weights[0] * self._loss(score), weights[1] * self._loss(-score)  # [B]
+        return (label * of_bonafide + (1 - label) * of_spoof).mean()
+
+    def _loss(self, score: Tensor) -> Tensor:
+        """Of log-odds of the true class."""
+        return -(self.gamma * F.logsigmoid(-score)).exp() * F.logsigmoid(score)

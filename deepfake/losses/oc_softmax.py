@@ -27,7 +27,7 @@ class OCSoftmax(nn.Module):
         alpha: Scale, positive.
 
     Shape:
-        score `[B]` in [-1, 1], label `[B]` (1 is bona fide) -> scalar
+        score `[B]` in [-1, 1], label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
 
     Raises:
         InputError: Margins or scale out of range; a score outside [-1, 1], looked for in every batch on a CPU and in
@@ -50,8 +50,9 @@ class OCSoftmax(nn.Module):
         if score.device.type == "cpu" or self.n_batches % CHECK_EVERY == 0:
             self._require_cosine(score)
         self.n_batches += 1
-        excess = torch.where(label == 1, self.m_real - score, score - self.m_fake)  # [B]
-        return F.softplus(self.alpha * excess).mean()
+        of_bonafide = F.softplus(self.alpha * (self.m_real - score))  # [B]
+        of_spoof = F.softplus(self.alpha * (score - self.m_fake))
+        return (label * of_bonafide + (1 - label) * of_spoof).mean()
 
     def _require_cosine(self, score: Tensor) -> None:
         largest = score.detach().abs().max().item()

@@ -22,10 +22,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from deepfake.resume import moved
+from deepfake.training.pruning import Pruning
 
 log = logging.getLogger(__name__)
 
 _SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
+_SHOWN |= {"frame EER": "dev/frame_eer"}
 
 
 class Resumable(Callback):
@@ -47,9 +49,10 @@ class Resumable(Callback):
         checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """A run that had stopped early stays stopped: the trainer itself forgets."""
+        """A run that had stopped early, or was pruned, stays stopped: the trainer itself forgets."""
         stops = [c for c in trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
-        trainer.should_stop = any(c.wait_count >= c.patience for c in stops)
+        pruned = any(c.pruned for c in trainer.callbacks if isinstance(c, Pruning))  # type: ignore[attr-defined]
+        trainer.should_stop = pruned or any(c.wait_count >= c.patience for c in stops)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -120,7 +123,7 @@ class PlainProgress(ProgressBar):
         metrics = trainer.callback_metrics
         words = [f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"]
         for name, key in _SHOWN.items():
-            if key in metrics and (self._scored or not key.startswith("dev")):
+            if key in metrics and (self._scored or not key.startswith("dev/")):
                 words.append(f"{name} {float(metrics[key]):.4f}")
         self._scored = False
         log.info("%s, %.1f s", ", ".join(words), time.monotonic() - self._start)

@@ -16,13 +16,16 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer
+from deepfake.training.course import Course
+from deepfake.training.finish import best_weights, finish
 
 
 class Detection(lightning.LightningModule):
     """Bona fide against spoof.
 
     Each epoch ends with the dev partition scored whole: its raw scores, each utterance once, are in `dev_scores`,
-    and their EER, AUC and accuracy (at the EER threshold) are logged as `dev/eer`, `dev/auc` and `dev/accuracy`.
+    and their EER, AUC and accuracy (at the EER threshold) are logged as `dev/eer`, `dev/auc` and `dev/accuracy`; of a
+    mix, the EER of each of its corpora as `dev/eer_<corpus>` too, so that it shows when one is forgotten.
 
     Args:
         detector: What is trained.
@@ -85,8 +88,24 @@ class Detection(lightning.LightningModule):
         state = np.random.SeedSequence([self._seed, self.current_epoch, batch_idx, self.global_rank])
         torch.manual_seed(int(state.generate_state(1)[0]))
 
+    def learn(self, course: Course) -> dict[str, Any] | None:
+        """Train to the end, and write what a run leaves behind; see `deepfake.training.finish.finish`."""
+        course.trainer.fit(self, course.datamodule, ckpt_path=course.checkpoint, weights_only=True)
+        if not course.trainer.is_global_zero:
+            return None
+        best_weights(course, self.detector)
+        return finish(course, self.detector, self.closing(course))
+
+    def closing(self, course: Course) -> dict[str, float]:
+        """What else the metrics of a finished run are to hold; the best weights are in place."""
+        return {}
+
+    def loss_of(self, batch: dict[str, Any]) -> Tensor:
+        """The training loss of a batch."""
+        return self.loss(self.detector.log_odds(self.detector.logits(batch["waveform"])), batch["label"])
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss = self.loss(self.detector.log_odds(self.detector.logits(batch["waveform"])), batch["label"])
+        loss = self.loss_of(batch)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}: lower optimizer.lr, or set "
@@ -108,7 +127,7 @@ class Detection(lightning.LightningModule):
         if self.trainer.world_size > 1:
             gathered = [self.all_gather(x).flatten() for x in gathered]  # type: ignore[union-attr]
         index, score, log_odds, label = gathered
-        _, first = np.unique(index.cpu().numpy(), return_index=True)  # ranks are padded with repeats
+        which, first = np.unique(index.cpu().numpy(), return_index=True)  # ranks are padded with repeats
         scores = score.double().cpu().numpy()[first]
         labels = label.cpu().numpy()[first]
         self.dev_scores = scores, labels
@@ -127,6 +146,8 @@ class Detection(lightning.LightningModule):
             "dev/auc": auc(scores, labels),
             "dev/accuracy": at_threshold(scores, labels, threshold)["accuracy"],
         }
+        dev = self.trainer.datamodule.dev  # type: ignore[attr-defined]
+        values |= eer_by_corpus(scores, labels, [dev[i].conditions.get("corpus", "") for i in which])
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
     def configure_optimizers(self) -> Any:
@@ -153,3 +174,13 @@ class Detection(lightning.LightningModule):
                 "strict": False,
             },
         }  # fmt: skip
+
+
+def eer_by_corpus(scores: np.ndarray, labels: np.ndarray, corpora: Sequence[str]) -> dict[str, float]:
+    """`dev/eer_<corpus>` of each named corpus that has both classes; scores, labels and names `[N]`."""
+    names, values = np.array(corpora), {}
+    for name in sorted(set(corpora) - {""}):
+        own = names == name
+        if 0 < labels[own].mean() < 1:
+            values[f"dev/eer_{name}"] = eer(scores[own], labels[own])[0]
+    return values

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import lightning
 import torch
 import yaml
 
@@ -16,12 +14,12 @@ from deepfake.errors import InputError
 from deepfake.evaluation.board import show
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.runs import flat
-from deepfake.evaluation.scores import Scores, write_scores
+from deepfake.evaluation.scores import write_scores
 from deepfake.evaluation.scoring import scored, shown
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.training.callbacks import SnapshotAveraging, board_of
-from deepfake.training.detection import Detection
+from deepfake.training.course import Course
 
 
 def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
@@ -35,36 +33,31 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
     front_end.normalise.finish()
 
 
-def finish(
-    trainer: lightning.Trainer,
-    task: Detection,
-    datamodule: DataModule,
-    config: Mapping[str, Any],
-    judged: Callable[[Scores, float], dict[str, Any]],
-) -> dict[str, Any]:
-    """Best weights, dev scores, threshold, report, detector file.
-
-    Args:
-        trainer: After `fit`, on rank 0.
-        task: What it trained.
-        datamodule: With the dev partition.
-        config: The run's, as plain data.
-        judged: Metrics of dev scores at a threshold.
-
-    Returns:
-        What stands in `reports/metrics.json`.
-    """
-    detector = task.detector
-    run_dir = Path(config["run_dir"])
-    best = run_dir / "checkpoints" / "best.ckpt"
-    averaging = [c for c in trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
+def best_weights(course: Course, detector: Detector) -> None:
+    """Bring a trained detector to the weights of its best epoch, or to the average that was asked for."""
+    best = course.run_dir / "checkpoints" / "best.ckpt"
+    averaging = [c for c in course.trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
     if averaging:
-        torch.manual_seed(config["seed"])
-        averaging[0].apply(task, datamodule.train_clips())
+        torch.manual_seed(course.config["seed"])
+        averaging[0].apply(course.trainer.lightning_module, course.datamodule.train_clips())
     elif best.is_file():
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "detector."
         detector.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+
+
+def finish(course: Course, detector: Detector, more: Mapping[str, float]) -> dict[str, Any]:
+    """Dev scores, threshold, report, detector file.
+
+    Args:
+        course: After training, on rank 0.
+        detector: What was trained, as it is to be kept.
+        more: Metrics to state beside those of the dev scores.
+
+    Returns:
+        What stands in `reports/metrics.json`.
+    """
+    trainer, datamodule, config, run_dir = course.trainer, course.datamodule, course.config, course.run_dir
     scores, errors, _ = scored(
         detector,
         datamodule.dev,
@@ -77,7 +70,7 @@ def finish(
     threshold = carried_threshold(scores.scores, scores.labels)
     detector.set_threshold(threshold, f"EER threshold of {datamodule.name}, partition dev")
     write_scores(run_dir / "scores" / "dev.csv", scores)
-    metrics = judged(scores, threshold)
+    metrics = {**course.judged(scores, threshold), **more}
     provenance = {
         "run": run_dir,
         "model": config["model"]["_target_"],
@@ -96,7 +89,12 @@ def finish(
 
 
 def objective(metrics: Mapping[str, Any], monitor: str) -> float:
-    """The monitored dev metric of a finished run; what a sweep compares, so always finite."""
+    """The monitored dev metric of a finished run; what a sweep compares, so always finite.
+
+    A task that leaves no detector says its `objective` itself.
+    """
+    if "objective" in metrics:
+        return float(metrics["objective"])
     key = monitor.removeprefix("dev/")
-    value, worst = metrics[key], 1.0 if key == "eer" else 0.0
+    value, worst = metrics[key], 1.0 if key.endswith("eer") else 0.0
     return float(value) if value is not None and math.isfinite(value) else worst

@@ -110,6 +110,7 @@ def test_bad_shares():
 
 TWO = [Segment(0.5, 1.25, 0.8, 0.9), Segment(2.0, 3.0000001, 0.4, 0.5)]
 FACTS = {
+    "kind": "trend",
     "duration": 4.0,
     "threshold": 0.3,
     "threshold_source": "default",
@@ -120,27 +121,35 @@ FACTS = {
 
 
 def written(folder, segments, name="clip", **keywords):
-    write_segments(folder, segments, name=name, verdict="SUSPICIOUS", **{**FACTS, **keywords})
+    write_segments(folder, segments, name=name, **{**FACTS, **keywords})
     return [(folder / f"segments.{suffix}").read_text(encoding="utf-8") for suffix in ("json", "txt", "rttm")]
 
 
 def test_json(tmp_path):
     text, _, _ = written(tmp_path / "new", TWO, 'a "b" é\n')
     assert json.loads(text) == {
-        "schema": {"name": "deepfake.segments", "version": 1},
+        "schema": {"name": "deepfake.segments", "version": 2},
         "file": 'a "b" é\n',
+        "kind": "trend",
         "duration": 4.0,
         "window": 1.0,
         "hop": 0.25,
         "resolution": 1.0,
         "threshold": {"value": 0.3, "source": "default"},
         "share": pytest.approx(1.7500001 / 4),
+        "rule": "file",
         "verdict": "SUSPICIOUS",
         "segments": [
             {"start": 0.5, "end": 1.25, "confidence": 0.8, "peak": 0.9},
             {"start": 2.0, "end": 3.0000001, "confidence": 0.4, "peak": 0.5},
         ],
     }
+
+
+def test_the_rule_of_the_verdict_is_told(tmp_path):
+    for rule, expected in (("file", "SUSPICIOUS"), ("recording", "REAL")):
+        content = json.loads(written(tmp_path, TWO, rule=rule)[0])
+        assert (content["rule"], content["verdict"], content["share"]) == (rule, expected, pytest.approx(1.7500001 / 4))
 
 
 def test_an_audacity_label_track(tmp_path):

@@ -31,6 +31,8 @@ RATE = 8_000
 class Stub(Detector):
     """Its log-odds are a weighted sum of what it hears, which is kept."""
 
+    model = None
+
     def __init__(self, seconds: float = 0.1, forgets: bool = False) -> None:
         nn.Module.__init__(self)
         self.config = {"sample_rate": RATE, "seconds": seconds, "score": "log_odds"}
@@ -229,3 +231,58 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     duration, n_windows, n_edges, grown = map(float, done.stdout.split())
     assert (duration, n_windows, n_edges) == (3600, 1439, 36_001)
     assert grown < 20
+
+
+class FrameStub(Stub):
+    """Its frames of 10 ms have the mean of their samples, and how far into the clip they are."""
+
+    class model:
+        frames = None
+
+    def __init__(self, seconds):
+        super().__init__(seconds)
+        self.config["frame_threshold"] = {"value": 0.25, "source": "a test"}
+
+    def frames(self, waveform):
+        means = waveform.view(len(waveform), -1, 80).mean(2)
+        return 100 * means + torch.arange(means.shape[1])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    n_samples=st.integers(800, 6_000),
+    seconds=st.sampled_from([0.1, 0.13, 0.3]),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.9]),
+    batch_size=st.integers(1, 9),
+    clip=st.sampled_from([0.1, 0.25]),
+)
+def test_frames_are_the_mean_of_what_all_clips_say_of_them(n_samples, seconds, overlap, batch_size, clip):
+    samples = noise(n_samples)
+    found = sweep(FrameStub(clip), encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
+    n, heard = round(seconds * RATE), round(max(seconds, clip) * RATE)
+    hop = max(1, round(n * (1 - overlap) / 80)) * 80
+    parts, starts = cut_by_hand(samples, n, hop, heard)
+    said = {}
+    for start, part in zip(starts, parts, strict=True):
+        for i in range(heard // 80):
+            at = start + 80 * i
+            if 80 * i < n and at < n_samples:
+                said.setdefault(at // 80, []).append(100 * part[80 * i : 80 * i + 80].mean() + i)
+    assert found.kind == "localisation" and found.window == found.hop == found.resolution == 0.01
+    assert found.duration == n_samples / RATE and found.mirrored == 0
+    expected = [np.mean(said[i]) for i in range(len(said))]
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.p_fake, expit(0.25 - found.scores))
+    edges, spoof, p_fake = curve(found)
+    assert len(spoof) == math.ceil(n_samples / 80) and edges[-1] == found.duration
+    np.testing.assert_allclose(spoof, -found.scores)
+    np.testing.assert_allclose(p_fake, found.p_fake)
+
+
+def test_a_frame_that_is_no_number_is_said_with_its_time():
+    samples = noise(4_000)
+    samples[2_000] = 5.0
+    detector = FrameStub(0.1)
+    detector.frames = lambda waveform: torch.where(waveform.abs().view(len(waveform), -1, 80).amax(2) > 2, torch.nan, 0)
+    with pytest.raises(InputError, match=r"scores of frames after 0\.\d+ s are not finite"):
+        sweep(detector, encode(samples))

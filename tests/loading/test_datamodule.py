@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from omegaconf import OmegaConf
 from tiny import TINY, compose, tiny_run, write_audio
 
 from deepfake import run
 from deepfake.errors import InputError
+from deepfake.training.train import datamodule_of
+
+
+def data_of(cfg):
+    return datamodule_of(OmegaConf.to_container(cfg, resolve=True), run._corpus(cfg.dataset), run._build)
 
 
 def module(tiny_la, tmp_path, *overrides):
-    return run._datamodule(tiny_run(tiny_la, tmp_path / "run", *overrides))
+    return data_of(tiny_run(tiny_la, tmp_path / "run", *overrides))
 
 
 def test_batches_are_clips_of_the_right_length(tiny_la, tmp_path):
@@ -118,7 +124,7 @@ def mixed(tiny_la, tmp_path, *overrides):
 def test_a_mix_is_drawn_by_its_weights_with_any_number_of_workers(tiny_la, tmp_path):
     epochs = []
     for workers in (0, 2):
-        data = run._datamodule(mixed(tiny_la, tmp_path, f"num_workers={workers}", "train_seconds=0.3"))
+        data = data_of(mixed(tiny_la, tmp_path, f"num_workers={workers}", "train_seconds=0.3"))
         data.prepare_data()
         loader = data.train_dataloader()
         loader.sampler.set_epoch(1)
@@ -137,7 +143,7 @@ def test_what_is_never_drawn_does_not_count_as_training_data(tiny_la, tmp_path):
     write_audio(tmp_path / "real.wav", spoof=False, seed=0)
     write_audio(tmp_path / "fake.wav", spoof=True, seed=0)
     (tmp_path / "m.csv").write_text("path,label,weight\nreal.wav,1,0\nfake.wav,0,1\n")
-    data = run._datamodule(compose("dataset=manifest", f"dataset.root={tmp_path}/m.csv", f"run_dir={tmp_path}", *TINY))
+    data = data_of(compose("dataset=manifest", f"dataset.root={tmp_path}/m.csv", f"run_dir={tmp_path}", *TINY))
     with pytest.raises(InputError, match="partition train: all 1 utterances are of one class, none is bona fide"):
         data.prepare_data()
 
@@ -160,3 +166,42 @@ def test_a_run_on_a_mix_resumes_and_is_judged(tiny_la, tmp_path, monkeypatch):
     run.train(compose(f"resume={tmp_path / 'run'}"))
     metrics = run.evaluate(compose(f"run={tmp_path / 'run'}", "num_workers=0", config="evaluate"))
     assert (metrics["n_bonafide"], metrics["n_spoof"], metrics["dataset"]) == (10, 10, "mix")
+
+
+def test_both_classes_are_drawn_as_asked_for_in_each_epoch_anew(tiny_la, tmp_path):
+    protocol = (
+        shutil.copytree(tiny_la, tmp_path / "LA") / "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
+    )
+    lines = protocol.read_text().splitlines()
+    protocol.write_text(
+        "\n".join([line for line in lines if "spoof" in line] + lines[:1]) + "\n"
+    )  # one bona fide, 6 spoof
+    epochs = []
+    for share in ("null", "0.5"):
+        data = module(tmp_path / "LA", tmp_path / share, f"bonafide_share={share}", "batch_size=7")
+        data.prepare_data()
+        sampler = data.train_dataloader().sampler
+        drawn = []
+        for epoch in range(60):
+            sampler.set_epoch(epoch)
+            drawn.append([data.train[i].label for i, _ in sampler])
+        epochs.append(drawn)
+    assert all(sum(drawn) == 1 for drawn in epochs[0])
+    assert np.mean(epochs[1]) == pytest.approx(0.5, abs=0.1) and len({tuple(d) for d in epochs[1]}) > 30
+    with pytest.raises(InputError, match=r"bonafide_share=1\.0"):
+        module(tiny_la, tmp_path / "x", "bonafide_share=1.0")
+
+
+def test_augmentations_are_a_function_of_the_item_and_leave_scoring_alone(tiny_la, tmp_path):
+    data = module(tiny_la, tmp_path)
+    data.prepare_data()
+    plain = [batch["waveform"] for batch in data.val_dataloader()]
+    data.in_loader = [lambda clip, rng: clip + rng.normal(), lambda clip, rng: 2 * clip]
+    first, again = (next(iter(data.train_dataloader())) for _ in range(2))
+    assert torch.equal(first["waveform"], again["waveform"])
+    data.in_loader = []
+    before = next(iter(data.train_dataloader()))
+    expected = [2 * (x + np.random.default_rng([int(seed), 1]).normal()) for x, seed in zip(*(before[k] for k in (
+        "waveform", "seed")), strict=True)]  # fmt: skip
+    torch.testing.assert_close(first["waveform"], torch.stack(expected).float())
+    assert all(torch.equal(a, b["waveform"]) for a, b in zip(plain, data.val_dataloader(), strict=True))

@@ -20,6 +20,7 @@ from deepfake.errors import InputError
 from deepfake.evaluation.scores import read_scores
 from deepfake.evaluation.scoring import score
 from deepfake.losses.bce import BCE
+from deepfake.training.detection import eer_by_corpus
 
 
 def weights(folder, name="detector.pt"):
@@ -98,6 +99,8 @@ class Stop(Exception):
         ("scheduler=cosine",),
         ("scheduler=plateau", "scheduler.patience=0", "optimizer=adamw"),
         ("callbacks=snapshot_averaging",),
+        ("model=lcnn",),
+        ("model=bimodal",),
     ],
     ids="-".join,
 )
@@ -151,7 +154,7 @@ def stop_at_once(*_):
 def test_stopped_behind_the_last_epoch_a_run_ends_as_if_it_had_not_been(tiny_la, tmp_path, monkeypatch, extra):
     run.train(tiny_run(tiny_la, tmp_path / "whole", *extra, "trainer.max_epochs=5"))
     with monkeypatch.context() as patch:
-        patch.setattr("deepfake.training.finish.finish", stop_at_once)
+        patch.setattr("deepfake.training.detection.finish", stop_at_once)
         with pytest.raises(Stop):
             run.train(tiny_run(tiny_la, tmp_path / "stopped", *extra, "trainer.max_epochs=5"))
     run.train(compose(f"resume={tmp_path}/stopped"))
@@ -163,7 +166,7 @@ def test_stopped_behind_the_last_epoch_a_run_ends_as_if_it_had_not_been(tiny_la,
 
 def test_a_resumed_run_refuses_another_corpus(tiny_la, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("deepfake.training.finish.finish", stop_at_once)
+        patch.setattr("deepfake.training.detection.finish", stop_at_once)
         with pytest.raises(Stop):
             run.train(tiny_run(tiny_la, tmp_path, "trainer.max_epochs=1"))
     manifest = tmp_path / "manifests" / "train.csv"
@@ -205,9 +208,11 @@ def test_every_loss_trains(tiny_la, tmp_path, loss):
     assert 0 <= run.train(tiny_run(tiny_la, tmp_path, f"loss={loss}", "model=cnn", "trainer.max_epochs=1")) <= 1
 
 
-@pytest.mark.parametrize("model", ["aasist_l", "cnn_bilstm"])
+@pytest.mark.parametrize(
+    "model", ["aasist_l", "cnn_bilstm", "lcnn", "bimodal", "rawnet2 model.gru_units=8 model.dense_units=8"]
+)
 def test_every_model_trains_and_is_judged(tiny_la, tmp_path, model):
-    run.train(tiny_run(tiny_la, tmp_path, f"model={model}", "trainer.max_epochs=1", "seconds=0.6"))
+    run.train(tiny_run(tiny_la, tmp_path, *f"model={model}".split(), "trainer.max_epochs=1", "seconds=0.6"))
     metrics = run.evaluate(compose(f"run={tmp_path}", "num_workers=0", config="evaluate"))
     assert metrics["n_spoof"] == 6 and set(metrics["by_attack"]) == {"A07"}
 
@@ -305,3 +310,9 @@ def test_dev_is_gathered_without_the_repeats_that_pad_the_ranks():
     ]
     module.on_validation_epoch_end()
     assert module.dev_scores[0].tolist() == [1.0, 0.5, -2.0] and logged["dev/eer"] == 0.0
+
+
+def test_the_eer_of_each_corpus_of_a_mix_is_its_own():
+    scores = np.array([3.0, 1.0, 2.0, 0.0, 5.0, 4.0])
+    labels, names = np.array([1, 0, 0, 1, 1, 1]), ["a", "a", "b", "b", "c", ""]
+    assert eer_by_corpus(scores, labels, names) == {"dev/eer_a": 0.0, "dev/eer_b": 1.0}
