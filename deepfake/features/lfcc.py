@@ -29,6 +29,7 @@ class LFCC(FrontEnd):
         win_length: Samples of the window (320: 20 ms at 16 kHz).
         hop_length: Samples between frames (160: 10 ms).
         normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
+        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
 
     Shape:
         waveform `[B, T]` -> features `[B, 3 * n_coefficients, 1 + T // hop_length]`
@@ -48,15 +49,22 @@ class LFCC(FrontEnd):
         win_length: int = 320,
         hop_length: int = 160,
         normalise: str = "none",
+        denoise: float = 0.0,
     ) -> None:
         n_channels = 3 * n_coefficients
-        super().__init__(n_channels=n_channels, frames_per_second=sample_rate / hop_length, normalise=normalise)
+        super().__init__(
+            n_channels=n_channels,
+            frames_per_second=sample_rate / hop_length,
+            normalise=normalise,
+            denoise=denoise,
+            sample_rate=sample_rate,
+        )
         self.spectrogram = linear_spectrogram(sample_rate, n_coefficients, n_fft, win_length, hop_length)
         self.register_buffer("dct", _dct(n_coefficients), persistent=False)
 
     def extract(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = waveform.to(self.dct.dtype)
+            waveform = self.denoise(waveform).to(self.dct.dtype)
             emphasised = waveform - PRE_EMPHASIS * F.pad(waveform, (1, 0))[:, :-1]
             log_power = (self.spectrogram(emphasised) + FLOOR).log10()  # [B, n_coefficients, L]
             static = self.dct @ log_power

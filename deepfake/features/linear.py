@@ -25,6 +25,7 @@ class LinearBands(FrontEnd):
         win_length: Samples of the Hamming window (320: 20 ms at 16 kHz).
         hop_length: Samples between frames (160: 10 ms).
         normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
+        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
 
     Shape:
         waveform `[B, T]` -> features `[B, n_bands, 1 + T // hop_length]`
@@ -42,13 +43,20 @@ class LinearBands(FrontEnd):
         win_length: int = 320,
         hop_length: int = 160,
         normalise: str = "none",
+        denoise: float = 0.0,
     ) -> None:
-        super().__init__(n_channels=n_bands, frames_per_second=sample_rate / hop_length, normalise=normalise)
+        super().__init__(
+            n_channels=n_bands,
+            frames_per_second=sample_rate / hop_length,
+            normalise=normalise,
+            denoise=denoise,
+            sample_rate=sample_rate,
+        )
         self.spectrogram = linear_spectrogram(sample_rate, n_bands, n_fft, win_length, hop_length)
 
     def extract(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            return (self.spectrogram(waveform) + FLOOR).log()  # [B, n_bands, L]
+            return (self.spectrogram(self.denoise(waveform)) + FLOOR).log()  # [B, n_bands, L]
 
 
 def linear_spectrogram(sample_rate: int, n_bands: int, n_fft: int, win_length: int, hop_length: int) -> Spectrogram:

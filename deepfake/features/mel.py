@@ -33,6 +33,7 @@ class Mel(FrontEnd):
         scale: `unit`: decibels below the clip's loudest point, cut at 80 dB and mapped to 0 ... 1, so that the level
             of the recording is lost. `log`: the natural logarithm of the power, which keeps it.
         normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
+        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
 
     Shape:
         waveform `[B, T]` -> features `[B, n_bands, 1 + T // hop_length]`
@@ -53,8 +54,15 @@ class Mel(FrontEnd):
         f_max: float | None = None,
         scale: str = "unit",
         normalise: str = "none",
+        denoise: float = 0.0,
     ) -> None:
-        super().__init__(n_channels=n_bands, frames_per_second=sample_rate / hop_length, normalise=normalise)
+        super().__init__(
+            n_channels=n_bands,
+            frames_per_second=sample_rate / hop_length,
+            normalise=normalise,
+            denoise=denoise,
+            sample_rate=sample_rate,
+        )
         if scale not in SCALES:
             raise InputError(f"features.scale={scale}: one of {', '.join(SCALES)} was expected")
         self.scale = scale
@@ -70,7 +78,7 @@ class Mel(FrontEnd):
 
     def extract(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self.spectrogram(waveform)  # [B, n_bands, L]
+            power = self.spectrogram(self.denoise(waveform))  # [B, n_bands, L]
             if self.scale == "log":
                 return (power + FLOOR).log()
             decibels = 10.0 * power.clamp(min=FLOOR).log10()

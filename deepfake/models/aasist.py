@@ -54,6 +54,8 @@ class AASIST(nn.Module):
         pool_dropout: On the input of each graph pooling's relevance.
         branch_dropout: On what each of the two branches gives.
         sample_rate: In hertz; the sinc filters need it.
+        mask_filters: In training, so many neighbouring sinc filters at most are silenced, a run drawn anew for each
+            batch; 0 is none, as published. The authors' `freq_aug` is 19. A feature has no sinc filters to silence.
 
     Shape:
         raw `[B, 1, T]` or features `[B, C, L]` -> logits `[B, 2]` (index 1 is bona fide), or cosine `[B, 1]`
@@ -79,6 +81,7 @@ class AASIST(nn.Module):
         pool_dropout: float = 0.3,
         branch_dropout: float = 0.2,
         sample_rate: int = 16000,
+        mask_filters: int = 0,
     ) -> None:
         super().__init__()
         raw = in_channels == 1
@@ -98,9 +101,11 @@ class AASIST(nn.Module):
             "branch_": branch_dropout,
         }.items():
             require_fraction(f"model.{name}dropout", value)
+        _require("model.mask_filters", [mask_filters], 1, lowest=0, highest=n_filters if raw else 0)
 
         n_rows = n_filters // 3
         self.in_channels = in_channels
+        self.mask_filters = mask_filters
         self.min_frames = _smallest_input(time_pools, filter_taps if raw else None)
         self.conv_time = (
             SincFilters(n_filters, filter_taps, sample_rate) if raw else BandProjection(in_channels, n_rows)
@@ -173,6 +178,8 @@ class AASIST(nn.Module):
         """The encoder's map, `[B, 1, T]` or `[B, C, L]` -> `[B, D, rows, frames]`."""
         require_frames("AASIST", features, self.in_channels, self.min_frames)
         x = self.conv_time(features).unsqueeze(1)  # [B, 1, n_filters, T'] or [B, 1, rows, L]
+        if self.training and self.mask_filters:
+            x = without_run(x, self.mask_filters)
         if self.in_channels == 1:
             x = F.max_pool2d(x.abs(), 3)  # [B, 1, rows, L]
         x = F.selu(self.first_bn(x), inplace=True)
@@ -191,6 +198,16 @@ class AASIST(nn.Module):
         temporal, spectral, stack = self.HtrgGAT_layer_ST21(temporal, spectral, self.master2)
         nodes = self.pool_hT2(temporal), self.pool_hS2(spectral), stack
         return [self.drop_way(a + b) for a, b in zip(nodes, self.HtrgGAT_layer_ST22(*nodes), strict=True)]
+
+
+def without_run(x: Tensor, longest: int) -> Tensor:
+    """0 to `longest` neighbouring rows zero, any length as likely as another, `[B, 1, n, T]` -> `[B, 1, n, T]`."""
+    n = x.shape[2]
+    length = int(torch.randint(longest + 1, ()))
+    start = int(torch.randint(n - length + 1, ()))
+    kept = torch.ones(n, 1, dtype=x.dtype, device=x.device)
+    kept[start : start + length] = 0
+    return x * kept
 
 
 def _laid_out(x: Tensor, block: nn.Module) -> Tensor:

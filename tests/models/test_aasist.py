@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from deepfake.errors import InputError
-from deepfake.models.aasist import AASIST
+from deepfake.models.aasist import AASIST, without_run
 from deepfake.models.blocks.residual import ResidualBlock
 
 LIGHT = {"channels": (32, 32, 24, 24, 24, 24), "graph_dims": (24, 32), "pool_ratios": (0.4, 0.5, 0.7)}
@@ -155,6 +155,32 @@ def test_layout_is_for_evaluation_on_a_cpu_without_gradients() -> None:
     assert layouts == [False, False, False, True]
 
 
+def test_a_run_of_any_length_at_any_place_is_silenced() -> None:
+    x, runs = torch.rand(2, 1, 70, 5) + 1, []
+    for _ in range(600):
+        y = without_run(x, 19)
+        rows = torch.where((y == 0).all(dim=3).all(dim=0)[0])[0].tolist()
+        assert not rows or rows == list(range(rows[0], rows[-1] + 1))
+        kept = [row for row in range(70) if row not in rows]
+        assert torch.equal(y[:, :, kept], x[:, :, kept])
+        runs.append(rows)
+    assert {len(rows) for rows in runs} == set(range(20))
+    assert {row for rows in runs for row in rows} == set(range(70))
+    assert (x >= 1).all()
+
+
+def test_filters_are_masked_in_training_alone() -> None:
+    model = AASIST(in_channels=1, mask_filters=70, dropout=0, node_dropout=0, pool_dropout=0, branch_dropout=0, **SMALL)
+    plain = AASIST(in_channels=1, **SMALL)
+    plain.load_state_dict(model.state_dict())
+    waveform = torch.randn(2, 1, SHORT)
+    assert torch.equal(model.eval()(waveform), plain.eval()(waveform))
+    with torch.no_grad():
+        first, second = model.train()(waveform), model(waveform)
+        assert not torch.equal(first, second)
+        assert torch.equal(plain.train().encode(waveform), plain.encode(waveform))
+
+
 def test_cosine_head() -> None:
     model = AASIST(in_channels=1, head="cosine", **SMALL)
     score = model(10 * torch.randn(3, 1, SHORT))
@@ -177,11 +203,18 @@ def test_cosine_head() -> None:
         ("branch_dropout", -0.1),
         ("head", "arcface"),
         ("in_channels", 0),
+        ("mask_filters", -1),
+        ("mask_filters", 71),
     ],
 )
 def test_bad_hyper_parameters(keyword: str, value: object) -> None:
     with pytest.raises(InputError):
         AASIST(**{"in_channels": 1, keyword: value})
+
+
+def test_a_feature_has_no_filters_to_mask() -> None:
+    with pytest.raises(InputError, match="mask_filters"):
+        AASIST(in_channels=60, mask_filters=19, **SMALL)
 
 
 def test_other_channels_than_it_was_made_for() -> None:

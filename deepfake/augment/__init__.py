@@ -1,0 +1,1 @@
+"""What is done to clips in training and never in scoring, one augmentation a file."""

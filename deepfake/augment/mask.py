@@ -1,0 +1,65 @@
+"""Masking of stretches of time and of bands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.signal import firwin
+
+from deepfake.augment.augmentation import Augmentation, Samples, require_range
+from deepfake.augment.fir import N_TAPS, filtered
+
+
+class Mask(Augmentation):
+    """Random stretches silenced and random bands stopped, on the waveform, so that every front end feels it.
+
+    SpecAugment (Park et al., Interspeech 2019) without its warping: lengths and widths are uniform from 0 to the
+    largest, places uniform over all that fit.
+
+    Args:
+        n_times: Stretches that are silenced.
+        seconds_max: Longest of them; no longer than the clip.
+        n_bands: Bands that are stopped.
+        hz_max: Widest of them.
+        sample_rate: In hertz.
+        p: Probability with which a clip is changed.
+
+    Raises:
+        InputError: Settings out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_times: int = 2,
+        seconds_max: float = 0.25,
+        n_bands: int = 1,
+        hz_max: float = 1_500.0,
+        sample_rate: int = 16_000,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(p=p)
+        self.n_times, _ = require_range(self, "n_times", n_times, n_times, least=0)
+        self.n_bands, _ = require_range(self, "n_bands", n_bands, n_bands, least=0)
+        self.seconds = require_range(self, "seconds", 0, seconds_max)
+        self.hz = require_range(self, "hz", 0, hz_max, most=sample_rate / 2)
+        self.sample_rate = sample_rate
+
+    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+        for _ in range(int(self.n_bands)):
+            x = self._without_band(x, rng)
+        for _ in range(int(self.n_times)):
+            length = min(round(rng.uniform(*self.seconds) * self.sample_rate), len(x))
+            start = rng.integers(len(x) - length, endpoint=True)
+            x[start : start + length] = 0
+        return x
+
+    def _without_band(self, x: Samples, rng: np.random.Generator) -> Samples:
+        width = rng.uniform(*self.hz)
+        low = rng.uniform(0, self.sample_rate / 2 - width)
+        edges = [max(low, 1e-3), min(low + width, self.sample_rate / 2 - 1e-3)]
+        if edges[0] >= edges[1]:
+            return x
+        band: Any = firwin(N_TAPS, edges, pass_zero=False, scale=False, fs=self.sample_rate)
+        return x - filtered(x, band)

@@ -1,0 +1,86 @@
+"""Additive noise at a random signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from deepfake.audio import load_clip
+from deepfake.augment.augmentation import Augmentation, Samples, require_range
+from deepfake.augment.folder import audio_files
+from deepfake.errors import InputError
+
+SLOPES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls with this power of the frequency
+FLAT_BELOW_HZ = 50.0  # else nearly all of brown noise would lie below what can be heard
+
+
+class Noise(Augmentation):
+    """Noise added to the clip: generated, from a folder's files, or babble of many of them.
+
+    The ratio of the mean powers of clip and noise, over the whole clip, is what was drawn, uniformly in decibels (the
+    recipe of Snyder et al., ICASSP 2018, "X-vectors", for noises and babble). To a silent clip nothing is added.
+
+    Args:
+        root: Folder of noise recordings, or of speech for babble; None generates noise.
+        colours: Of generated noise, one drawn per clip: `white` (equal power per hertz), `pink` (falling with 1/f) or
+            `brown` (1/f^2), both level below 50 Hz.
+        files_min: Fewest files of `root` added up, each at the same power. 1: a recording as it is.
+        files_max: Most; x-vectors' babble is of 3 to 7 voices.
+        snr_min: Lowest signal-to-noise ratio in dB.
+        snr_max: Highest.
+        sample_rate: In hertz.
+        p: Probability with which a clip is changed.
+
+    Raises:
+        InputError: Settings out of range, an unknown colour, no audio in `root`; when a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        colours: Sequence[str] = ("white", "pink", "brown"),
+        files_min: int = 1,
+        files_max: int = 1,
+        snr_min: float = 5.0,
+        snr_max: float = 25.0,
+        sample_rate: int = 16_000,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(p=p)
+        self.colours = tuple(colours)
+        if not self.colours or not set(self.colours) <= SLOPES.keys():
+            raise InputError(f"augment.noise.colours={list(colours)}: some of {', '.join(SLOPES)} were expected")
+        self.n_files = require_range(self, "files", files_min, files_max, least=1)
+        self.snr = require_range(self, "snr", snr_min, snr_max)
+        self.sample_rate = sample_rate
+        self.files = None if root is None else audio_files(root, "augment.noise.root")
+
+    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+        snr = rng.uniform(*self.snr)
+        noise = self._generated(len(x), rng) if self.files is None else self._recorded(len(x), rng)
+        return x + noise * (rms(x) / 10 ** (snr / 20) / (rms(noise) or math.inf))
+
+    def _generated(self, n: int, rng: np.random.Generator) -> Samples:
+        slope = SLOPES[self.colours[rng.integers(len(self.colours))]]
+        white = rng.standard_normal(n)
+        if slope == 0:
+            return white
+        hz = np.maximum(np.fft.rfftfreq(n, 1 / self.sample_rate), FLAT_BELOW_HZ)
+        return np.fft.irfft(np.fft.rfft(white) * hz ** (-slope / 2), n)
+
+    def _recorded(self, n: int, rng: np.random.Generator) -> Samples:
+        assert self.files is not None
+        total = np.zeros(n)
+        for _ in range(rng.integers(int(self.n_files[0]), int(self.n_files[1]), endpoint=True)):
+            path = self.files[rng.integers(len(self.files))]
+            part = load_clip(path, n_samples=n, sample_rate=self.sample_rate, rng=rng).numpy().astype(np.float64)
+            total += part / (rms(part) or 1.0)
+        return total
+
+
+def rms(x: Samples) -> float:
+    """Root of the mean power."""
+    return float(np.sqrt(np.mean(np.square(x))))

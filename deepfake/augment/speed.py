@@ -1,0 +1,33 @@
+"""Change of speed."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+from deepfake.augment.augmentation import Augmentation, Samples, require_range
+
+
+class Speed(Augmentation):
+    """The clip played faster or slower, tempo and pitch together, by resampling (Ko et al., Interspeech 2015).
+
+    A slower clip loses its end, a faster one is repeated to its old length.
+
+    Args:
+        factor_min: Lowest speed, where 1 is unchanged.
+        factor_max: Highest.
+        p: Probability with which a clip is changed.
+
+    Raises:
+        InputError: Settings out of range.
+    """
+
+    moves_time = True
+
+    def __init__(self, *, factor_min: float = 0.9, factor_max: float = 1.1, p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.factor = require_range(self, "factor", factor_min, factor_max, least=0.25, most=4.0)
+
+    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+        y = soxr.resample(x, rng.uniform(*self.factor), 1.0)
+        return np.resize(y, len(x)) if len(y) else x

@@ -1,0 +1,64 @@
+"""Mel spectrogram and linear frequency cepstral coefficients of the same frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepfake.features.frontend import FrontEnd
+from deepfake.features.lfcc import LFCC
+from deepfake.features.mel import Mel
+
+
+class MelLFCC(FrontEnd):
+    """The bands of `Mel`, then the coefficients of `LFCC`, on one axis of channels: for networks that hear both.
+
+    One transform, window length and hop for either, so that their frames are the same moments.
+
+    Args:
+        sample_rate: In hertz.
+        n_mels: Mel bands, the first channels.
+        n_coefficients: Static coefficients of the LFCC; three times as many channels follow the bands.
+        n_fft: Length of the transforms in samples.
+        win_length: Samples of the windows (320: 20 ms at 16 kHz).
+        hop_length: Samples between frames (160: 10 ms).
+        scale: Of the mel bands, `unit` or `log`; see `Mel`.
+        normalise: `none`, `utterance` or `train_stats`, per channel; see `Normalise`.
+        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
+
+    Shape:
+        waveform `[B, T]` -> features `[B, n_mels + 3 * n_coefficients, 1 + T // hop_length]`
+
+    Raises:
+        InputError: An unknown scale, or bands, window and transform that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16_000,
+        n_mels: int = 80,
+        n_coefficients: int = 20,
+        n_fft: int = 512,
+        win_length: int = 320,
+        hop_length: int = 160,
+        scale: str = "unit",
+        normalise: str = "none",
+        denoise: float = 0.0,
+    ) -> None:
+        super().__init__(
+            n_channels=n_mels + 3 * n_coefficients,
+            frames_per_second=sample_rate / hop_length,
+            normalise=normalise,
+            denoise=denoise,
+            sample_rate=sample_rate,
+        )
+        frames: dict[str, Any] = {"n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
+        self.mel = Mel(sample_rate=sample_rate, n_bands=n_mels, scale=scale, **frames)
+        self.lfcc = LFCC(sample_rate=sample_rate, n_coefficients=n_coefficients, **frames)
+
+    def extract(self, waveform: Tensor) -> Tensor:
+        waveform = self.denoise(waveform)
+        return torch.cat((self.mel.extract(waveform), self.lfcc.extract(waveform)), dim=1)

@@ -1,0 +1,101 @@
+"""What each augmentation does to a recording: `python experiments/augmentation/pictures.py FILE --output DIR`."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from deepfake.atomic import write_atomically
+from deepfake.audio import crop_or_repeat, load
+from deepfake.evaluation.figures import CURVE, figure_of
+from deepfake.evaluation.page import heading, page, paragraph, pictures
+
+RATE = 16_000
+CONFIGS = Path(__file__).resolve().parents[2] / "conf/augment"
+VARIANTS: dict[str, list[dict[str, Any]]] = {  # where one draw would not show what there is
+    "noise": [{"colours": [colour], "snr_min": 10, "snr_max": 10} for colour in ("white", "pink", "brown")],
+    "rawboost": [{"algo": algo} for algo in range(1, 9)],
+    "codec": [
+        *({"codecs": [name]} for name in ("mulaw", "alaw", "g722")),
+        *({"codecs": [name], "kbps": [kbps]} for name in ("mp3", "opus", "aac") for kbps in (16, 64)),
+    ],
+    "band_limit": [{"telephone": 0.0}, {"telephone": 1.0}],
+    "mixup": [{"alpha": 4.0}],
+}
+
+
+def augmented(name: str, keywords: dict[str, Any], clip: Tensor, seed: int) -> Tensor:
+    """The clip after the augmentation of that yaml, `[T]` -> `[T]`; mixup's partner is the clip backwards."""
+    config = OmegaConf.merge({"sample_rate": RATE}, {"augment": OmegaConf.load(CONFIGS / f"{name}.yaml")})
+    augment = instantiate(config.augment, _convert_="all", **{**keywords, "p": 1.0})
+    if not augment.batched:
+        return augment(clip, np.random.default_rng(seed))
+    rngs = [np.random.default_rng([seed, i]) for i in range(2)]
+    return augment(torch.stack([clip, clip.flip(0)]), torch.tensor([1, 0]), rngs)[0][0]
+
+
+def before_and_after(before: Tensor, after: Tensor) -> Figure:
+    """Waveform above spectrogram, the clip as it was beside what became of it."""
+    figure = figure_of(6.4, 3.6)
+    figure.set_dpi(110)
+    peak = max(before.abs().max().item(), after.abs().max().item(), 1e-6)
+    for column, (name, clip) in enumerate({"before": before, "after": after}.items()):
+        seconds = len(clip) / RATE
+        above = figure.add_subplot(2, 2, 1 + column)
+        above.plot(np.arange(len(clip)) / RATE, clip.numpy(), color=CURVE, linewidth=0.4)
+        above.set(xlim=(0, seconds), ylim=(-1.05 * peak, 1.05 * peak), title=name)
+        below = figure.add_subplot(2, 2, 3 + column)
+        power = torch.stft(
+            clip, 512, 128, window=torch.hann_window(512), pad_mode="constant", return_complex=True
+        ).abs().square()  # fmt: skip
+        below.imshow(
+            (10 * power.clamp(min=1e-10).log10()).numpy(),
+            origin="lower", aspect="auto", extent=(0, seconds, 0, RATE / 2000),
+            cmap="magma", vmin=-50, vmax=30, interpolation="nearest",
+        )  # fmt: skip
+        below.set(xlabel="seconds", ylabel="kHz" if column == 0 else "")
+        for axes in (above, below):
+            axes.tick_params(labelsize=8)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="a recording of speech")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the page and its pictures")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    arguments = parser.parse_args()
+    clip = crop_or_repeat(load(arguments.file, sample_rate=RATE, seconds=4.0), 4 * RATE)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    sections = [paragraph(f"{arguments.file.name}, its first four seconds; draws of seed {arguments.seed}.")]
+    for name in sorted(path.stem for path in CONFIGS.glob("*.yaml")):
+        drawn = {}
+        for keywords in VARIANTS.get(name, [{}]):
+            overrides = [f"augment=[{name}]"]
+            overrides += [f"augment.{name}.{key}={_plain(value)}" for key, value in keywords.items()]
+            after = augmented(name, keywords, clip, arguments.seed)
+            drawn["_".join([name, *map(_plain, keywords.values())])] = (
+                partial(before_and_after, clip, after),
+                " ".join(overrides),
+            )
+        sections += [heading(name), *pictures(arguments.output, drawn).values()]
+    title = "What each augmentation does"
+    write_atomically(arguments.output / "index.html", page(title, "before and after", *sections).encode())
+    print(arguments.output / "index.html")
+
+
+def _plain(value: Any) -> str:
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    main()
