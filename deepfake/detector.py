@@ -32,7 +32,8 @@ class Detector(nn.Module):
     Built from a plain dictionary, so that a file with that dictionary and the weights is all there is to load:
     `features` and `model` (each `_target_` and keywords), `sample_rate` in hertz, `seconds` (length of the clip it
     hears), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`),
-    `calibration` (`source` and the fields of `Calibration`) once it has one.
+    `frame_threshold` (the same, where the network judges frames), `calibration` (`source` and the fields of
+    `Calibration`) once it has one.
 
     Args:
         config: That dictionary. `model.in_channels` is filled in from the front end.
@@ -51,7 +52,9 @@ class Detector(nn.Module):
         self.features = _build(config["features"])
         model = {**config["model"], "in_channels": self.features.n_channels}
         self.model = _build(model)
-        self.config = {"threshold": {"value": 0.0, "source": "default"}, **config, "model": model}
+        default = {"value": 0.0, "source": "default"}
+        thresholds = {"threshold": default, **({"frame_threshold": default} if self.locates else {})}
+        self.config = {**thresholds, **config, "model": model}
 
     @property
     def sample_rate(self) -> int:
@@ -71,6 +74,15 @@ class Detector(nn.Module):
         """Carry a decision threshold and where it came from."""
         self.config["threshold"] = {"value": float(value), "source": source}
 
+    @property
+    def frame_threshold(self) -> float:
+        """A frame whose log-odds are above it is bona fide."""
+        return self.config["frame_threshold"]["value"]
+
+    def set_frame_threshold(self, value: float, source: str) -> None:
+        """Carry a decision threshold for frames and where it came from."""
+        self.config["frame_threshold"] = {"value": float(value), "source": source}
+
     def logits(self, waveform: Tensor) -> Tensor:
         """What the network says, `[B, T]` -> `[B, 2]` (spoof, bona fide) or `[B, 1]`."""
         return self.model(self.features(waveform))
@@ -78,6 +90,15 @@ class Detector(nn.Module):
     def log_odds(self, logits: Tensor) -> Tensor:
         """Log-odds of bona fide, `[B, 1 or 2]` -> `[B]`: what is trained, whatever the score is."""
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
+
+    @property
+    def locates(self) -> bool:
+        """Whether the network judges frames, not clips alone."""
+        return hasattr(self.model, "frames")
+
+    def frames(self, waveform: Tensor) -> Tensor:
+        """Log-odds of bona fide by frame, `[B, T]` -> `[B, L]`; frame l is the l-th of L equal parts of the clip."""
+        return self.model.frames(self.features(waveform))  # type: ignore[operator]
 
     def score(self, logits: Tensor) -> Tensor:
         """The score that `config["score"]` asks for, `[B, 1 or 2]` -> `[B]`."""
@@ -182,11 +203,12 @@ def read_detector_file(file: Path) -> dict[str, Any]:
 def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
     """Take over the weights that another detector has under the same names, and say what was left.
 
-    Only the head may differ in shape: it is then left as initialised.
+    Only the head may differ in shape: it is then left as initialised, and so it is where the other is a critic, whose
+    head says something else.
 
     Args:
         detector: Takes them, in place.
-        source: Run folder or detector file.
+        source: Run folder (its `detector.pt`, or the `critic.pt` of one that has none) or detector file.
 
     Returns:
         Sentences about weights that were not taken or not given; empty where all fitted.
@@ -195,10 +217,14 @@ def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
         InputError: Another name that both have stands for another shape, or they share no name: another model.
     """
     file = detector_file(source)
-    given, own = read_detector_file(file)["state_dict"], detector.state_dict()
+    critic = file.with_name("critic.pt")
+    content = read_detector_file(critic if Path(source).is_dir() and not file.is_file() and critic.is_file() else file)
+    given, own = content["state_dict"], detector.state_dict()
     head = next(f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
     clash = {name for name in given.keys() & own.keys() if given[name].shape != own[name].shape}
     shared = (given.keys() & own.keys()) - {name for name in clash if name.startswith(head)}
+    if content["config"].get("kind") == "critic":
+        shared = {name for name in shared if not name.startswith(head)}
     clash = sorted(clash & shared)
     if clash or not any(name.startswith("model.") for name in shared):
         why = f"{clash[0]} is {list(given[clash[0]].shape)} there, {list(own[clash[0]].shape)} here" if clash else (

@@ -18,9 +18,15 @@ SMALL = {
     "aasist_l": ("model.channels=[3,3,2,2,2,2]", "model.graph_dims=[4,6]", "model.n_filters=13"),
     "cnn": ("model.channels=[3,4,4,4]",),
     "cnn_bilstm": ("model.channels=[3,4,4]", "model.lstm_units=[4,3]", "model.dense_units=4"),
+    "frame_cnn": ("model.channels=[3,4,4,4]", "model.width=4"),
+    "lcnn": ("model.channels=[3,4,4,4,4]",),
+    "rawnet2": ("model.n_filters=4", "model.channels=[4,4,4,4,4,4]", "model.gru_units=4", "model.dense_units=4"),
+    "bimodal": ("model.channels=[3,4,4,4]", "model.lstm_units=3"),
 }
-PAIRS = [("aasist_l", "raw")] + [("aasist", f) for f in ("raw", "mel", "lfcc", "linear")]
-PAIRS += [(m, f) for m in ("cnn", "cnn_bilstm") for f in ("mel", "lfcc", "linear")]
+BANDS = ("mel", "lfcc", "linear", "mel_lfcc")
+PAIRS = [("aasist_l", "raw"), ("rawnet2", "raw"), ("bimodal", "mel_lfcc")]
+PAIRS += [("aasist", f) for f in ("raw", *BANDS)]
+PAIRS += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn") for f in BANDS]
 
 
 def small(model: str, features: str, *overrides: str) -> Detector:

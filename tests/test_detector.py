@@ -16,9 +16,10 @@ from deepfake.detector import Detector, init_from
 from deepfake.errors import InputError
 from deepfake.metrics.calibration import Calibration
 
-FEATURES = ("raw", "mel", "lfcc", "linear")
+FEATURES = ("raw", "mel", "lfcc", "linear", "mel_lfcc")
 ACCEPTED = [(m, f) for m in ("aasist", "aasist_l") for f in FEATURES]
-ACCEPTED += [(m, f) for m in ("cnn", "cnn_bilstm") for f in FEATURES[1:]]
+ACCEPTED += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn", "lfcc_gmm") for f in FEATURES[1:]]
+ACCEPTED += [("rawnet2", "raw"), ("bimodal", "mel_lfcc")]
 
 
 def detector_of(*overrides):
@@ -48,10 +49,22 @@ def test_every_pair_learns_saves_and_loads_to_the_same_score(model, features, tm
     assert loaded.threshold == 0.25 and loaded.config == detector.config
 
 
-@pytest.mark.parametrize("model", ["cnn", "cnn_bilstm"])
+@pytest.mark.parametrize("model", ["cnn", "cnn_bilstm", "lcnn", "lfcc_gmm"])
 def test_a_model_that_needs_bands_says_so_to_raw_audio(model):
     with pytest.raises(InputError, match="raw audio"):
         detector_of(f"model={model}", "features=raw")
+
+
+@pytest.mark.parametrize("features", FEATURES[1:])
+def test_a_model_that_needs_raw_audio_says_so(features):
+    with pytest.raises(InputError, match="choose features=raw"):
+        detector_of("model=rawnet2", f"features={features}")
+
+
+@pytest.mark.parametrize("features", FEATURES[:-1])
+def test_a_model_of_two_branches_names_its_front_end(features):
+    with pytest.raises(InputError, match="choose features=mel_lfcc"):
+        detector_of("model=bimodal", f"features={features}")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +73,10 @@ def test_a_model_that_needs_bands_says_so_to_raw_audio(model):
         (["model=aasist"], "raw"),
         (["model=cnn_bilstm"], "mel"),
         (["model=cnn"], "mel"),
+        (["model=lcnn"], "lfcc"),
+        (["model=lfcc_gmm"], "lfcc"),
+        (["model=rawnet2"], "raw"),
+        (["model=bimodal"], "mel_lfcc"),
         (["model=aasist", "features=lfcc"], "lfcc"),
     ],
 )

@@ -59,7 +59,7 @@ class GradCam:
         seconds, fold = folded(edges, listening.duration, detector.n_samples / detector.sample_rate)
 
         rows = "bands of the front end"
-        hz = _bands(front_end, detector.sample_rate)
+        hz = _bands(front_end, detector.sample_rate, last.bands * len(cells))
         if last.hz is not None:
             rows, hz = f"groups of {last.bands} filters", last.hz[: len(cells) + 1].clip(max=detector.sample_rate / 2)
         elif hz is not None:
@@ -99,10 +99,12 @@ def folded(edges: NDArray, duration: float, heard: float) -> tuple[NDArray[np.fl
     return own, fold / np.diff(edges)[:, None]
 
 
-def _bands(front_end: FrontEnd, sample_rate: int) -> NDArray[np.float64] | None:
-    """Edges in hertz of a front end's channels `[C + 1]`, halfway between centres; None where they are no bands."""
-    bank = getattr(getattr(front_end, "spectrogram", None), "filterbank", None)
-    if bank is None or len(bank) != front_end.n_channels:
+def _bands(front_end: FrontEnd, sample_rate: int, n_channels: float) -> NDArray[np.float64] | None:
+    """Edges in hertz of a front end's channels `[C + 1]`, halfway between centres; None where the first `n_channels`,
+    which a map stands for, are no bands."""
+    banded = cast(FrontEnd, getattr(front_end, "mel", front_end))  # of mel_lfcc, the first channels
+    bank = getattr(getattr(banded, "spectrogram", None), "filterbank", None)
+    if bank is None or len(bank) != banded.n_channels or n_channels > len(bank):
         return None
     weights = bank.double().cpu().numpy()
     bins = np.linspace(0, sample_rate / 2, weights.shape[1])

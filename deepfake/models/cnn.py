@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.errors import InputError
+from deepfake.models.blocks.conv_block import ConvBlock
 from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.statistics import mean_and_deviation
 
 
 class CNN(nn.Module):
@@ -49,7 +51,7 @@ class CNN(nn.Module):
         require_bands("CNN", in_channels, self.min_frames)
         self.in_channels = in_channels
         widths = [1, *channels]
-        self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1]) for i in range(len(channels))))
+        self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1]) for i in range(len(channels))))
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
         self.dropout = nn.Dropout(dropout)
         n_rows = in_channels // self.min_frames
@@ -68,15 +70,4 @@ class CNN(nn.Module):
         """What the head sees: mean and standard deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
         require_frames("CNN", features, self.in_channels, self.min_frames)
         picture = self.blocks(features.unsqueeze(1)).flatten(1, 2)  # [B, D C / 16, L / 16]
-        variance = picture.var(dim=2, correction=0)
-        deviation = (variance + 1e-5).sqrt()  # the constant keeps the gradient finite where one frame remains
-        return self.dropout(torch.cat([picture.mean(dim=2), deviation], dim=1))  # [B, 2 D C / 16]
-
-
-def _block(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    )
+        return self.dropout(mean_and_deviation(picture))  # [B, 2 D C / 16]

@@ -52,7 +52,9 @@ def test_one_file(run_folder, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "model",
-    ["model=cnn", "model=cnn_bilstm", "model=aasist_l", "model=aasist_l features=lfcc", "model=aasist_l features=mel"],
+    [f"model={m}" for m in ("cnn", "cnn_bilstm", "aasist_l", "lcnn", "bimodal")]
+    + [f"model=aasist_l features={f}" for f in ("lfcc", "mel")]
+    + ["model=rawnet2 model.gru_units=16 model.gru_layers=1"],
 )
 def test_every_model_is_explained(tmp_path, model):
     cfg = compose(*model.split())

@@ -26,6 +26,16 @@ def require_bands(model: str, in_channels: int, minimum: int) -> None:
         )
 
 
+def require_raw(model: str, in_channels: int) -> None:
+    """Refuse a front end other than raw audio for a network with filters of its own.
+
+    Raises:
+        InputError: More than one channel.
+    """
+    if in_channels != 1:
+        raise InputError(f"{model} needs raw audio (1 channel), got {in_channels} channels: choose features=raw.")
+
+
 def require_frames(model: str, features: Tensor, in_channels: int, minimum: int) -> None:
     """Refuse a batch of another shape than `[B, in_channels, at least minimum]`.
 

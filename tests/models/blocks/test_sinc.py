@@ -40,3 +40,17 @@ def test_filters_move_but_are_not_saved_or_learned() -> None:
 def test_bad_sizes(n_filters: int, n_taps: int) -> None:
     with pytest.raises(InputError):
         SincFilters(n_filters, n_taps)
+
+
+@pytest.mark.parametrize("n_samples", [1025, 1026, 5000, 8192, 8193, 20_000])
+def test_long_filters_by_the_fourier_transform(n_samples: int) -> None:
+    bank = SincFilters(6, 1025)
+    waveform = torch.randn(2, 1, n_samples, requires_grad=True)
+    expected = torch.nn.functional.conv1d(waveform, bank.filters)
+    out = bank(waveform)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)
+    weights = torch.randn_like(out)
+    (gradient,) = torch.autograd.grad((out * weights).sum(), waveform)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad((expected * weights).sum(), waveform)[0], rtol=1e-4, atol=1e-4
+    )

@@ -1,0 +1,112 @@
+"""Two views of one clip: a picture of its spectrum and a sequence of its cepstrum, fused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepfake.errors import InputError
+from deepfake.models.blocks.conv_block import ConvBlock
+from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.head import Head
+from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.statistics import mean_and_deviation
+
+
+class Bimodal(nn.Module):
+    """A CNN on the mel spectrogram, a bidirectional LSTM on the LFCC of the same frames, one linear head on both.
+
+    The front end `mel_lfcc` puts mel bands and cepstral coefficients into one feature; they are split here. The mel
+    branch is that of the small `CNN`: blocks that halve both axes, mean and deviation over time of what remains. The
+    sequence branch brings each coefficient to its own scale (batch norm: they differ a hundredfold), and takes mean and
+    deviation over time of an LSTM's states in either direction. Both embeddings side by side go through one head, so
+    that the logit is the sum of what either branch says and a bias: `branch_logits` has the parts, each of which can be
+    explained by itself. 112,073 parameters for 80 bands and 60 coefficients.
+
+    Args:
+        in_channels: Channels of the front end `mel_lfcc`: the mel bands, then the cepstral coefficients.
+        n_mels: How many of them are mel bands; at least 2 to the power of the number of blocks.
+        head: `linear` (one logit) or `cosine`.
+        channels: Output channels of the mel branch's blocks.
+        lstm_units: Units of the sequence branch's LSTM, per direction.
+        dropout: On both embeddings.
+
+    Shape:
+        features `[B, C, L]` -> log-odds of bona fide `[B, 1]`
+
+    Raises:
+        InputError: Another front end, too few bands or frames, or a hyper-parameter out of range.
+    """
+
+    branches = ("mel", "sequence")
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        n_mels: int | None,
+        head: str = "linear",
+        channels: Sequence[int] = (16, 32, 48, 64),
+        lstm_units: int = 64,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if n_mels is None or not 0 < n_mels < in_channels:
+            raise InputError(
+                f"Bimodal needs mel bands and cepstral coefficients, got {in_channels} channels of which model.n_mels="
+                f"{n_mels} are mel bands: choose features=mel_lfcc."
+            )
+        if not channels or min(channels) < 1:
+            raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
+        if lstm_units < 1:
+            raise InputError(f"model.lstm_units is {lstm_units}, wanted at least 1.")
+        require_fraction("model.dropout", dropout)
+        self.min_frames = 2 ** len(channels)
+        require_bands("Bimodal's mel branch", n_mels, self.min_frames)
+        self.in_channels, self.n_mels = in_channels, n_mels
+        widths = [1, *channels]
+        self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1]) for i in range(len(channels))))
+        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
+        n_coefficients = in_channels - n_mels
+        self.norm = nn.BatchNorm1d(n_coefficients)
+        self.lstm = nn.LSTM(n_coefficients, lstm_units, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.n_of_mel = 2 * channels[-1] * (n_mels // self.min_frames)  # dimensions of the mel branch's embedding
+        self.head = Head(self.n_of_mel + 4 * lstm_units, head)
+
+    @property
+    def last_map(self) -> LastMap:
+        """The mel branch's last convolution after its ReLU, before its pooling."""
+        pooled = self.min_frames // 2
+        return LastMap(self.blocks[-1][2], bands=pooled, frames=pooled)  # type: ignore[index]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(self.embed(features))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What the head sees: the mel branch's embedding, then the sequence branch's, `[B, C, L]` -> `[B, D]`."""
+        require_frames("Bimodal", features, self.in_channels, self.min_frames)
+        mel, cepstrum = features.split([self.n_mels, self.in_channels - self.n_mels], dim=1)
+        picture = self.blocks(mel.unsqueeze(1)).flatten(1, 2)  # [B, channels x rows, L / 16]
+        states, _ = self.lstm(self.norm(cepstrum).transpose(1, 2))  # [B, L, 2 x units]
+        embeddings = mean_and_deviation(picture), mean_and_deviation(states.transpose(1, 2))
+        return self.dropout(torch.cat(embeddings, dim=1))
+
+    def branch_logits(self, features: Tensor) -> dict[str, Tensor]:
+        """What each branch adds to the logit, and the bias, `[B, C, L]` -> `[B]` each: together they are the logit.
+
+        With the cosine head each branch's part is its share of the inner product of the two unit vectors.
+        """
+        embedding, weight = self.embed(features), self.head.weight[0]
+        if self.head.kind == "cosine":
+            embedding, weight = F.normalize(embedding, dim=1), F.normalize(weight, dim=0)
+        sizes = [self.n_of_mel, len(weight) - self.n_of_mel]
+        parts = {
+            name: e @ w
+            for name, e, w in zip(self.branches, embedding.split(sizes, dim=1), weight.split(sizes), strict=True)
+        }
+        bias = embedding.new_zeros(1) if self.head.bias is None else self.head.bias
+        return {**parts, "bias": bias.expand(len(embedding))}
