@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.errors import InputError
+from deepfake.models.blocks.conv_block import ConvBlock
 from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
@@ -58,7 +59,7 @@ class FrameCNN(nn.Module):
         self.in_channels = in_channels
         widths = [1, *channels]
         pools = [(2, FRAMES)] + [(2, 1)] * (len(channels) - 1)
-        self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1], pools[i]) for i in range(len(channels))))
+        self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1], pools[i]) for i in range(len(channels))))
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
         self.project = nn.Conv1d(channels[-1] * (in_channels // self.min_bands), width, 1)
         self.context = nn.ModuleList(_context(width, d) for d in dilations)
@@ -85,15 +86,6 @@ class FrameCNN(nn.Module):
             x = x + layer(x)
         x = self.dropout(x).transpose(1, 2)  # [B, L / 2, width]
         return self.head(x.flatten(0, 1)).view(x.shape[:2])
-
-
-def _block(in_channels: int, out_channels: int, pool: tuple[int, int]) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
-        nn.MaxPool2d(pool),
-    )
 
 
 def _context(width: int, dilation: int) -> nn.Sequential:
