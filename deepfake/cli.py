@@ -55,6 +55,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
     command.set_defaults(task=_predict)
 
+    command = commands.add_parser("make-corpus", help="spoofs of real speech, laid out as ASVspoof2019 LA is")
+    command.add_argument("--bonafide", type=Path, required=True, metavar="DIR", help="DIR/SPEAKER/**, or LibriSpeech")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a half-made one is completed")
+    command.add_argument("--seed", type=int, help="of everything drawn (0)")
+    command.add_argument("--workers", type=int, help="processes (one a core)")
+    command.add_argument("--shares", type=float, nargs=3, help="of the speakers in train, dev, eval (60 20 20)")
+    command.add_argument("--spoofs", type=int, help="of each recording (3)")
+    command.add_argument("--eval-only", nargs="*", metavar="SYSTEM", help="systems kept for eval (A06 A07 A08)")
+    command.add_argument("--splices", type=float, help="share of the recordings for partially spoofed files (0.15)")
+    command.add_argument("--min-seconds", type=float, help="shorter recordings are left out (1)")
+    command.add_argument("--max-seconds", type=float, help="of longer recordings a part is taken (6)")
+    command.add_argument("--per-speaker", type=int, metavar="N", help="recordings to take of each speaker (all)")
+    command.add_argument("--texts", type=Path, metavar="FILE", help="sentences for TTS, one a line")
+    command.set_defaults(task=_make_corpus)
+
     command = commands.add_parser("runs", help="run folders side by side: what differed, what came out")
     command.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))
     command.set_defaults(task=_runs)
@@ -200,6 +215,23 @@ def _table(rows: list[dict[str, Any]], detector: Any) -> None:
 
 
 _FORMATS = {"json": _json, "csv": _csv, "table": _table}
+
+
+def _make_corpus(arguments: argparse.Namespace) -> int:
+    from deepfake.corpus.make import make_corpus
+
+    given = {name: value for name, value in vars(arguments).items() if name != "task" and value is not None}
+    done = make_corpus(**given)
+    for name, needs in done.absent.items():
+        print(f"{name} is not in the corpus ({needs} is not installed)", file=sys.stderr)
+    if done.left_out:
+        first = next(iter(done.left_out.values()))
+        print(f"{len(done.left_out)} files left out, see left_out.csv; the first: {first}", file=sys.stderr)
+    for partition, counts in done.counts.items():
+        print(f"{partition}: {', '.join(f'{name} {n}' for name, n in counts.items())}", file=sys.stderr)
+    print("no ASV scores are made, so there is no t-DCF", file=sys.stderr)
+    print(arguments.output)
+    return 3 if done.left_out else 0
 
 
 def _runs(arguments: argparse.Namespace) -> int:

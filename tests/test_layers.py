@@ -12,10 +12,10 @@ from tiny import REPOSITORY
 
 PACKAGE = REPOSITORY / "deepfake"
 BOTTOM = {"audio", "features", "models", "losses", "augment", "metrics", "datasets"}
-MIDDLE = {"training", "loading", "evaluation", "explain", "corpus", "cli", "published"}
+MIDDLE = {"training", "loading", "evaluation", "explain", "cli", "published"}
 ANYWHERE = {"atomic", "allocator", "environment", "commandline", "resume"}  # they import no row of the layers
 LEVEL = {"errors": -2, "atomic": -1} | dict.fromkeys(ANYWHERE - {"atomic"}, 0) | dict.fromkeys(BOTTOM, 1)
-LEVEL |= {"audio_source": 0, "detector": 2} | dict.fromkeys(MIDDLE, 3) | {"run": 4}
+LEVEL |= {"audio_source": 0, "detector": 2, "corpus": 2} | dict.fromkeys(MIDDLE, 3) | {"run": 4}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 

@@ -1,0 +1,154 @@
+"""Which recording becomes which files of the corpus: a pure function of the list of recordings, the seed and shares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator, default_rng
+
+from deepfake.datasets.folder import audio_below
+from deepfake.datasets.librispeech import SUBSETS
+from deepfake.datasets.utterance import PARTITIONS
+from deepfake.errors import InputError
+
+NONE = "-"  # the system of what is bona fide, and of what has no spoofed stretch
+LIBRISPEECH = {"LibriSpeech", *(name for names in SUBSETS.values() for name in names)}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file to be made.
+
+    Args:
+        id: Its name without folder and suffix.
+        system: The spoofing system, `-` for none.
+    """
+
+    id: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One recording and what is made of it.
+
+    Args:
+        path: Relative to the folder of bona fide speech.
+        speaker: Name in the made corpus.
+        folder: Name in the recordings.
+        partition: `train`, `dev` or `eval`.
+        files: Of the LA layout: itself and its spoofs; nothing where it is for `splice`.
+        splice: A partially spoofed file, or the untouched one to compare it with; then there are no `files`.
+    """
+
+    path: str
+    speaker: str
+    folder: str
+    partition: str
+    files: tuple[File, ...] = ()
+    splice: File | None = None
+
+
+def generator(seed: int, *key: str) -> Generator:
+    """The random numbers of whatever a key names, the same whatever else is drawn."""
+    return default_rng([seed, *np.frombuffer(hashlib.sha256("\0".join(key).encode()).digest(), dtype=np.uint32)])
+
+
+def recordings(folder: Path) -> dict[str, list[str]]:
+    """The audio files of each speaker, relative to a folder in which every speaker has one.
+
+    LibriSpeech is known: its subsets are no speakers.
+
+    Raises:
+        InputError: There is no such folder, or no audio, or audio of no speaker, or fewer speakers than partitions.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"--bonafide {folder}: is not a folder, one with a folder of recordings per speaker was expected"
+        )
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in audio_below(folder):
+        below = path.relative_to(folder)
+        folders = list(below.parts[:-1])
+        while folders and folders[0] in LIBRISPEECH:
+            folders.pop(0)
+        if not folders:
+            raise InputError(f"{path}: lies in no folder of a speaker; DIR/SPEAKER/FILE was expected")
+        found[folders[0]].append(below.as_posix())
+    if not found:
+        raise InputError(f"--bonafide {folder}: holds no audio, a folder of recordings per speaker was expected")
+    if len(found) < len(PARTITIONS):
+        raise InputError(
+            f"--bonafide {folder}: holds {len(found)} speaker{'s' * (len(found) > 1)} ({', '.join(sorted(found))}): at "
+            f"least {len(PARTITIONS)} are needed, for no speaker is in two of {', '.join(PARTITIONS)}"
+        )
+    return dict(sorted(found.items()))
+
+
+def partitioned(speakers: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, str]:
+    """The partition of each speaker, by shares of train, dev and eval; at least one in each."""
+    n = len(speakers)
+    dev, held_out = (min(max(1, round(n * share / sum(shares))), n - 2) for share in shares[1:])
+    while dev + held_out > n - 1:
+        dev, held_out = (dev - 1, held_out) if dev >= held_out else (dev, held_out - 1)
+    shuffled = generator(seed, "speakers").permutation(np.array(sorted(speakers), dtype=object)).tolist()
+    parts = ["dev"] * dev + ["eval"] * held_out + ["train"] * (n - dev - held_out)
+    return dict(zip(shuffled, parts, strict=True))
+
+
+def plan(
+    found: Mapping[str, Sequence[str]],
+    systems: Mapping[str, Sequence[str]],
+    copies: Sequence[str],
+    *,
+    seed: int,
+    shares: Sequence[float],
+    spoofs: int,
+    splices: float,
+    per_speaker: int | None,
+) -> list[Source]:
+    """What is to be made, in order of partition and of name.
+
+    Args:
+        found: Recordings of each speaker, see `recordings`.
+        systems: Spoofing systems of each partition.
+        copies: Those of which a stretch fits into the original.
+        seed: Of everything drawn.
+        shares: Of the speakers, in train, dev and eval.
+        spoofs: Of each bona fide utterance, each of another system as far as there are.
+        splices: Share of the recordings that are for partially spoofed files, a third of them left untouched.
+        per_speaker: Recordings to take of a speaker, drawn at random; None = all.
+    """
+    part_of = partitioned(list(found), shares, seed)
+    number = {speaker: i for i, speaker in enumerate(found, start=1)}
+    planned: list[Source] = []
+    for partition in PARTITIONS:
+        rng = generator(seed, "plan", partition)
+        paths: list[tuple[str, str]] = []
+        for speaker in (s for s in found if part_of[s] == partition):
+            own = generator(seed, "recordings", speaker).permutation(np.array(found[speaker], dtype=object)).tolist()
+            paths += [(speaker, path) for path in sorted(own[:per_speaker])]
+        order = rng.permutation(len(paths)).tolist()
+        n_spliced = min(round(splices * len(paths)), len(paths) - 1)
+        all_of, fitting = list(systems[partition]), [s for s in systems[partition] if s in copies]
+        names = rng.permutation((len(paths) - n_spliced) * (1 + spoofs)).tolist()
+        made: list[Source] = []
+        for place, index in enumerate(order):
+            speaker, path = paths[index]
+            voice = f"LA_{number[speaker]:04d}"
+            if place < n_spliced:
+                system = NONE if place % 3 == 2 else fitting[(place - place // 3) % len(fitting)]
+                file = File(f"PS_{partition[0].upper()}_{place + 1:07d}", system)
+                made.append(Source(path, voice, speaker, partition, splice=file))
+                continue
+            first = (place - n_spliced) * spoofs
+            own = [NONE, *(all_of[(first + j) % len(all_of)] for j in range(spoofs))]
+            files = tuple(File(f"LA_{partition[0].upper()}_{1000001 + names.pop()}", system) for system in own)
+            made.append(Source(path, voice, speaker, partition, files))
+        planned += sorted(made, key=lambda source: source.path)
+    return planned
