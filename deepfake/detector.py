@@ -167,6 +167,8 @@ class Detector(nn.Module):
         """
         file = detector_file(path)
         content = read_detector_file(file)
+        if content["config"].get("kind") == "critic":
+            raise InputError(f"{file} is a critic, no detector: train.py with init_from={path} makes one of it")
         try:
             detector = cls(content["config"])
         except (KeyError, TypeError) as error:
@@ -220,7 +222,8 @@ def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
     critic = file.with_name("critic.pt")
     content = read_detector_file(critic if Path(source).is_dir() and not file.is_file() and critic.is_file() else file)
     given, own = content["state_dict"], detector.state_dict()
-    head = next(f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
+    heads = (f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
+    head = next(heads, "model.head.")
     clash = {name for name in given.keys() & own.keys() if given[name].shape != own[name].shape}
     shared = (given.keys() & own.keys()) - {name for name in clash if name.startswith(head)}
     if content["config"].get("kind") == "critic":

@@ -88,8 +88,12 @@ def _buildable(target: str) -> bool:
     return isinstance(found, type) and found.__module__.partition(".")[0] in packages
 
 
+def left(run_dir: Path) -> bool:
+    """Whether a run left what it was for: a detector, or the critic of a game."""
+    return any((run_dir / name).is_file() for name in ("detector.pt", "critic.pt"))
+
+
 def finished(folder: str) -> dict[str, Any] | None:
     """Dev metrics of a run that is done, None of one that is not."""
     path = Path(folder) / "reports" / "metrics.json"
-    done = path.is_file() and (Path(folder) / "detector.pt").is_file()
-    return json.loads(path.read_text(encoding="utf-8")) if done else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() and left(Path(folder)) else None

@@ -19,6 +19,7 @@ from deepfake.metrics.calibration import Calibration
 FEATURES = ("raw", "mel", "lfcc", "linear", "mel_lfcc")
 ACCEPTED = [(m, f) for m in ("aasist", "aasist_l") for f in FEATURES]
 ACCEPTED += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn", "lfcc_gmm") for f in FEATURES[1:]]
+ACCEPTED += [("wgan_gp_critic", f) for f in FEATURES[1:]]
 ACCEPTED += [("rawnet2", "raw"), ("bimodal", "mel_lfcc")]
 
 
@@ -184,3 +185,16 @@ def test_a_calibration_is_carried_along(tmp_path):
     for score, llr in ((1.5, 0.0), (2.0, 1.0), (-100.0, -4.0), (1e300, 5.0)):
         assert loaded.p_fake(score) == pytest.approx(1 / (1 + math.exp(llr)))
     assert loaded.verdict(1.01) == "bonafide" and loaded.threshold == 1.0  # decisions stay those of the threshold
+
+
+def test_init_from_takes_a_model_without_a_head(tmp_path):
+    detector_of("model=lfcc_gmm", "model.n_components=2").save(tmp_path / "detector.pt")
+    assert init_from(detector_of("model=lfcc_gmm", "model.n_components=2"), tmp_path) == []
+
+
+def test_a_critic_is_no_detector(tmp_path):
+    detector = detector_of("model=wgan_gp_critic")
+    detector.config["kind"] = "critic"
+    detector.save(tmp_path / "critic.pt")
+    with pytest.raises(InputError, match=r"is a critic, no detector: train\.py with init_from="):
+        Detector.load(tmp_path / "critic.pt")

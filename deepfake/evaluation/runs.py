@@ -84,7 +84,11 @@ def _outcomes(run: Path) -> list[str]:
     for path in reports:
         if path.is_file():
             try:
-                eer = json.loads(path.read_text(encoding="utf-8"))["eer"]
+                content = json.loads(path.read_text(encoding="utf-8"))
+                if "objective" in content:
+                    lines.append("pre-trained")
+                    continue
+                eer = content["eer"]
             except (ValueError, KeyError) as error:
                 raise InputError(f"{path} is not a report's metrics.json: {error}") from error
             where = "dev" if path.parent.name == "reports" else path.parent.name

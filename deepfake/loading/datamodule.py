@@ -92,6 +92,7 @@ class DataModule(lightning.LightningDataModule):
         self.bonafide_share = bonafide_share
         self.in_loader = [a for a in augment if not getattr(a, "batched", False)]
         self.on_device = [a for a in augment if getattr(a, "batched", False)]
+        self.supervised = True  # False: a task that needs neither both classes nor a dev partition
         self.clips: Callable[..., Clips] = Clips
         self.on_bad_audio = on_bad_audio
         self.run_dir = run_dir
@@ -124,9 +125,12 @@ class DataModule(lightning.LightningDataModule):
             self._read()
 
     def _read(self) -> None:
-        self.train, self.dev = (self.partition(name) for name in ("train", "dev"))
+        self.train = self.partition("train")
+        self.dev = self.partition("dev") if self.supervised else []
         if self.on_bad_audio == "skip":
-            self.train, self.dev = (self._usable(us) for us in (self.train, self.dev))
+            self.train, self.dev = (self._usable(us) if us else us for us in (self.train, self.dev))
+        if not self.supervised:
+            return
         drawn = [u for u in self.train if u.weight > 0]
         for name, utterances in (("train", drawn), ("dev", self.dev)):
             require_both_classes(utterances, f"{self.name}, partition {name}")

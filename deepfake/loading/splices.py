@@ -25,9 +25,9 @@ class Splices(Clips):
     """Clips with `spoofed`, their labels over time: True for a unit of 10 ms of which anything is spoofed.
 
     Where stretches of an utterance are known, it is heard as it is, as in PartialSpoof (Zhang et al., IEEE/ACM TASLP
-    2023). Else a `share` of the clips get a stretch, or two, of another utterance of the same list, chosen anew for each
-    item seed: of the other class twice in three, of the same class else, so that neither a seam nor a change of the
-    speaker tells that something is spoofed. The stretch is brought to the level of what it replaces, its edges are
+    2023). Else a `share` of the clips get a stretch, or two, of another utterance of the same list, chosen anew for
+    each item seed: of the other class twice in three, of the same class else, so that neither a seam nor a change of
+    the speaker tells that something is spoofed. The stretch is brought to the level of what it replaces, its edges are
     cross-faded by raised cosines over 10 ms.
 
     Without a seed (scoring) an utterance always gets the same splice.

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
 _SHOWN |= {"frame EER": "dev/frame_eer"}
+_SHOWN |= {"Wasserstein": "train/wasserstein_epoch", "gradient norm": "train/gradient_norm_epoch"}
 
 
 class Resumable(Callback):
@@ -110,7 +111,8 @@ class PlainProgress(ProgressBar):
     ) -> None:
         if time.monotonic() - self._last > self.every_seconds:
             self._last = time.monotonic()
-            loss = trainer.callback_metrics.get("train/loss", float("nan"))
+            found = trainer.callback_metrics
+            loss = found.get("train/loss", found.get("train/critic_loss", float("nan")))
             where = f"epoch {trainer.current_epoch + 1}, step {batch_idx + 1} of {self.total_train_batches}"
             log.info("%s, loss %.4f", where, loss)
 

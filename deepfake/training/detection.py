@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,10 @@ from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer
 from deepfake.training.course import Course
 from deepfake.training.finish import best_weights, finish
+from deepfake.training.repeatable import Repeatable
 
 
-class Detection(lightning.LightningModule):
+class Detection(Repeatable):
     """Bona fide against spoof.
 
     Each epoch ends with the dev partition scored whole: its raw scores, each utterance once, are in `dev_scores`,
@@ -55,13 +55,11 @@ class Detection(lightning.LightningModule):
         seed: int,
         freeze: Sequence[str] = (),
     ) -> None:
-        super().__init__()
-        self.detector = detector
+        super().__init__(detector, seed)
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._monitor = monitor
-        self._seed = seed
         self._batches: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.dev_scores: tuple[np.ndarray, np.ndarray] | None = None
         parts = dict(detector.named_modules())
@@ -75,18 +73,6 @@ class Detection(lightning.LightningModule):
         for part in self._frozen:
             part.eval()
         return self
-
-    def on_fit_start(self) -> None:
-        """The statistics of the training data are rank 0's."""
-        normalise: Any = self.detector.features.normalise
-        if normalise.mode == "train_stats":
-            statistics = {name: value.cpu() for name, value in normalise.state_dict().items()}
-            normalise.load_state_dict(self.trainer.strategy.broadcast(statistics))
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out
-        state = np.random.SeedSequence([self._seed, self.current_epoch, batch_idx, self.global_rank])
-        torch.manual_seed(int(state.generate_state(1)[0]))
 
     def learn(self, course: Course) -> dict[str, Any] | None:
         """Train to the end, and write what a run leaves behind; see `deepfake.training.finish.finish`."""

@@ -24,8 +24,8 @@ class Localisation(Detection):
     """Bona fide against spoof, frame by frame, on partially spoofed speech.
 
     Trained are the frames and, less, the whole clip. Where the corpus does not know spoofed stretches, they are spliced
-    on the fly, on dev too: there always the same. Beside the metrics of `Detection`, which are those of spliced clips here,
-    the EER and AUC of dev's frames are logged as `dev/frame_eer` and `dev/frame_auc`; the threshold of the EER of frames
+    on the fly, on dev too: there always the same. Beside the metrics of `Detection`, which are those of spliced clips
+    here, the EER and AUC of dev's frames are logged as `dev/frame_eer` and `dev/frame_auc`; the threshold of that EER
     goes with the detector. What stands in the report is of dev's own utterances, unspliced.
 
     Args:

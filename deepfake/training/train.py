@@ -23,7 +23,7 @@ from deepfake.environment import write_environment
 from deepfake.errors import InputError
 from deepfake.evaluation.scores import Scores
 from deepfake.loading.datamodule import DataModule
-from deepfake.resume import finished
+from deepfake.resume import finished, left
 from deepfake.training.callbacks import Resumable
 from deepfake.training.course import Course
 from deepfake.training.finish import fit_normalisation
@@ -79,7 +79,7 @@ def train(
     _hush()
     lightning.seed_everything(config["seed"], verbose=False)
     main = rank_zero_only.rank == 0
-    if main and not config["resume"] and (last.is_file() or (run_dir / "detector.pt").is_file()):
+    if main and not config["resume"] and (last.is_file() or left(run_dir)):
         raise InputError(f"{run_dir} holds a run already: `{again}` goes on with it")
 
     datamodule = datamodule_of(config, corpus, build)
@@ -90,6 +90,7 @@ def train(
             log.warning("init_from: %s", sentence)
     loss, optimizer, scheduler = (build(config[part]) for part in ("loss", "optimizer", "scheduler"))
     task = build(config["task"], detector, loss, optimizer, scheduler, _recursive_=False)
+    datamodule.supervised = getattr(task, "supervised", True)
     callbacks = [build(c) for c in config["callbacks"].values() if c] + [Resumable(dict(config))]
     trainer = build(config["trainer"], callbacks=callbacks, logger=build(config["logger"]))
     if main:

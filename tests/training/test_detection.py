@@ -15,6 +15,7 @@ import yaml
 from tiny import REPOSITORY, TINY, compose, tiny_run
 
 from deepfake import run
+from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.evaluation.scores import read_scores
@@ -303,7 +304,8 @@ def test_dev_is_gathered_without_the_repeats_that_pad_the_ranks():
 
     module = Detection(torch.nn.Identity(), BCE(), None, None, monitor="dev/eer", seed=0)  # type: ignore[arg-type]
     module.log_dict = lambda values, **_: logged.update(values)  # type: ignore[method-assign]
-    module._trainer = type("T", (), {"world_size": 1})()
+    dev = [Utterance(str(i), "", None) for i in range(3)]
+    module._trainer = type("T", (), {"world_size": 1, "datamodule": type("D", (), {"dev": dev})})()
     logged: dict[str, float] = {}
     module._batches = [
         (torch.tensor([0, 2, 1, 0]), s := torch.tensor([1.0, -2.0, 0.5, 1.0]), s, torch.tensor([1, 0, 0, 1]))

@@ -1,0 +1,38 @@
+"""What makes a training repeatable, whatever is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+
+from deepfake.detector import Detector
+
+
+class Repeatable(lightning.LightningModule):
+    """Randomness that depends on the seed and the place in the run alone, and statistics that are the same everywhere.
+
+    Args:
+        detector: Whose front end may have statistics of the training data.
+        seed: Of everything random in a step (dropout, noise); set anew in each, so that a resumed run repeats an
+            uninterrupted one.
+    """
+
+    def __init__(self, detector: Detector, seed: int) -> None:
+        super().__init__()
+        self.detector = detector
+        self._seed = seed
+
+    def on_fit_start(self) -> None:
+        """The statistics of the training data are rank 0's."""
+        normalise: Any = self.detector.features.normalise
+        if normalise.mode == "train_stats":
+            statistics = {name: value.cpu() for name, value in normalise.state_dict().items()}
+            normalise.load_state_dict(self.trainer.strategy.broadcast(statistics))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out
+        state = np.random.SeedSequence([self._seed, self.current_epoch, batch_idx, self.global_rank])
+        torch.manual_seed(int(state.generate_state(1)[0]))
