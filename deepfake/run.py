@@ -318,6 +318,7 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
         shortest_seconds=cfg.regions.shortest_seconds,
         gap_seconds=cfg.regions.gap_seconds,
         prior=cfg.prior,
+        branch=cfg.branch,
         batch_size=cfg.batch_size,
     )
     done = explain(cfg.run, cfg.input, methods, settings, output=cfg.output, device=device_of(cfg.device))

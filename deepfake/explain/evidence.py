@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import expit, logit
 
 from deepfake import audio
@@ -91,6 +92,7 @@ def report(
         },
         "heard_sha256": provenance.hash_of_samples(heard),
         "detector": provenance.facts(run, detector),
+        "branches": _branches(listening),
         "methods": {map.method: map.facts for map in maps},
         "regions_by": regions_by,
         "regions": [region._asdict() for region in moved],
@@ -153,6 +155,13 @@ def finding(
             "scale": words.SCALE.rows(),
         },
     }
+
+
+def _branches(listening: Listening) -> dict[str, float] | None:
+    if not listening.branches:
+        return None
+    with torch.inference_mode():
+        return {name: float(part) for name, part in listening.parts_of(listening.heard()).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -58,6 +58,7 @@ class Settings:
         shortest_seconds: Shorter regions are dropped.
         gap_seconds: Shorter gaps between regions are closed.
         prior: Probability of spoof before the evidence, for the stated probability.
+        branch: Of a network of branches, the one whose evidence the maps show; None for all.
         batch_size: Windows per step.
     """
 
@@ -69,6 +70,7 @@ class Settings:
     shortest_seconds: float = 0.05
     gap_seconds: float = 0.05
     prior: float = 0.5
+    branch: str | None = None
     batch_size: int = 1
 
 
@@ -166,7 +168,7 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
         InputError: The file cannot be used, or a method cannot explain the detector.
     """
     detector = background.detector
-    listening = Listening(detector, provenance.source(path, detector))
+    listening = Listening(detector, provenance.source(path, detector), branch=settings.branch)
     with torch.inference_mode():
         score = float(detector(listening.heard().to(listening.device)))
     swept = windows.sweep(

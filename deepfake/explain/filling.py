@@ -70,4 +70,5 @@ def require_filling(what: str, name: str) -> None:
 
 def refilled(listening: Listening, name: str, seed: int = 0) -> Listening:
     """The same clip and detector with this filling where a cell is turned down."""
-    return Listening(listening.detector, listening.source, filling=FILLINGS[name](listening.source, seed))
+    filling = FILLINGS[name](listening.source, seed)
+    return Listening(listening.detector, listening.source, filling=filling, branch=listening.branch)

@@ -29,6 +29,7 @@ class Listening:
         detector: In eval mode; its parameters take no gradient from here.
         waveform: The source `[T]`, at the detector's sample rate, no longer than it hears.
         filling: What stands where a cell is turned down `[T]`; silence if None.
+        branch: Of a network whose logit is a sum over branches, the one whose part alone is the evidence; None for all.
 
     Attributes:
         gain: Of the clip as it is: ones `[1, F, L]`.
@@ -36,10 +37,17 @@ class Listening:
         seconds: Edges of the L frames `[L + 1]`.
 
     Raises:
-        InputError: The clip is shorter than one frame of the transform.
+        InputError: The clip is shorter than one frame of the transform, or there is no such branch.
     """
 
-    def __init__(self, detector: Detector, waveform: Tensor, *, filling: Tensor | None = None) -> None:
+    def __init__(
+        self, detector: Detector, waveform: Tensor, *, filling: Tensor | None = None, branch: str | None = None
+    ) -> None:
+        self.branches: tuple[str, ...] = getattr(getattr(detector, "model", None), "branches", ())
+        if branch is not None and branch not in self.branches:
+            name = type(detector.model).__name__
+            raise InputError(f"branch={branch}: {name} has {' and '.join(self.branches) or 'no branches'}")
+        self.branch = branch
         self.detector = detector.eval().requires_grad_(False)
         self.device = next(detector.parameters()).device
         rate = detector.sample_rate
@@ -87,9 +95,20 @@ class Listening:
 
     def spoof_of(self, waveform: Tensor) -> Tensor:
         """The same of waveforms `[B, T]` -> `[B]`."""
+        if self.branch is not None:
+            return self.parts_of(waveform)[self.branch]
         with torch.backends.cudnn.flags(enabled=False):  # cuDNN's recurrent layers give no gradient in eval mode
             logits = self.detector.logits(waveform)
         return self.detector.spoof(logits)
+
+    def parts_of(self, waveform: Tensor) -> dict[str, Tensor]:
+        """What each branch adds to the evidence, and `rest` what belongs to none, `[B, T]` -> `[B]` each."""
+        detector, calibration = self.detector, self.detector.calibration
+        weight, offset = (1.0, 0.0) if calibration is None else (calibration.weight, calibration.offset)
+        with torch.backends.cudnn.flags(enabled=False):
+            logits = detector.model.branch_logits(detector.features(waveform))  # type: ignore[operator]
+        parts = {name: -weight * logits[name] for name in self.branches}
+        return {**parts, "rest": -weight * logits["bias"] - offset}
 
     def levels(self) -> np.ndarray:
         """Power of each cell in dB relative to the loudest, no lower than -80, `[F, L]`."""

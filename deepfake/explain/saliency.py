@@ -67,13 +67,19 @@ def waveform_saliency(listening: Listening) -> NDArray[np.float64]:
     """Gradient of the evidence for spoof with respect to each sample of the source, nats per full scale, `[T]`.
 
     Where a short clip is repeated to the length that the detector hears, a sample's gradients are summed over the
-    repetitions.
+    repetitions. Of a network of branches it is the evidence of its last one, the sequence, unless one was asked for.
 
     Raises:
         InputError: A value is not finite.
     """
     source = listening.source.unsqueeze(0).clone().requires_grad_()
-    gradient = attr.Saliency(lambda waveform: listening.spoof_of(listening.repeated(waveform)))
+    of_one = listening.branches and listening.branch is None
+
+    def evidence(waveform: Tensor) -> Tensor:
+        heard = listening.repeated(waveform)
+        return listening.parts_of(heard)[listening.branches[-1]] if of_one else listening.spoof_of(heard)
+
+    gradient = attr.Saliency(evidence)
     values = gradient.attribute(source, abs=False)[0].detach().double().cpu().numpy()
     if not np.isfinite(values).all():
         raise InputError("waveform saliency: the detector's gradient of this clip is not finite")

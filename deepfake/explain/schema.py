@@ -8,7 +8,7 @@ from typing import Any
 
 from deepfake.errors import InputError
 
-VERSION = "1.0"
+VERSION = "1.1"
 
 # Entry -> kind and meaning. A name with [] is that of each item of a list; ? allows null; "object" is not looked into.
 SCHEMA: dict[str, tuple[str, str]] = {
@@ -77,6 +77,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "detector.calibration": ("object?", "weight, offset, bounds (natural log), trials and source"),
     "detector.calibration_sha256": ("text?", "of that, as JSON with sorted keys"),
     "detector.calibration_set": ("text?", "what it was fitted on, as the sentence calls it"),
+    "branches": ("object?", "evidence for spoof of each branch of the network, and what belongs to none; natural log"),
     "methods": ("object", "settings and checks of each method of explanation, by its name"),
     "regions_by": ("text?", "the method by which regions and places were found"),
     "regions[].start_s": ("number", "in the file"),

@@ -10,6 +10,7 @@ from heard import PAIRS, Linear, noise, small, tone
 from deepfake.audio import crop_or_repeat
 from deepfake.errors import InputError
 from deepfake.explain.listening import Listening
+from deepfake.explain.saliency import waveform_saliency
 from deepfake.metrics.calibration import Calibration
 
 
@@ -82,3 +83,23 @@ def test_repetitions_are_made_of_the_same_cells():
 def test_a_clip_of_less_than_a_frame_is_refused(n):
     with pytest.raises(InputError, match="too short"):
         Listening(Linear(torch.zeros(8000)), torch.zeros(n))
+
+
+def test_the_branches_of_a_network_are_heard_each_by_itself():
+    detector = small("bimodal", "mel_lfcc")
+    detector.set_calibration(Calibration(0.7, 0.3, -5.0, 5.0, 10, 10), "a test")
+    clip = noise(0.4)
+    whole = Listening(detector, clip)
+    parts = whole.parts_of(whole.heard())
+    assert set(parts) == {"mel", "sequence", "rest"}
+    torch.testing.assert_close(sum(parts.values()), whole.spoof_of(whole.heard()))
+    for name in ("mel", "sequence"):
+        alone = Listening(detector, clip, branch=name)
+        torch.testing.assert_close(alone.spoof_of(alone.heard()), parts[name])
+    of_sequence = waveform_saliency(Listening(detector, clip, branch="sequence"))
+    np.testing.assert_allclose(waveform_saliency(whole), of_sequence)
+    assert not np.allclose(of_sequence, waveform_saliency(Listening(detector, clip, branch="mel")))
+    with pytest.raises(InputError, match="Bimodal has mel and sequence"):
+        Listening(detector, clip, branch="lfcc")
+    with pytest.raises(InputError, match="CNN has no branches"):
+        Listening(small("cnn", "mel"), clip, branch="mel")

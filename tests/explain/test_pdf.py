@@ -16,7 +16,7 @@ from deepfake.explain.pages import Pages
 from deepfake.explain.words import LIMITS, SCALE
 
 REPORT = {
-    "schema": "1.0",
+    "schema": "1.1",
     "verdict": "spoof",
     "state": "reported_with_caution",
     "score": -2.81,
