@@ -1,0 +1,150 @@
+"""One trial of a sweep: what it leaves in its folder, whatever becomes of it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepfake.atomic import write_atomically
+from deepfake.errors import InputError
+
+log = logging.getLogger(__name__)
+
+RECORD, CURVE, TRACEBACK = "trial.json", "dev_curve.json", "traceback.txt"
+WORST = {"min": 1e9, "max": -1e9}  # finite, and worse than any metric or objective
+
+
+@dataclass
+class Trial:
+    """The record of a trial, `trial.json`. It is a file because launchers run trials in other processes.
+
+    Args:
+        number: From 0.
+        overrides: What the user or the search set, as `key=value`.
+        metric: The monitored dev metric.
+        mode: `min` or `max`: which of its values are good.
+        state: `running`, then `finished`, `pruned` or `failed`.
+        value: Of the metric; None where there is none, as for a failed trial.
+        seconds: Spent on it, in all attempts.
+        error: One sentence.
+        passed_over: Some files could not be used.
+        folder: Where the record lies.
+    """
+
+    number: int
+    overrides: list[str]
+    metric: str
+    mode: str
+    state: str = "running"
+    value: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    passed_over: bool = False
+    folder: Path = field(default_factory=Path)
+
+    @property
+    def done(self) -> bool:
+        return self.state in ("finished", "pruned")
+
+    @property
+    def objective(self) -> float:
+        """What the sweep compares: always finite."""
+        return WORST[self.mode] if self.value is None else self.value
+
+    def write(self) -> None:
+        content = {key: value for key, value in asdict(self).items() if key != "folder"}
+        write_atomically(self.folder / RECORD, json.dumps(content, indent=2) + "\n")
+
+
+def read_trial(folder: Path) -> Trial:
+    """The record of a trial.
+
+    Raises:
+        InputError: There is none, or it is none.
+    """
+    path = folder / RECORD
+    try:
+        return Trial(**json.loads(path.read_text(encoding="utf-8")), folder=folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not the record of a trial: {error}") from error
+
+
+def attempt(
+    folder: Path,
+    run: Callable[[bool], tuple[float | None, bool]],
+    *,
+    number: int,
+    overrides: Sequence[str],
+    monitor: Mapping[str, str],
+    sentence: Callable[[BaseException], str | None],
+) -> Trial:
+    """Run a trial and record what became of it: a failure ends the trial and not the sweep.
+
+    In the folder of an earlier sweep of the same command, what is done is left as it is, what was begun goes on.
+
+    Args:
+        folder: The trial's.
+        run: Called with whether to go on in the folder; gives the objective, and whether files were passed over.
+        number: Of the trial.
+        overrides: As `Trial`.
+        monitor: `metric` and `mode`.
+        sentence: What the user is to read of an error, None where it is a fault of the program.
+
+    Raises:
+        InputError: The folder holds another trial.
+        KeyboardInterrupt: The user wants the sweep to end.
+    """
+    trial = Trial(number, list(overrides), monitor["metric"], monitor["mode"], folder=folder)
+    begun = (folder / RECORD).is_file()
+    if begun:
+        earlier = read_trial(folder)
+        if earlier.overrides != trial.overrides:
+            words = " ".join(earlier.overrides)
+            raise InputError(f"{folder} holds a trial of another sweep ({words}): choose another hydra.sweep.dir")
+        if earlier.done:
+            log.info("trial %d is done already", number)
+            return earlier
+        trial.seconds = earlier.seconds
+    trial.write()
+    (folder / TRACEBACK).unlink(missing_ok=True)
+    start = time.monotonic() - trial.seconds
+    try:
+        value, trial.passed_over = run(begun and (folder / "config.yaml").is_file())
+        trial.value = value if value is not None and math.isfinite(value) else None
+        trial.state = "pruned" if read_curve(folder).get("pruned") else "finished"
+    except BaseException as error:
+        trial.state, trial.error = "failed", _told(folder, error, sentence)
+        interrupted = isinstance(error.__context__, SystemExit)  # lightning's way out of Ctrl-C
+        if interrupted or not isinstance(error, Exception):
+            raise
+    finally:
+        trial.seconds = time.monotonic() - start
+        trial.write()
+    if trial.error:
+        print(f"error: trial {trial.number}: {trial.error}", file=sys.stderr)
+        gc.collect()  # the failed trial's network, which its traceback held
+    return trial
+
+
+def _told(folder: Path, error: BaseException, sentence: Callable[[BaseException], str | None]) -> str:
+    """The sentence for an error; of a fault of the program, the traceback goes into the folder."""
+    if (told := sentence(error)) is not None:
+        return told
+    write_atomically(folder / TRACEBACK, "".join(traceback.format_exception(error)))
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first} (see {folder / TRACEBACK})"
+
+
+def read_curve(folder: Path) -> dict[str, Any]:
+    """The monitored metric by epoch, as the callback `Pruning` writes it; empty where it was not on."""
+    path = folder / CURVE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
