@@ -169,14 +169,3 @@ def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path, tiny):
     done = script(*arguments, *where, code=1)
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
-
-
-def test_a_failing_trial_does_not_end_the_sweep(tiny, tmp_path):
-    done = script(*tiny, f"hydra.sweep.dir={tmp_path}", "features=raw,mel", "-m", code=1)
-    assert "error: " in done.stderr and "Traceback" not in done.stderr
-    assert [p.parent.name for p in tmp_path.glob("*/detector.pt")] == ["1"]
-
-
-def test_a_grid_runs_every_combination(tiny, tmp_path):
-    script(*tiny, f"hydra.sweep.dir={tmp_path}", "optimizer.lr=1e-3,1e-4", "seed=1,2", "-m")
-    assert sorted(p.parent.name for p in tmp_path.glob("*/detector.pt")) == ["0", "1", "2", "3"]

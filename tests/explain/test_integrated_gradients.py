@@ -32,7 +32,7 @@ def test_where_evidence_adds_up_it_is_each_cells_own_and_complete(baseline, seco
 
 
 class Power(Linear):
-    """Evidence that grows with a power of the gain; Gauss-Legendre with four nodes is exact up to the eighth."""
+    """Evidence that grows with a power of the gain; Gauss-Legendre with two nodes is exact up to the fourth."""
 
     power = 8.0
 
@@ -62,6 +62,22 @@ def test_a_smooth_way_is_complete_at_once_and_a_steep_end_is_halved_down():
     assert few.facts["completeness_error"] > 0.2
     # the steps that are left are spent
     assert more.facts["complete"] == "yes" or more.facts["steps"] > 248
+
+
+@pytest.mark.parametrize(("power", "steps"), [(4.0, 16), (0.1, 128)])
+def test_the_steps_said_are_the_gradients_taken(power, steps, monkeypatch):
+    """Two nodes are exact up to the fourth power; a steep end takes all steps there are."""
+    detector, gradients, waveform = Power(unit_clip()), [], Listening.waveform
+    detector.power = power
+
+    def counted(self, gain):
+        gradients.append(len(gain) * gain.requires_grad)
+        return waveform(self, gain)
+
+    monkeypatch.setattr(Listening, "waveform", counted)
+    found = IntegratedGradients(baseline="silence").attribute(Listening(detector, unit_clip()))
+    assert sum(gradients) == found.facts["steps"] == steps
+    assert (found.facts["completeness_error"] < 1e-4) == (power == 4.0)
 
 
 class Jump(Linear):

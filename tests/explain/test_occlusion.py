@@ -43,6 +43,17 @@ def test_the_planted_cell_is_found_and_overlap_finds_it_closer():
         assert np.diff(found.seconds)[1:-1] == pytest.approx(width)
 
 
+def test_by_default_a_stretch_is_found_to_a_fifth_of_a_second():
+    plant = tone(32000, 5000, 0.8, 1.2)
+    found = Occlusion().attribute(Listening(Linear(plant), noise(2.0) + plant))
+    assert (found.facts["seconds"], found.facts["shifts"]) == (0.4, 2)
+    assert found.values.shape[0] == 4 and np.diff(found.seconds)[1:-1] == pytest.approx(0.2)
+    evidence = found.over_time()
+    at = (found.seconds[1:] + found.seconds[:-1]) / 2
+    assert evidence[(at > 0.8) & (at < 1.2)].min() > 2 * evidence[(at < 0.6) | (at > 1.4)].max()
+    assert found.hz[found.values.sum(axis=1).argmax() + 1] > 5000
+
+
 def test_overlapping_patches_are_averaged_by_their_share():
     """Two tilings against the formula, patch by patch."""
     detector = small("cnn", "linear")
