@@ -139,7 +139,7 @@ def measured(
     rate, _ = range_eer((h.edges, -h.p_fake, h.spoofed) for h in heard)
     measures["range_eer"] = _interval(rate, _drawn(pool, counts)[:, 0])
     spoof = np.array([bool(h.spoofed) for h in heard])
-    files = Pool([[-h.p_fake.max()] for h in heard], (~spoof)[:, None], spoof[:, None])
+    files = Pool([[-h.p_fake.max()] for h in heard], list((~spoof)[:, None]), list(spoof[:, None]))
     one, drawn = _drawn(files, np.ones((1, len(heard)))), _drawn(files, counts)
     measures |= {f"file_{name}": _interval(one[0, i], drawn[:, i]) for i, name in enumerate(("eer", "auc"))}
     seconds = np.array([[s.sum() for s in h.seconds()] for h in heard]).sum(axis=0)

@@ -174,7 +174,7 @@ def _frames(
             clips += 1
     scores = (total / count)[: max(1, math.ceil(n_samples / frame - ROUNDING))]
     return Sweep(
-        starts=np.arange(len(scores)) * (frame / rate),
+        starts=np.arange(len(scores), dtype=np.float64) * (frame / rate),
         scores=scores,
         spoof=-scores,
         p_fake=expit(detector.frame_threshold - scores),
