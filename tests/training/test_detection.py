@@ -94,6 +94,9 @@ class Stop(Exception):
     pass
 
 
+AUGMENTATIONS = sorted(path.stem for path in (REPOSITORY / "conf" / "augment").glob("*.yaml"))
+
+
 @pytest.mark.parametrize(
     "extra",
     [
@@ -102,6 +105,7 @@ class Stop(Exception):
         ("callbacks=snapshot_averaging",),
         ("model=lcnn",),
         ("model=bimodal",),
+        (f"augment=[{','.join(AUGMENTATIONS)}]", "bonafide_share=0.5", "augment.codec.codecs=[mulaw,g722]"),
     ],
     ids="-".join,
 )

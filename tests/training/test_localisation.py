@@ -71,6 +71,12 @@ def test_a_network_of_whole_clips_is_refused(tiny_la, tmp_path):
         run.train(tiny_run(tiny_la, tmp_path, "task=localisation"))
 
 
+@pytest.mark.parametrize("augment", ["speed", "mixup"])
+def test_what_changes_when_speech_is_spoofed_is_refused(tiny_la, tmp_path, augment):
+    with pytest.raises(InputError, match=f"{augment.capitalize()} changes when speech is spoofed"):
+        run.train(tiny_run(tiny_la, tmp_path, *FRAMES, f"augment=[{augment}]"))
+
+
 def test_a_frame_is_spoofed_if_any_unit_of_it_is():
     spoofed = torch.zeros(1, 51, dtype=torch.bool)
     spoofed[0, 10] = spoofed[0, 50] = True
