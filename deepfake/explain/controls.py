@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
+from deepfake.detector import Detector
 from deepfake.explain.listening import Listening
 from deepfake.explain.map import Map
 
+log = logging.getLogger(__name__)
+
 
 class Method(Protocol):
-    """What every explanation method is."""
+    """What every explanation method is; `needs`, if it has one, names what it looks for in the network."""
 
     def attribute(self, listening: Listening) -> Map: ...
 
@@ -37,3 +42,14 @@ class Loudness:
     def attribute(self, listening: Listening) -> Map:
         values = listening.levels().astype(np.float64) + 80
         return Map("loudness", values, listening.hz, listening.seconds, {})
+
+
+def possible(methods: Mapping[str, Method], detector: Detector) -> dict[str, Method]:
+    """The methods that find in this network what they stand on; all of them where none does, to say so itself."""
+    needs = {name: getattr(method, "needs", None) for name, method in methods.items()}
+    without = [name for name, need in needs.items() if need and not hasattr(detector.model, need)]
+    if len(without) == len(methods):
+        return dict(methods)
+    for name in without:
+        log.warning("%s is left out: %s has no %s", name, type(detector.model).__name__, needs[name])
+    return {name: method for name, method in methods.items() if name not in without}

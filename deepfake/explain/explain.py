@@ -27,7 +27,7 @@ from deepfake.environment import environment
 from deepfake.errors import InputError
 from deepfake.evaluation.page import saved
 from deepfake.explain import evidence, pictures, provenance, quality, timeline, windows
-from deepfake.explain.controls import Method
+from deepfake.explain.controls import Method, possible
 from deepfake.explain.cues import cues_of
 from deepfake.explain.listening import Listening
 from deepfake.explain.localised import threshold_of
@@ -135,6 +135,7 @@ def explain(
     if not given:
         raise InputError("input is needed and was not given: an audio file, or a folder of them")
     detector = Detector.load(run).to(device)
+    methods = possible(methods, detector)
     facts = environment(sys.argv, device, None)
     threshold = _threshold(run, detector, settings)
     background = Background(run, detector, methods, warnings_of(run), threshold, provenance.seen(run, detector), facts)

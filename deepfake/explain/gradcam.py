@@ -34,6 +34,8 @@ class GradCam:
     clip.
     """
 
+    needs = "last_map"  # of the network
+
     def attribute(self, listening: Listening) -> Map:
         """The clip's map, at the resolution of the network's last map.
 

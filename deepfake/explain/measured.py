@@ -15,7 +15,7 @@ from deepfake.environment import environment, told
 from deepfake.errors import InputError
 from deepfake.evaluation.corpus import Corpus
 from deepfake.explain import faithfulness, faithfulness_report
-from deepfake.explain.controls import Method
+from deepfake.explain.controls import Method, possible
 
 FILE = "faithfulness.json"
 
@@ -48,6 +48,7 @@ def measure_run(
     """
     detector = Detector.load(run).to(device)
     less = {"fillings": (), "n_slow": 0} if quick else {}
+    methods = possible(methods, detector)
     result = faithfulness.measure(detector, corpus.chosen(partition, 0), methods, segments=segments, **less)
     folder = Path(output) if output else detector_file(run).parent / "faithfulness"
     facts = told(environment(sys.argv, device, None))
