@@ -15,5 +15,7 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     sys.argv[1:] = commandline.quoted(sys.argv[1:])
+    if lacking := commandline.lacking(sys.argv[1:]):
+        sys.exit(f"error: {lacking}")
     main()
     sys.exit(run.exit_code())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 _PATH = re.compile(
     r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|init_from|root|real_root|keys|weights)"
     r"|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )
+_PLUGINS = {"sweep=tpe": "optuna_sweeper", "hydra/sweeper=optuna": "optuna_sweeper"}
+_PLUGINS |= {"hydra/launcher=joblib": "joblib_launcher"}
+_PLUGINS |= {f"hydra/launcher=submitit_{kind}": "submitit_launcher" for kind in ("local", "slurm")}
 _LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^,]+""", re.DOTALL)
 
 
@@ -43,3 +47,18 @@ def own_dataset(arguments: list[str]) -> list[str]:
     chosen = any(a.startswith("dataset=") for a in arguments)
     added = ("dataset.per_class.", "dataset.on_bad_audio=") if chosen else "dataset."
     return [f"++{a}" if a.startswith(added) else a for a in arguments]
+
+
+def lacking(arguments: Iterable[str]) -> str | None:
+    """What to install for these arguments, which Hydra would only call unknown; None where nothing lacks."""
+    for argument in arguments:
+        if (plugin := _PLUGINS.get(argument)) and not _installed(f"hydra_plugins.hydra_{plugin}"):
+            return f'{argument} needs hydra-{plugin.replace("_", "-")}: pip install -e ".[sweep]"'
+    return None
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of its package
+        return False

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import compose
 
+from deepfake import commandline
 from deepfake.commandline import own_dataset, quoted
 
 AWKWARD = [
@@ -97,3 +98,13 @@ def test_a_root_alone_changes_the_runs_own_dataset():
     assert own_dataset(["run=R", "dataset.root=D"]) == ["run=R", "++dataset.root=D"]
     given = ["dataset=folder", "dataset.root=D", "dataset.per_class.eval=2"]
     assert own_dataset(given) == ["dataset=folder", "dataset.root=D", "++dataset.per_class.eval=2"]
+
+
+def test_a_plugin_that_is_not_installed_is_named(monkeypatch):
+    given = ["model=cnn", "sweep=tpe"]
+    monkeypatch.setattr("deepfake.commandline.find_spec", lambda name: object())
+    assert commandline.lacking(given) is None
+    for found in (lambda name: None, lambda name: __import__("no_such_package")):
+        monkeypatch.setattr("deepfake.commandline.find_spec", found)
+        assert commandline.lacking(given) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
+    assert commandline.lacking(["model=cnn"]) is None

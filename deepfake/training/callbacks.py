@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lightning
@@ -29,6 +29,13 @@ log = logging.getLogger(__name__)
 _SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
 _SHOWN |= {"frame EER": "dev/frame_eer"}
 _SHOWN |= {"Wasserstein": "train/wasserstein_epoch", "gradient norm": "train/gradient_norm_epoch"}
+
+
+def _shown(metrics: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, float]]:
+    """What is watched, by name: its key and value; of a mix, the EER of each of its corpora too."""
+    of_corpora = {f"EER {key.removeprefix('dev/eer_')}": key for key in metrics if key.startswith("dev/eer_")}
+    names = {**_SHOWN, **of_corpora}
+    return {name: (key, float(metrics[key])) for name, key in names.items() if key in metrics}
 
 
 class Resumable(Callback):
@@ -79,8 +86,7 @@ class Bars(RichProgressBar):
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: Any
     ) -> dict[str, int | str | float | dict[str, float]]:
-        metrics = trainer.callback_metrics
-        return {name: round(float(metrics[key]), 4) for name, key in _SHOWN.items() if key in metrics}
+        return {name: round(value, 4) for name, (_, value) in _shown(trainer.callback_metrics).items()}
 
 
 class PlainProgress(ProgressBar):
@@ -122,11 +128,10 @@ class PlainProgress(ProgressBar):
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if self.every_seconds == float("inf"):
             return
-        metrics = trainer.callback_metrics
         words = [f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"]
-        for name, key in _SHOWN.items():
-            if key in metrics and (self._scored or not key.startswith("dev/")):
-                words.append(f"{name} {float(metrics[key]):.4f}")
+        for name, (key, value) in _shown(trainer.callback_metrics).items():
+            if self._scored or not key.startswith("dev/"):
+                words.append(f"{name} {value:.4f}")
         self._scored = False
         log.info("%s, %.1f s", ", ".join(words), time.monotonic() - self._start)
 

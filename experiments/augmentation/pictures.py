@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -98,4 +100,7 @@ def _plain(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InstantiationException as error:  # of what is not installed
+        sys.exit(f"error: {error.__cause__}")
