@@ -13,6 +13,10 @@ from deepfake.augment.folder import audio_files
 from deepfake.errors import InputError
 
 SLOPES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls with this power of the frequency
+COLOURS = (*SLOPES, "babble")
+SPEECH_HZ, SPEECH_SLOPE = 500.0, 3.0  # speech's power is level up to there, and falls by about 9 dB an octave beyond
+VOICES = (3, 7)  # of generated babble
+SYLLABLES_HZ = 5.0  # fastest rise and fall of a voice's level
 FLAT_BELOW_HZ = 50.0  # else nearly all of brown noise would lie below what can be heard
 
 
@@ -25,7 +29,8 @@ class Noise(Augmentation):
     Args:
         root: Folder of noise recordings, or of speech for babble; None generates noise.
         colours: Of generated noise, one drawn per clip: `white` (equal power per hertz), `pink` (falling with 1/f) or
-            `brown` (1/f^2), both level below 50 Hz.
+            `brown` (1/f^2), both level below 50 Hz, or `babble`: 3 to 7 noises with the long-term spectrum of speech,
+            each rising and falling at the rate of syllables (after the ICRA noises, Dreschler et al., 2001).
         files_min: Fewest files of `root` added up, each at the same power. 1: a recording as it is.
         files_max: Most; x-vectors' babble is of 3 to 7 voices.
         snr_min: Lowest signal-to-noise ratio in dB.
@@ -41,7 +46,7 @@ class Noise(Augmentation):
         self,
         *,
         root: str | None = None,
-        colours: Sequence[str] = ("white", "pink", "brown"),
+        colours: Sequence[str] = COLOURS,
         files_min: int = 1,
         files_max: int = 1,
         snr_min: float = 5.0,
@@ -51,8 +56,8 @@ class Noise(Augmentation):
     ) -> None:
         super().__init__(p=p)
         self.colours = tuple(colours)
-        if not self.colours or not set(self.colours) <= SLOPES.keys():
-            raise InputError(f"augment.noise.colours={list(colours)}: some of {', '.join(SLOPES)} were expected")
+        if not self.colours or not set(self.colours) <= set(COLOURS):
+            raise InputError(f"augment.noise.colours={list(colours)}: some of {', '.join(COLOURS)} were expected")
         self.n_files = require_range(self, "files", files_min, files_max, least=1)
         self.snr = require_range(self, "snr", snr_min, snr_max)
         self.sample_rate = sample_rate
@@ -64,12 +69,17 @@ class Noise(Augmentation):
         return x + noise * (rms(x) / 10 ** (snr / 20) / (rms(noise) or math.inf))
 
     def _generated(self, n: int, rng: np.random.Generator) -> Samples:
-        slope = SLOPES[self.colours[rng.integers(len(self.colours))]]
-        white = rng.standard_normal(n)
-        if slope == 0:
-            return white
-        hz = np.maximum(np.fft.rfftfreq(n, 1 / self.sample_rate), FLAT_BELOW_HZ)
-        return np.fft.irfft(np.fft.rfft(white) * hz ** (-slope / 2), n)
+        colour = self.colours[rng.integers(len(self.colours))]
+        if colour == "white":
+            return rng.standard_normal(n)
+        hz = np.fft.rfftfreq(n, 1 / self.sample_rate)
+        if colour != "babble":
+            return _filtered(rng.standard_normal(n), np.maximum(hz, FLAT_BELOW_HZ) ** (-SLOPES[colour] / 2))
+        total = np.zeros(n)
+        for _ in range(rng.integers(*VOICES, endpoint=True)):
+            speech = _filtered(rng.standard_normal(n), np.maximum(hz / SPEECH_HZ, 1.0) ** (-SPEECH_SLOPE / 2))
+            total += speech * np.abs(_filtered(rng.standard_normal(n), hz <= SYLLABLES_HZ))
+        return total
 
     def _recorded(self, n: int, rng: np.random.Generator) -> Samples:
         assert self.files is not None
@@ -79,6 +89,11 @@ class Noise(Augmentation):
             part = load_clip(path, n_samples=n, sample_rate=self.sample_rate, rng=rng).numpy().astype(np.float64)
             total += part / (rms(part) or 1.0)
         return total
+
+
+def _filtered(x: Samples, gain: np.ndarray) -> Samples:
+    """With this gain at each frequency of its transform."""
+    return np.fft.irfft(np.fft.rfft(x) * gain, len(x))
 
 
 def rms(x: Samples) -> float:

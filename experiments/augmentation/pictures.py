@@ -24,7 +24,7 @@ from deepfake.evaluation.page import heading, page, paragraph, pictures
 RATE = 16_000
 CONFIGS = Path(__file__).resolve().parents[2] / "conf/augment"
 VARIANTS: dict[str, list[dict[str, Any]]] = {  # where one draw would not show what there is
-    "noise": [{"colours": [colour], "snr_min": 10, "snr_max": 10} for colour in ("white", "pink", "brown")],
+    "noise": [{"colours": [colour], "snr_min": 10, "snr_max": 10} for colour in ("white", "pink", "brown", "babble")],
     "rawboost": [{"algo": algo} for algo in range(1, 9)],
     "codec": [
         *({"codecs": [name]} for name in ("mulaw", "alaw", "g722")),

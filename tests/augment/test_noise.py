@@ -22,7 +22,7 @@ def snr(waveform: torch.Tensor, noise: np.ndarray) -> float:
     return 10 * np.log10(np.mean(waveform.double().numpy() ** 2) / np.mean(noise**2))
 
 
-@pytest.mark.parametrize("colour", ["white", "pink", "brown"])
+@pytest.mark.parametrize("colour", ["white", "pink", "brown", "babble"])
 @pytest.mark.parametrize("wanted", [-5.0, 0.0, 20.0])
 def test_the_ratio_is_the_one_asked_for(colour, wanted):
     noise = Noise(colours=[colour], snr_min=wanted, snr_max=wanted, p=1)
@@ -43,6 +43,19 @@ def test_power_falls_as_the_colour_says(colour, slope):
     band = (hz > 2 * FLAT_BELOW_HZ) & (hz < 7_000)
     found = np.polyfit(np.log(hz[band]), np.log(power[band]), 1)[0]
     assert found == pytest.approx(slope, abs=0.1)
+
+
+def test_babble_has_the_spectrum_of_speech_and_comes_and_goes_with_syllables():
+    given = voice(320_000)
+    babble, white = (added(Noise(colours=[c], snr_min=0, snr_max=0, p=1), 3, given) for c in ("babble", "white"))
+    hz, power = welch(babble, 16_000, nperseg=2_048)
+    band = (hz > 700) & (hz < 7_000)
+    assert np.polyfit(np.log(hz[band]), np.log(power[band]), 1)[0] == pytest.approx(-3.0, abs=0.15)
+    levels = [np.square(x).reshape(-1, 320).mean(1) for x in (babble, white)]  # by 20 ms
+    spread = [x.std() / x.mean() for x in levels]
+    assert spread[0] > 4 * spread[1]
+    hz, slow = welch(levels[0], 50, nperseg=500)
+    assert slow[(hz > 0) & (hz < 10)].sum() > 5 * slow[hz >= 10].sum()
 
 
 def test_nothing_is_added_to_silence():
