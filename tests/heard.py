@@ -22,11 +22,14 @@ SMALL = {
     "lcnn": ("model.channels=[3,4,4,4,4]",),
     "rawnet2": ("model.n_filters=4", "model.channels=[4,4,4,4,4,4]", "model.gru_units=4", "model.dense_units=4"),
     "bimodal": ("model.channels=[3,4,4,4]", "model.lstm_units=3"),
+    "wgan_gp_critic": ("model.channels=[4,8,8]", "model.attention_rows=32"),
+    "lfcc_gmm": ("model.n_components=3",),
 }
 BANDS = ("mel", "lfcc", "linear", "mel_lfcc")
 PAIRS = [("aasist_l", "raw"), ("rawnet2", "raw"), ("bimodal", "mel_lfcc")]
 PAIRS += [("aasist", f) for f in ("raw", *BANDS)]
-PAIRS += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn") for f in BANDS]
+PAIRS += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn", "wgan_gp_critic") for f in BANDS]
+UNMAPPED = [("lfcc_gmm", f) for f in BANDS]  # without convolutions, so nothing for Grad-CAM
 
 
 def small(model: str, features: str, *overrides: str) -> Detector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from heard import PAIRS, Linear, noise, of_single_cells, small, tone
+from heard import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
 from deepfake.explain.filling import FILLINGS, refilled
@@ -77,7 +77,7 @@ def test_overlapping_patches_are_averaged_by_their_share():
     assert np.allclose(found.values[0], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS)
+@pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
 @pytest.mark.parametrize("clip", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
 def test_every_clip_has_a_finite_map(model, features, clip):
     listening = Listening(small(model, features), clip)
