@@ -52,7 +52,7 @@ def test_one_file(run_folder, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "model",
-    [f"model={m}" for m in ("cnn", "cnn_bilstm", "aasist_l", "lcnn", "bimodal")]
+    [f"model={m}" for m in ("cnn", "cnn_bilstm", "aasist_l", "lcnn", "bimodal", "frame_cnn", "wgan_gp_critic")]
     + [f"model=aasist_l features={f}" for f in ("lfcc", "mel")]
     + ["model=rawnet2 model.gru_units=16 model.gru_layers=1"],
 )

@@ -214,7 +214,16 @@ def test_every_loss_trains(tiny_la, tmp_path, loss):
 
 
 @pytest.mark.parametrize(
-    "model", ["aasist_l", "cnn_bilstm", "lcnn", "bimodal", "rawnet2 model.gru_units=8 model.dense_units=8"]
+    "model",
+    [
+        "aasist_l",
+        "cnn_bilstm",
+        "frame_cnn",
+        "lcnn",
+        "bimodal",
+        "wgan_gp_critic",
+        "rawnet2 model.gru_units=8 model.dense_units=8",
+    ],
 )
 def test_every_model_trains_and_is_judged(tiny_la, tmp_path, model):
     run.train(tiny_run(tiny_la, tmp_path, *f"model={model}".split(), "trainer.max_epochs=1", "seconds=0.6"))
