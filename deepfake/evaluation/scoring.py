@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,8 +117,8 @@ def score(
     return Scored(scores, errors, seconds)
 
 
-def shown(batches: DataLoader[Any], what: str, every_seconds: float = 30.0) -> Iterator[Any]:
-    """The same batches, with a bar where a person watches and a line now and then in a log."""
+def shown(batches: Collection[Any] | DataLoader[Any], what: str, every_seconds: float = 30.0) -> Iterator[Any]:
+    """The same batches, or files, with a bar where a person watches and a line now and then in a log."""
     if sys.stderr.isatty():
         yield from track(batches, description=what, console=Console(stderr=True), transient=True)
         return
@@ -131,4 +131,4 @@ def _with_lines(batches: Iterable[Any], what: str, n_batches: int, every_seconds
         yield batch
         if time.monotonic() - last > every_seconds:
             last = time.monotonic()
-            log.info("%s: batch %d of %d", what, i, n_batches)
+            log.info("%s: %d of %d", what, i, n_batches)

@@ -20,17 +20,14 @@ The threshold of p_fake is fixed on dev and measured on eval, beside the default
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import SPOOF, Utterance
@@ -38,11 +35,11 @@ from deepfake.detector import Detector, detector_file
 from deepfake.environment import environment, told
 from deepfake.errors import InputError
 from deepfake.evaluation.corpus import Corpus
+from deepfake.evaluation.scoring import shown
 from deepfake.explain import localised_report, provenance, windows
 from deepfake.explain.localised_measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
 from deepfake.explain.timeline import THRESHOLD
 
-log = logging.getLogger(__name__)
 FILE = "localisation.json"
 SCHEMA = {"name": "deepfake.localisation", "version": 1}
 Segments = Mapping[str, Sequence[tuple[float, float, str]]]
@@ -97,7 +94,7 @@ def localise_run(
         if known is None:
             raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
         heard[partition] = []
-        for utterance in _shown(utterances, partition):
+        for utterance in shown(utterances, f"scanning {partition}"):
             stretches = _stretches(utterance, known)
             try:
                 swept = windows.sweep(detector, utterance.path, **scan)
@@ -200,14 +197,3 @@ def _stretches(utterance: Utterance, known: Segments) -> list[tuple[float, float
     if found is None or (not found and utterance.label == SPOOF):
         raise InputError(f"{utterance.where or utterance.path}: it is not said where {utterance.id} is spoofed")
     return joined([(start, end) for start, end, *_ in found])
-
-
-def _shown(utterances: Sequence[Utterance], partition: str) -> Iterator[Utterance]:
-    """The same, with a bar where a person watches and a line each in a log."""
-    if sys.stderr.isatty():
-        bar = track(utterances, description=f"scanning {partition}", console=Console(stderr=True), transient=True)
-        yield from bar
-        return
-    for i, utterance in enumerate(utterances, start=1):
-        log.info("scanning %s of %s (%d of %d)", utterance.id, partition, i, len(utterances))
-        yield utterance

@@ -24,7 +24,6 @@ Floats = NDArray[np.float64]
 LEAST_SECONDS, MOST_SECONDS = 0.1, 60.0  # of a window
 MOST_OVERLAP = 0.99
 BLOCK_SECONDS = 10.0
-FRAME_SECONDS = 0.1  # of the curve of a trend
 ROUNDING = 1e-6  # of a frame
 MOST_P = 1 - 2**-53  # the largest number below 1: more is not told apart from certainty
 
@@ -190,7 +189,7 @@ def _batches(windows: Iterator[Tensor], batch_size: int) -> Iterator[list[Tensor
         yield batch
 
 
-def curve(swept: Sweep, *, frame_seconds: float | None = None) -> tuple[Floats, Floats, Floats]:
+def curve(swept: Sweep, *, frame_seconds: float) -> tuple[Floats, Floats, Floats]:
     """Evidence by frame: the mean of all windows that hold the middle of the frame.
 
     The mean is not multiplied up: overlapping windows hear the same samples, so their evidence does not add. `p_fake`
@@ -198,7 +197,7 @@ def curve(swept: Sweep, *, frame_seconds: float | None = None) -> tuple[Floats, 
 
     Args:
         swept: Of a recording.
-        frame_seconds: Length of a frame, the last one ends with the recording; None: 0.1 s, or the detector's own.
+        frame_seconds: Length of a frame; the last one ends with the recording.
 
     Returns:
         Edges of the frames in seconds `[L + 1]`, evidence for spoof in nats `[L]`, `p_fake` `[L]`.
@@ -206,12 +205,10 @@ def curve(swept: Sweep, *, frame_seconds: float | None = None) -> tuple[Floats, 
     Raises:
         InputError: `frame_seconds` is not above 0.
     """
-    if frame_seconds is None:
-        frame_seconds = swept.hop if swept.kind == "localisation" else FRAME_SECONDS
     edges = unit_edges(resolution=frame_seconds, duration=swept.duration)
     middles = (edges[1:] + edges[:-1]) / 2
     first = np.searchsorted(swept.ends, middles, side="right")
-    last = np.searchsorted(swept.starts, middles, side="right")
+    last = np.maximum(np.searchsorted(swept.starts, middles, side="right"), first + 1)  # on a border, by rounding
 
     def averaged(values: Floats) -> Floats:
         total = np.append(0.0, np.cumsum(values))

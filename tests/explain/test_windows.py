@@ -142,7 +142,7 @@ def test_a_window_says_what_the_detector_says_of_a_clip(score, calibrated, tmp_p
     assert found.spoof == pytest.approx([Listening(detector, clip).spoof_of(clip[None]).item()], rel=1e-4)
     assert found.p_fake == pytest.approx([detector.p_fake(found.scores[0])])
     assert bool(found.spoof < -2.0) == calibrated  # not capped, where p_fake is
-    _, spoof, p_fake = curve(found)
+    _, spoof, p_fake = curve(found, frame_seconds=0.1)
     np.testing.assert_allclose(spoof, found.spoof[0])
     np.testing.assert_allclose(p_fake, found.p_fake[0])
 
@@ -173,8 +173,8 @@ def test_the_curve_is_the_mean_of_the_windows_that_hold_the_middle(data, n, fram
 
 def test_the_curve_of_certain_windows_is_finite():
     swept = Sweep(np.array([0.0, 0.5]), np.zeros(2), np.zeros(2), np.array([1.0, 1e-300]), 1.0, 0.5, 0.5)
-    assert curve(swept)[2] == pytest.approx([1] * 5 + [0] * 5)
-    assert logit(curve(swept)[2][-1]) == pytest.approx(math.log(1e-300))
+    assert curve(swept, frame_seconds=0.1)[2] == pytest.approx([1] * 5 + [0] * 5)
+    assert logit(curve(swept, frame_seconds=0.1)[2][-1]) == pytest.approx(math.log(1e-300))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ from pathlib import Path
 sweep(Stub(5.0, forgets=True), Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = sweep(Stub(5.0, forgets=True), Path(sys.argv[2]))
-edges, _, _ = curve(found)
+edges, _, _ = curve(found, frame_seconds=0.1)
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(found.duration, len(found.scores), len(edges), grown / 2**10)
 """
@@ -273,7 +273,7 @@ def test_frames_are_the_mean_of_what_all_clips_say_of_them(n_samples, seconds, o
     expected = [np.mean(said[i]) for i in range(len(said))]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.p_fake, expit(0.25 - found.scores))
-    edges, spoof, p_fake = curve(found)
+    edges, spoof, p_fake = curve(found, frame_seconds=found.hop)
     assert len(spoof) == math.ceil(n_samples / 80) and edges[-1] == found.duration
     np.testing.assert_allclose(spoof, -found.scores)
     np.testing.assert_allclose(p_fake, found.p_fake)
@@ -286,3 +286,11 @@ def test_a_frame_that_is_no_number_is_said_with_its_time():
     detector.frames = lambda waveform: torch.where(waveform.abs().view(len(waveform), -1, 80).amax(2) > 2, torch.nan, 0)
     with pytest.raises(InputError, match=r"scores of frames after 0\.\d+ s are not finite"):
         sweep(detector, encode(samples))
+
+
+def test_a_curve_whose_frames_have_their_middle_on_a_border_of_the_detectors_has_a_value_everywhere():
+    for frame, n in ((0.01, 301), (0.0635, 1000)):  # the borders of neighbours differ by rounding here
+        scores = np.arange(n, dtype=np.float64)
+        swept = Sweep(np.arange(n) * frame, scores, -scores, expit(-scores), n * frame, frame, frame, "localisation")
+        _, spoof, _ = curve(swept, frame_seconds=2 * frame)
+        assert np.isfinite(spoof).all() and (np.diff(-spoof) > 0).all()
