@@ -20,8 +20,9 @@ def test_where_evidence_adds_up_so_does_the_map(filling, shifts, seconds):
     listening = Listening(Linear(noise(0.3, seed=2)), noise(seconds))
     found = Occlusion(seconds=0.06, bands=3, shifts=shifts, fillings=[filling]).attribute(listening)
     cells = of_single_cells(refilled(listening, filling)).numpy()
-    assert found.values.sum() == pytest.approx(cells.sum(), abs=1e-3)
-    assert found.facts["difference"] == pytest.approx(cells.sum(), abs=1e-3)
+    rounding = 4e-6 * cells.size  # each cell is a difference to the same single-precision score
+    assert found.values.sum() == pytest.approx(cells.sum(), abs=rounding)
+    assert found.facts["difference"] == pytest.approx(cells.sum(), abs=rounding)
     assert found.seconds[0] == 0 and found.seconds[-1] == listening.duration
     assert found.hz[0] == 0 and found.hz[-1] == 8000
     if shifts == 1:  # a cell is a patch: the sum of the small cells in it
@@ -85,7 +86,8 @@ def test_every_clip_has_a_finite_map(model, features, clip):
     found, again = (method.attribute(listening) for _ in range(2))
     assert np.isfinite(found.values).all() and np.array_equal(found.values, again.values)
     assert found.values.shape == (2, len(found.seconds) - 1) and found.seconds[-1] == listening.duration
-    assert (np.abs(found.values).max() > 1e-6) == bool(clip.any())
+    largest = np.abs(found.values).max()
+    assert largest > 1e-6 if clip.any() else largest < 1e-4  # of silence, the rounding of single precision
     assert -1 <= found.facts.get("lowest_correlation_of_fillings", 0) <= 1
 
 
