@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ class DataModule(lightning.LightningDataModule):
         augment = self.in_loader if seed is not None else ()
         make = Clips if whole else self.clips
         clips = make(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole, augment=augment)
-        return DataLoader(
+        return Loader(
             clips,
             batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
             sampler=sampler,
@@ -219,6 +219,18 @@ class DataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The dev partition whole, in order."""
         return self._loader(self.dev, self.n_score, seed=None)
+
+
+class Loader(DataLoader[dict[str, Any]]):
+    """A loader whose worker processes start when its first batch is asked for.
+
+    The trainer iterates over the training loader before it tells the sampler the epoch; in a resumed run even before it
+    has read the epoch from the checkpoint, since the scheduler needs the number of steps first. Workers that started
+    then would prefetch the order and the crops of epoch 0.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        yield from super().__iter__()
 
 
 def require_both_classes(utterances: list[Utterance], where: str) -> None:

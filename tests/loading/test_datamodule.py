@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from interrupted import train_until, train_without_report, with_any_workers
 from omegaconf import OmegaConf
 from tiny import TINY, compose, tiny_run, write_audio
 
@@ -148,22 +149,17 @@ def test_what_is_never_drawn_does_not_count_as_training_data(tiny_la, tmp_path):
         data.prepare_data()
 
 
-def test_a_run_on_a_mix_resumes_and_is_judged(tiny_la, tmp_path, monkeypatch):
-    from deepfake.training.detection import Detection
+@with_any_workers
+def test_a_run_on_a_mix_resumes_exactly(tiny_la, tmp_path, workers):
+    train_without_report(mixed(tiny_la, tmp_path, f"run_dir={tmp_path / 'whole'}"))
+    train_until(mixed(tiny_la, tmp_path, f"num_workers={workers}"), epoch=1)
+    train_without_report(compose(f"resume={tmp_path / 'run'}"))
+    whole, resumed = (torch.load(tmp_path / f"{name}/detector.pt", weights_only=True) for name in ("whole", "run"))
+    assert all(torch.equal(value, resumed["state_dict"][key]) for key, value in whole["state_dict"].items())
 
-    cfg = mixed(tiny_la, tmp_path)
-    start = Detection.on_train_batch_start
 
-    def stop(self, batch, batch_idx):
-        if self.current_epoch == 1:
-            raise InputError("stopped")
-        start(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Detection, "on_train_batch_start", stop)
-        with pytest.raises(InputError, match="stopped"):
-            run.train(cfg)
-    run.train(compose(f"resume={tmp_path / 'run'}"))
+def test_a_run_on_a_mix_is_judged(tiny_la, tmp_path):
+    train_without_report(mixed(tiny_la, tmp_path, "trainer.max_epochs=1"))
     metrics = run.evaluate(compose(f"run={tmp_path / 'run'}", "num_workers=0", config="evaluate"))
     assert (metrics["n_bonafide"], metrics["n_spoof"], metrics["dataset"]) == (10, 10, "mix")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from interrupted import Stop, stop_at_once, train_until, train_without_report, with_any_workers
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from tiny import REPOSITORY, TINY, compose, tiny_run
 
 from deepfake import run
@@ -83,89 +86,81 @@ def test_tensorboard_holds_what_it_should(run_folder):
 def test_the_same_seed_twice_gives_the_same_weights(tiny_la, tmp_path):
     runs = [tmp_path / n for n in ("a", "b", "c")]
     objectives = [
-        run.train(tiny_run(tiny_la, r, f"seed={seed}", "num_workers=1"))
+        train_without_report(tiny_run(tiny_la, r, f"seed={seed}", "num_workers=1"))
         for r, seed in zip(runs, (7, 7, 8), strict=True)
     ]
     assert same(weights(runs[0]), weights(runs[1])) and objectives[0] == objectives[1]
     assert not same(weights(runs[0]), weights(runs[2]))
 
 
-class Stop(Exception):
-    pass
-
-
 AUGMENTATIONS = sorted(path.stem for path in (REPOSITORY / "conf" / "augment").glob("*.yaml"))
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(request, tiny_la, tmp_path_factory):
+    """The overrides of a run without loader processes, and its folder."""
+    overrides = (*request.param, "trainer.max_epochs=4", "model.dropout=0.3", "features.normalise=train_stats")
+    folder = tmp_path_factory.mktemp("whole")
+    train_without_report(tiny_run(tiny_la, folder, *overrides))
+    return overrides, folder
+
+
+@with_any_workers
 @pytest.mark.parametrize(
-    "extra",
+    "uninterrupted",
     [
         ("scheduler=cosine",),
         ("scheduler=plateau", "scheduler.patience=0", "optimizer=adamw"),
         ("callbacks=snapshot_averaging",),
-        ("model=lcnn",),
+        ("model=lcnn", "trainer.check_val_every_n_epoch=3"),
         ("model=bimodal",),
         (f"augment=[{','.join(AUGMENTATIONS)}]", "bonafide_share=0.5", "augment.codec.codecs=[mulaw,g722]"),
     ],
     ids="-".join,
+    indirect=True,
 )
-def test_stopped_and_resumed_ends_with_the_weights_of_an_uninterrupted_run(tiny_la, tmp_path, monkeypatch, extra):
-    overrides = (*extra, "trainer.max_epochs=4", "model.dropout=0.3", "features.normalise=train_stats")
-    whole, halved = tmp_path / "whole", tmp_path / "halved"
-    run.train(tiny_run(tiny_la, whole, *overrides))
-
-    from deepfake.training.detection import Detection
-
-    start = Detection.on_train_batch_start
-
-    def stop(self, batch, batch_idx):
-        if (self.current_epoch, batch_idx) == (2, 1):
-            raise Stop
-        start(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Detection, "on_train_batch_start", stop)
-        with pytest.raises(Stop):
-            run.train(tiny_run(tiny_la, halved, *overrides))
+def test_stopped_and_resumed_ends_with_the_weights_of_an_uninterrupted_run(uninterrupted, tiny_la, tmp_path, workers):
+    overrides, whole = uninterrupted
+    halved, moved = tmp_path / "halved", tmp_path / "moved, elsewhere"
+    train_until(tiny_run(tiny_la, halved, *overrides, f"num_workers={workers}"), epoch=2, step=1)
     assert not (halved / "detector.pt").exists()
-    moved = tmp_path / "moved, elsewhere"
     halved.rename(moved)
-    run.train(compose(f"resume='{moved}'"))
+    train_without_report(compose(f"resume='{moved}'"))
     assert same(weights(whole), weights(moved))
     assert same(weights(whole, "checkpoints/last.ckpt"), weights(moved, "checkpoints/last.ckpt"))
     assert not halved.exists()
 
 
+@with_any_workers
 def test_stopped_before_the_first_checkpoint_a_run_still_starts_from_its_weights(
-    tiny_la, tmp_path, monkeypatch, run_folder
+    tiny_la, tmp_path, run_folder, workers
 ):
-    overrides = (f"init_from={run_folder}", "trainer.max_epochs=1")
-    run.train(tiny_run(tiny_la, tmp_path / "whole", *overrides))
-    with monkeypatch.context() as patch:
-        patch.setattr("deepfake.training.detection.Detection.on_train_batch_start", stop_at_once)
-        with pytest.raises(Stop):
-            run.train(tiny_run(tiny_la, tmp_path / "stopped", *overrides))
-    run.train(compose(f"resume={tmp_path}/stopped"))
+    overrides = (f"init_from={run_folder}", "trainer.max_epochs=1", f"num_workers={workers}")
+    train_without_report(tiny_run(tiny_la, tmp_path / "whole", *overrides))
+    train_until(tiny_run(tiny_la, tmp_path / "stopped", *overrides), epoch=0)
+    train_without_report(compose(f"resume={tmp_path}/stopped"))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
 
 
-def stop_at_once(*_):
-    raise Stop
-
-
+@with_any_workers
 @pytest.mark.parametrize(
-    "extra", [("callbacks=snapshot_averaging",), ("callbacks.early_stopping.patience=1", "optimizer.lr=1e-9")]
+    "uninterrupted",
+    [("callbacks=snapshot_averaging",), ("callbacks.early_stopping.patience=1", "optimizer.lr=1e-9")],
+    ids="-".join,
+    indirect=True,
 )
-def test_stopped_behind_the_last_epoch_a_run_ends_as_if_it_had_not_been(tiny_la, tmp_path, monkeypatch, extra):
-    run.train(tiny_run(tiny_la, tmp_path / "whole", *extra, "trainer.max_epochs=5"))
+def test_stopped_behind_the_last_epoch_a_run_ends_as_if_it_had_not_been(
+    uninterrupted, tiny_la, tmp_path, monkeypatch, workers
+):
+    overrides, whole = uninterrupted
     with monkeypatch.context() as patch:
         patch.setattr("deepfake.training.detection.finish", stop_at_once)
         with pytest.raises(Stop):
-            run.train(tiny_run(tiny_la, tmp_path / "stopped", *extra, "trainer.max_epochs=5"))
-    run.train(compose(f"resume={tmp_path}/stopped"))
+            run.train(tiny_run(tiny_la, tmp_path, *overrides, f"num_workers={workers}"))
+    train_without_report(compose(f"resume={tmp_path}"))
     for name in ("detector.pt", "checkpoints/last.ckpt"):
-        assert same(weights(tmp_path / "whole", name), weights(tmp_path / "stopped", name))
-    resumed = json.loads((tmp_path / "stopped" / "environment.json").read_text())["resumed"]
+        assert same(weights(whole, name), weights(tmp_path, name))
+    resumed = json.loads((tmp_path / "environment.json").read_text())["resumed"]
     assert len(resumed) == 1
 
 
@@ -243,28 +238,36 @@ def test_mixed_precision_accumulation_and_clipping_train(tiny_la, tmp_path):
 
 
 def test_a_runs_manifests_are_a_corpus(tiny_la, tmp_path):
-    run.train(tiny_run(tiny_la, tmp_path / "a", "dataset.per_class={train: 4, dev: 3}", "trainer.max_epochs=1"))
+    train_without_report(
+        tiny_run(tiny_la, tmp_path / "a", "dataset.per_class={train: 4, dev: 3}", "trainer.max_epochs=1")
+    )
     listed = ("dataset=manifest", f"dataset.root={tmp_path}/a/manifests", f"run_dir={tmp_path}/b", *TINY)
-    run.train(compose(*listed, "trainer.max_epochs=1"))
+    train_without_report(compose(*listed, "trainer.max_epochs=1"))
     assert weights(tmp_path / "a").keys() and same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert len(read_scores(tmp_path / "b" / "scores" / "dev.csv")) == 6
 
 
 def test_init_from_starts_from_another_runs_weights(tiny_la, tmp_path, run_folder):
-    run.train(tiny_run(tiny_la, tmp_path, f"init_from={run_folder}", "optimizer.lr=1e-12", "trainer.max_epochs=1"))
+    train_without_report(
+        tiny_run(tiny_la, tmp_path, f"init_from={run_folder}", "optimizer.lr=1e-12", "trainer.max_epochs=1")
+    )
     old, new = weights(run_folder), weights(tmp_path)
     learnt = [k for k in old if k.endswith("weight")]
     assert all(torch.allclose(old[k], new[k], atol=1e-6) for k in learnt)
 
 
 def test_of_equally_good_epochs_the_last_is_best(tiny_la, tmp_path):
-    run.train(tiny_run(tiny_la, tmp_path, "optimizer.lr=1e-12", "task.freeze=[model.blocks]", "trainer.max_epochs=3"))
+    train_without_report(
+        tiny_run(tiny_la, tmp_path, "optimizer.lr=1e-12", "task.freeze=[model.blocks]", "trainer.max_epochs=3")
+    )
     assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["epoch"] == 2
 
 
 def test_dev_may_be_scored_less_often_than_each_epoch(tiny_la, tmp_path):
     extra = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4", "callbacks=snapshot_averaging")
-    run.train(tiny_run(tiny_la, tmp_path, *extra, "optimizer.lr=1e-9"))  # dev ties, so each time it is scored counts
+    train_without_report(
+        tiny_run(tiny_la, tmp_path, *extra, "optimizer.lr=1e-9")
+    )  # dev ties, so each time it is scored counts
     state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]["SnapshotAveraging"]
     assert state["n_snapshots"] == 2
 
@@ -331,3 +334,37 @@ def test_the_eer_of_each_corpus_of_a_mix_is_its_own():
     scores = np.array([3.0, 1.0, 2.0, 0.0, 5.0, 4.0])
     labels, names = np.array([1, 0, 0, 1, 1, 1]), ["a", "a", "b", "b", "c", ""]
     assert eer_by_corpus(scores, labels, names) == {"dev/eer_a": 0.0, "dev/eer_b": 1.0}
+
+
+RANK = """
+import sys
+from interrupted import train_until, train_without_report
+from tiny import compose, tiny_run
+
+tiny_la, folder, *overrides = sys.argv[1:]
+train_without_report(tiny_run(tiny_la, f"{folder}/whole", *overrides))
+for workers in (0, 1, 2):
+    run_dir = f"{folder}/{workers}"
+    train_until(tiny_run(tiny_la, run_dir, *overrides, f"num_workers={workers}"), epoch=1, step=1)
+    train_without_report(compose(f"resume={run_dir}"))
+"""
+
+
+def test_two_processes_resume_exactly(tiny_la, tmp_path):
+    overrides = ["trainer=ddp", "trainer.accelerator=cpu", "batch_size=2", "augment=[gain,mixup]", "model.dropout=0.3"]
+    shared = {"WORLD_SIZE": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": str(find_free_network_port()), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(tiny_la), str(tmp_path), *overrides],
+            env={**os.environ, **shared, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    said = [rank.communicate(timeout=300)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)[-3000:]
+    for workers in "012":
+        for name in ("detector.pt", "checkpoints/last.ckpt"):
+            assert same(weights(tmp_path / "whole", name), weights(tmp_path / workers, name)), workers

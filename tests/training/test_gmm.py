@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
+from interrupted import with_any_workers
 from omegaconf import OmegaConf
 from sklearn.mixture import GaussianMixture
 from tiny import compose, tiny_run, write_audio, write_lines
@@ -74,14 +75,15 @@ def test_each_mixture_is_of_the_frames_of_its_class(fitted):
         assert model.log_likelihoods(features)[0, :, label].mean().item() == pytest.approx(theirs, rel=0.1)
 
 
-def test_an_interrupted_fit_starts_over(fitted, bare, tiny_la, tmp_path, monkeypatch, caplog):
+@with_any_workers
+def test_an_interrupted_fit_starts_over(fitted, bare, tiny_la, tmp_path, monkeypatch, caplog, workers):
     def stop(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("deepfake.training.gmm.finish", stop)
         with pytest.raises(KeyboardInterrupt):
-            run.train(tiny_run(tiny_la, tmp_path, *GMM))
+            run.train(tiny_run(tiny_la, tmp_path, *GMM, f"num_workers={workers}"))
     with caplog.at_level(logging.INFO):
         run.train(compose(f"resume={tmp_path}"))
     assert "it starts over" in caplog.text and "306 frames of bona fide speech, 306 of spoof" in caplog.text

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
+from interrupted import train_until, train_without_report, with_any_workers
 from sklearn.metrics import roc_auc_score
 from tiny import compose, tiny_run, write_audio
 
@@ -34,15 +35,11 @@ def test_a_run_leaves_a_detector_that_judges_frames(located):
     assert source == "EER threshold of frames of asvspoof2019_la, partition dev"
 
 
-def test_stopped_and_resumed_the_weights_are_the_same(located, tiny_la, tmp_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("deepfake.training.detection.best_weights", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run.train(tiny_run(tiny_la, tmp_path, *FRAMES, "trainer.max_epochs=4"))
-    run.train(compose(f"resume={tmp_path}"))
+@with_any_workers
+def test_stopped_and_resumed_the_weights_are_the_same(located, tiny_la, tmp_path, workers):
+    overrides = (*FRAMES, "trainer.max_epochs=4", f"num_workers={workers}")
+    train_until(tiny_run(tiny_la, tmp_path, *overrides), epoch=2)
+    train_without_report(compose(f"resume={tmp_path}"))
     ours, theirs = (torch.load(f / "detector.pt", weights_only=True) for f in (located, tmp_path))
     assert all(torch.equal(ours["state_dict"][name], theirs["state_dict"][name]) for name in ours["state_dict"])
     assert ours["config"]["frame_threshold"] == theirs["config"]["frame_threshold"]

@@ -15,6 +15,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from interrupted import train_until, train_without_report, with_any_workers
 from lightning.pytorch.callbacks import Callback
 from tiny import REPOSITORY, compose, tiny_run
 from torch.utils.data import DataLoader
@@ -204,10 +205,6 @@ def test_mixed_precision_plays_too():
     assert game.critic.head.weight.dtype == torch.float32 and math.isfinite(game.history[0]["penalty"])
 
 
-class Stop(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def stage1(tiny_la, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stage1")
@@ -255,20 +252,10 @@ def test_tensorboard_shows_the_game(stage1):
     assert shown <= tags["images"] and shown <= tags["audio"] and "game/losses" in tags["images"]
 
 
-def test_stopped_and_resumed_a_game_ends_with_the_weights_of_an_uninterrupted_one(
-    stage1, tiny_la, tmp_path, monkeypatch
-):
-    start = WGANGP.on_train_batch_start
-
-    def stop(self, batch, batch_idx):
-        if self.current_epoch == 2:
-            raise Stop
-        start(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(WGANGP, "on_train_batch_start", stop)
-        with pytest.raises(Stop):
-            run.train(tiny_run(tiny_la, tmp_path / "a", *GAME, "trainer.max_epochs=4"))
+@with_any_workers
+def test_stopped_and_resumed_a_game_ends_with_the_weights_of_an_uninterrupted_one(stage1, tiny_la, tmp_path, workers):
+    overrides = (*GAME, "trainer.max_epochs=4", f"num_workers={workers}")
+    train_until(tiny_run(tiny_la, tmp_path / "a", *overrides), epoch=2)
     assert not (tmp_path / "a" / "critic.pt").exists()
     (tmp_path / "a").rename(tmp_path / "b")
     assert run.train(compose(f"resume={tmp_path}/b")) == stage1[1]
@@ -403,31 +390,28 @@ def test_a_critic_gives_all_but_its_head(stage1, tmp_path):
 FINE = ["experiment=wgan_gp_finetune", *SMALL, "trainer.max_epochs=3", "callbacks.warm_up.epochs=2"]
 
 
-def test_a_fine_tuned_critic_is_a_detector_and_resumes_exactly(stage1, tiny_la, tmp_path, monkeypatch):
-    fine = [*FINE, f"init_from={stage1[0]}"]
-    auc = run.train(tiny_run(tiny_la, tmp_path / "whole", *fine))
-    whole = torch.load(tmp_path / "whole" / "detector.pt", weights_only=True)
+@pytest.fixture(scope="module")
+def fine_tuned(stage1, tiny_la, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fine")
+    return folder, run.train(tiny_run(tiny_la, folder, *FINE, f"init_from={stage1[0]}"))
+
+
+def test_a_fine_tuned_critic_is_a_detector(stage1, fine_tuned):
+    folder, auc = fine_tuned
+    whole = torch.load(folder / "detector.pt", weights_only=True)
     assert "kind" not in whole["config"] and 0 <= auc <= 1
-    assert auc == json.loads((tmp_path / "whole/reports/metrics.json").read_text())["auc"]
+    assert auc == json.loads((folder / "reports/metrics.json").read_text())["auc"]
     mean = torch.load(stage1[0] / "critic.pt", weights_only=True)["state_dict"]["features.normalise.mean"]
     assert torch.equal(whole["state_dict"]["features.normalise.mean"], mean)
 
-    from deepfake.training.detection import Detection
 
-    start = Detection.on_train_batch_start
-
-    def stop(self, batch, batch_idx):
-        if (self.current_epoch, batch_idx) == (1, 1):  # within the warm-up
-            raise Stop
-        start(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Detection, "on_train_batch_start", stop)
-        with pytest.raises(Stop):
-            run.train(tiny_run(tiny_la, tmp_path / "halved", *fine))
-    run.train(compose(f"resume={tmp_path}/halved"))
+@with_any_workers
+def test_a_fine_tuning_resumes_exactly(stage1, fine_tuned, tiny_la, tmp_path, workers):
+    overrides = (*FINE, f"init_from={stage1[0]}", f"num_workers={workers}")
+    train_until(tiny_run(tiny_la, tmp_path, *overrides), epoch=1, step=1)  # within the warm-up
+    train_without_report(compose(f"resume={tmp_path}"))
     for name in ("detector.pt", "checkpoints/last.ckpt"):
-        a, b = (torch.load(tmp_path / folder / name, weights_only=True) for folder in ("whole", "halved"))
+        a, b = (torch.load(folder / name, weights_only=True) for folder in (fine_tuned[0], tmp_path))
         assert all(torch.equal(value, b["state_dict"][key]) for key, value in a["state_dict"].items())
 
 
