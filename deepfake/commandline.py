@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 
 _PATH = re.compile(
-    r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|init_from|root|real_root|keys|weights)"
+    r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|trusted|init_from|root|real_root|keys|weights)"
     r"|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )

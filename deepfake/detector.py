@@ -242,7 +242,7 @@ def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
 def _build(config: dict[str, Any]) -> nn.Module:
     """Build a network of this package; a name that only passes through it (`deepfake.x.os`) is refused."""
     config = dict(config)
-    target = config.pop("_target_")
+    target = str(config.pop("_target_"))
     module_name, _, name = target.rpartition(".")
     try:
         network = getattr(importlib.import_module(module_name), name) if module_name.startswith("deepfake.") else None

@@ -1,58 +1,67 @@
-"""Going on in a run folder, wherever it now lies."""
+"""A run folder's config, read as the untrusted input that it may be."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import as_file, files
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
 import yaml
 
 from deepfake.errors import InputError
 
+WRITERS = ("callbacks", "logger", "trainer")  # the parts of a run that are given folders to write to
 
-def resumed(folder: str) -> dict[str, Any]:
+
+def resumed(folder: str, trusted: Sequence[str]) -> dict[str, Any]:
     """The config of a run, with the paths below its folder brought to where that folder is now.
 
+    Args:
+        folder: The run's.
+        trusted: See `refuse_unknown`; the run's own list does not count.
+
     Raises:
-        InputError: It is no run folder, it was imported and never trained, or its config names something strange.
+        InputError: It is no run folder, it was imported and never trained, or see `refuse_unknown`.
     """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise InputError(f"resume={folder}: there is no config.yaml in it, so it is not a run folder")
     config = config_of(path)
-    if "run_dir" not in config:
+    if not isinstance(config.get("run_dir"), str):
         raise InputError(f"resume={folder}: its weights were imported; init_from={folder} starts a run from them")
-    return {**moved(config, config["run_dir"], str(Path(folder).absolute())), "resume": folder}
+    place = str(Path(folder).absolute())
+    config = moved(config, config["run_dir"], place)
+    refuse_unknown(config, trusted, path, writes_in=place)
+    return {**config, "resume": folder, "trusted": [*trusted]}
 
 
 def config_of(path: Path) -> dict[str, Any]:
-    """A run's `config.yaml`, from which nothing strange can be built.
-
-    Only classes of torch and lightning, and what is ours, are built from a run folder: it may be anybody's. It holds
-    plain values, so `${` in one of them is text, which OmegaConf is not to read as a resolver.
+    """A run's `config.yaml` as plain data. Nothing of it is to be built before `refuse_unknown` has read it.
 
     Raises:
-        InputError: It is no config, or it names something else.
+        InputError: It is no config, or holds something that OmegaConf or Hydra would resolve into something else.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):  # a few lines could fill the memory
+            raise ValueError("it has aliases")
+        config = yaml.safe_load(text)
+        plain = all(_is_plain(value) for _, value in nested(config))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a config: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} is not a config: a mapping was expected")
-    _refuse_strangers(config)
-    return _literal(config)
+    if not isinstance(config, dict) or not plain:
+        raise InputError(f"{path} is not a config: a mapping of plain values without ${{...}} was expected")
+    return config
 
 
-def _literal(state: Any) -> Any:
-    if isinstance(state, dict):
-        return {key: _literal(value) for key, value in state.items()}
-    if isinstance(state, list):
-        return [_literal(value) for value in state]
-    return state.replace("${", "\\${") if isinstance(state, str) else state
+def _is_plain(value: Any) -> bool:
+    return "${" not in value if isinstance(value, str) else isinstance(value, dict | list | int | float | None)
 
 
 def moved(state: Any, old: str, new: str) -> Any:
@@ -65,27 +74,72 @@ def moved(state: Any, old: str, new: str) -> Any:
     return new + state[len(old) :] if inside else state
 
 
-_FUNCTIONS = re.compile(r"deepfake\.datasets\.\w+\.utterances|deepfake\.training\.callbacks\.progress")
+def refuse_unknown(config: Any, trusted: Sequence[str], path: Path, *, writes_in: str | None = None) -> None:
+    """Refuse what a run folder, which may be anybody's, must not decide: which code runs, and where files are written.
+
+    Building an object runs code, and torch and lightning have classes that start programs. So a `_target_` is refused
+    unless a yaml of `conf/` names just the same; it is compared as text, and nothing is imported.
+
+    Args:
+        config: A run's, or the part of it that is to be built.
+        trusted: What is permitted nevertheless, word for word. From the user, never from the run.
+        path: Where the config was read.
+        writes_in: The run's folder, where callbacks, logger and trainer are to be built: what they are given must not
+            lead out of it.
+
+    Raises:
+        InputError: It names another class, or another folder to write to.
+    """
+    named, folders = _named()
+    asked = [(keys, value) for keys, value in nested(config) if keys[-1:] == ("_target_",) and value not in named]
+    if writes_in is not None:
+        asked += _outside({part: config.get(part) for part in WRITERS}, writes_in, folders)
+    if isinstance(trusted, str) or not isinstance(trusted, Sequence):
+        raise InputError(f"trusted={trusted}: a list was expected, 'trusted=[{trusted}]'")
+    if asked := [(keys, value) for keys, value in asked if value not in trusted]:
+        words = ", ".join(f"{'.'.join(map(str, keys))}={value}" for keys, value in asked)
+        remedy = shlex.quote(f"trusted=[{','.join(str(value) for _, value in asked)}]")
+        raise InputError(
+            f"{path}: {words}: only classes that conf/ names are built from a run folder, and only the folder is "
+            f"written to; if you trust this one, add {remedy}"
+        )
 
 
-def _refuse_strangers(config: Any) -> None:
-    if isinstance(config, dict):
-        if "_target_" in config and not _buildable(str(config["_target_"])):
-            raise InputError(f"config.yaml names {config['_target_']}, which is not built from a run folder")
-        config = list(config.values())
-    for value in config if isinstance(config, list) else ():
-        _refuse_strangers(value)
+def _outside(state: Any, run: str, folders: Sequence[str]) -> list[tuple[tuple[Any, ...], str]]:
+    """The texts that, read as paths, do not lie below a run's folder, each with the keys that lead to it.
+
+    Args:
+        state: Nested data.
+        run: The folder. Of what else may be a path only a name below another one is expected, so it is read from here.
+        folders: Keys of folders, which are read from the working directory.
+    """
+    found = []
+    for keys, value in nested(state):
+        if isinstance(value, str):
+            start = "" if {*keys} & {*folders} else run
+            place = Path(os.path.normpath(Path(start, value).absolute()))
+            expanded = re.search(r"^~|\$|::|://", value.removeprefix(run))  # by loggers, and as protocols by fsspec
+            if expanded or not place.is_relative_to(os.path.normpath(run)):
+                found.append((keys, value))
+    return found
 
 
-def _buildable(target: str) -> bool:
-    """Look the name up only where its package is known, since looking imports."""
-    packages = ("deepfake", "torch", "lightning")
-    if target.partition(".")[0] not in packages:
-        return False
-    found = locate(target)
-    if _FUNCTIONS.fullmatch(target):
-        return found is not None
-    return isinstance(found, type) and found.__module__.partition(".")[0] in packages
+@cache
+def _named() -> tuple[list[str], list[str]]:
+    """The classes that the yamls of `conf/` name, and the keys that they fill with the run's folder."""
+    with as_file(files("conf")) as conf:
+        read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in conf.rglob("*.yaml")]
+    texts = [(keys, value) for keys, value in nested(read) if isinstance(value, str)]
+    named = {value for keys, value in texts if keys[-1] == "_target_"}
+    folders = {keys[-1] for keys, value in texts if value.startswith("${run_dir}")}
+    return sorted(named), sorted(folders | {"_args_"})
+
+
+def nested(state: Any, *keys: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value of nested data, whole and in parts, with the keys that lead to it."""
+    yield keys, state
+    for key, value in state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ():
+        yield from nested(value, *keys, key)
 
 
 def left(run_dir: Path) -> bool:

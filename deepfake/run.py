@@ -248,12 +248,12 @@ def _check(cfg: DictConfig) -> None:
 def _resumed(cfg: DictConfig) -> DictConfig:
     """The run's own config, at the place where it now lies."""
     if HydraConfig.initialized() and not _sweeping():
-        others = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
+        others = [o for o in HydraConfig.get().overrides.task if not o.startswith(("resume=", "trusted="))]
         if others:
             raise InputError(f"resume goes on with the run's own config: leave out {' '.join(others)}")
     from deepfake.resume import resumed
 
-    return OmegaConf.create(resumed(cfg.resume))
+    return OmegaConf.create(resumed(cfg.resume, cfg.trusted))
 
 
 # ---------------------------------------------------------------- evaluate

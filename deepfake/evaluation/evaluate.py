@@ -14,6 +14,7 @@ from deepfake.evaluation.corpus import Corpus, Settings
 from deepfake.evaluation.judged import Judged, named
 from deepfake.evaluation.judging import ON_REQUEST, Intervals
 from deepfake.metrics.resampling import check
+from deepfake.resume import refuse_unknown
 
 METHODS = ("percentile", "bca")
 READING = ("protocol", "subset", "score_column", "polarity")
@@ -162,7 +163,11 @@ def _audited(config: Mapping[str, Any], build: Callable[..., Corpus], settings: 
 
 
 def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The dataset to judge on, and the config that the run was trained with (empty for an imported one)."""
+    """The dataset to judge on, and the config that the run was trained with (empty for an imported one).
+
+    Raises:
+        InputError: There is none, or the run's own names a class that `conf/` does not; see `refuse_unknown`.
+    """
     if not (file := detector_file(run)).is_file():
         raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
     trained = runs_judged.config_of_run(run)
@@ -170,5 +175,9 @@ def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     if "_target_" not in dataset:
         if "dataset" not in trained:
             raise InputError(f"run={run} was not trained here, so it has no corpus of its own: say dataset=...")
-        dataset = {**trained["dataset"], **dataset}
+        own, source = trained["dataset"], file.with_name("config.yaml")
+        refuse_unknown(own, config["trusted"], source)
+        if not isinstance(own, dict) or Path(str(own.get("name"))).name != own.get("name"):  # it names a folder
+            raise InputError(f"{source}: dataset.name: a name without / was expected")
+        dataset = {**own, **dataset}
     return dataset, trained

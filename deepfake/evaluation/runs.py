@@ -15,7 +15,7 @@ from rich.table import Table
 from deepfake.errors import InputError
 from deepfake.resume import config_of
 
-SKIPPED = ("run_dir", "resume", "check", "threshold", "imported.sha256", "imported.file", "task.seed")
+SKIPPED = ("run_dir", "resume", "trusted", "check", "threshold", "imported.sha256", "imported.file", "task.seed")
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
