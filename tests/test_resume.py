@@ -282,6 +282,32 @@ def test_an_evaluation_lands_below_the_run(foreign, name):
         run.evaluate(compose(f"run='{folder}'", config="evaluate"))
 
 
+@pytest.mark.parametrize("path", ["local://{victim}", "{run}/checkpoints/../../victim"])
+def test_what_a_checkpoint_remembers_is_deleted_inside_alone(tiny_la, tmp_path, monkeypatch, path):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    start = Detection.on_train_batch_start
+
+    def stop(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            raise ZeroDivisionError
+        start(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Detection, "on_train_batch_start", stop)
+        with pytest.raises(ZeroDivisionError):
+            run.train(tiny_run(tiny_la, folder))
+    (victim / "dear").mkdir(parents=True)
+    last = folder / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    for state in checkpoint["callbacks"].values():
+        if "best_model_path" in state:
+            state["best_model_path"] = path.format(victim=victim, run=folder)  # which the next one replaces
+    torch.save(checkpoint, last)
+    with pytest.raises(InputError, match=r"last\.ckpt: .*victim: paths without"):
+        resume(folder)
+    assert (victim / "dear").is_dir()
+
+
 # ---------------------------------------------------------------- what is no config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from deepfake.resume import moved
+from deepfake.errors import InputError
+from deepfake.resume import moved, nested
 from deepfake.training.pruning import Pruning
 
 log = logging.getLogger(__name__)
@@ -52,9 +54,20 @@ class Resumable(Callback):
         checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """The paths that the other callbacks remember move with the folder."""
+        """The paths that the other callbacks remember move with the folder.
+
+        What a checkpoint callback remembers it may delete. It deletes nothing outside its own folder, but takes a path
+        with `..` or a protocol in it for one inside.
+
+        Raises:
+            InputError: There is such a path.
+        """
         old, new = checkpoint["config"]["run_dir"], self.config["run_dir"]
         checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
+        texts = [text for keys, value in nested(checkpoint["callbacks"]) for text in (*keys, value)]
+        paths = [text.removeprefix(new) for text in texts if isinstance(text, str)]
+        if odd := [path for path in paths if re.search(r"::|://|(^|/)\.\.(/|$)", path)]:
+            raise InputError(f"{new}/checkpoints/last.ckpt: {odd[0]}: paths without `..` or protocol were expected")
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """A run that had stopped early, or was pruned, stays stopped: the trainer itself forgets."""
