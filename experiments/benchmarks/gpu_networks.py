@@ -74,7 +74,7 @@ class Setting:
         torch.manual_seed(0)
         detector = Detector({key: plain[key] for key in SETTINGS})
         with torch.no_grad():
-            detector.train()(noise(4, detector.n_samples))
+            detector.train()(noise(2, detector.n_samples))
         return detector.eval()
 
     def autocast(self, precision: str) -> Any:
@@ -136,7 +136,7 @@ def checks(setting: Setting) -> None:
 def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
     """Scores and gradients for the waveform against the CPU; a training step in float32, in bf16 and deterministic."""
     detector = setting.detector(name)
-    clips = noise(4, detector.n_samples)
+    clips = noise(2, detector.n_samples)
     there, sent = copy.deepcopy(detector).to(setting.device), clips.to(setting.device)
     with torch.inference_mode():
         expected = detector(clips)
@@ -149,12 +149,15 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
     here, away = (waveform_saliency(Listening(copy.deepcopy(d), clips[0])) for d in (detector, there))
     found["saliency"] = float(np.linalg.norm(away - here) / np.linalg.norm(here))
     use("default")
-    step, again = (gradients(setting, there, sent, "default", deterministic=True) for _ in range(2))
-    found["deterministic"] = all(torch.equal(step[key], again[key]) for key in step)
+    try:
+        taken, again = (gradients(setting, there, sent, "default", deterministic=True) for _ in range(2))
+        found["deterministic"] = all(torch.equal(taken[key], again[key]) for key in taken)
+    except RuntimeError as error:  # a kernel that cannot be
+        found["deterministic"] = str(error)[:200]
     for precision in ("default", "bf16"):
         infinite = [k for k, v in gradients(setting, there, sent, precision).items() if not v.isfinite().all()]
         found[f"not_finite_{precision}"] = infinite
-    found["ok"] = found["float32"] <= LIMIT and found["saliency"] <= 10 * LIMIT and found["deterministic"]
+    found["ok"] = found["float32"] <= LIMIT and found["saliency"] <= 10 * LIMIT and found["deterministic"] is True
     found["ok"] = found["ok"] and not found["not_finite_default"] and not found["not_finite_bf16"]
 
 
@@ -163,7 +166,7 @@ def gradients(
 ) -> dict[str, Tensor]:
     """Loss and gradients of one training step by the default loss; every parameter that is trained has to have one."""
     network = copy.deepcopy(detector).train()
-    loss_of = hydra.utils.instantiate(setting.compose().loss)
+    loss_of = hydra.utils.instantiate(setting.compose().loss).to(setting.device)
     labels = torch.arange(len(clips), device=clips.device) % 2
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(deterministic)
@@ -239,7 +242,7 @@ def forward(setting: Setting, network: Callable[[Tensor], Any], clips: Tensor, p
 def step(setting: Setting, detector: Detector, clips: Tensor, precision: str, fused: bool = False) -> Callable[[], Any]:
     """A training step by the default loss and Adam."""
     detector.train()
-    loss_of = hydra.utils.instantiate(setting.compose().loss)
+    loss_of = hydra.utils.instantiate(setting.compose().loss).to(setting.device)
     optimizer = torch.optim.Adam(detector.parameters(), lr=1e-5, fused=fused)
     labels = torch.arange(len(clips), device=clips.device) % 2
 
