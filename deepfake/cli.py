@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from deepfake.published import fetch
+    from deepfake.runs.published import fetch
 
     output = arguments.output or Path("outputs/published") / arguments.name
     fetch(arguments.name, output)
@@ -97,7 +97,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from deepfake.published import import_aasist
+    from deepfake.runs.published import import_aasist
 
     detector = import_aasist(arguments.weights, arguments.output)
     print(
@@ -116,7 +116,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from deepfake.allocator import keep_freed_memory
     from deepfake.datasets.utterance import Utterance
     from deepfake.detector import Detector
-    from deepfake.evaluation.scoring import device_of, score
+    from deepfake.scores.compute import device_of, score
 
     keep_freed_memory()
     detector = Detector.load(arguments.run)
@@ -143,7 +143,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _likelihood_ratio(detector: Any, score: float) -> dict[str, Any]:
     """Base-10 logarithm of the likelihood ratio of spoof, and whether it is capped to what the calibration supports."""
-    from deepfake.explain.words import log10_lr
+    from deepfake.forensics.statement import log10_lr
 
     if (found := log10_lr(detector, score)) is None:
         return {"calibrated": False}
@@ -218,7 +218,7 @@ _FORMATS = {"json": _json, "csv": _csv, "table": _table}
 
 
 def _make_corpus(arguments: argparse.Namespace) -> int:
-    from deepfake.corpus.make import make_corpus
+    from deepfake.synthesis.make import make_corpus
 
     given = {name: value for name, value in vars(arguments).items() if name != "task" and value is not None}
     done = make_corpus(**given)
@@ -237,21 +237,21 @@ def _make_corpus(arguments: argparse.Namespace) -> int:
 def _runs(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from deepfake.evaluation.runs import table
+    from deepfake.runs.compare import table
 
     Console().print(table(arguments.folder))
     return 0
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
-    from deepfake.explain.bundle import bundle
+    from deepfake.forensics.bundle import bundle
 
     print(bundle(arguments.folder, include_audio=arguments.include_audio))
     return 0
 
 
 def _verify_report(arguments: argparse.Namespace) -> int:
-    from deepfake.explain.verification import TOLERANCE, verify
+    from deepfake.forensics.verify import TOLERANCE, verify
 
     mismatches = verify(arguments.report, arguments.file, detector=arguments.run)
     for sentence in mismatches:

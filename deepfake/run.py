@@ -22,9 +22,9 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, read_write
 from deepfake.errors import InputError
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
+    from deepfake.commands.scoring import Corpus
     from deepfake.datasets.utterance import Utterance
-    from deepfake.evaluation.corpus import Corpus
-    from deepfake.evaluation.scores import Scores
+    from deepfake.scores.table import Scores
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ def exit_code() -> int:
 
 def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
     """A task as one trial of a sweep: it leaves a record in its folder."""
-    from deepfake.training.own_device import threads
-    from deepfake.training.trial import attempt
+    from deepfake.sweep.device import threads
+    from deepfake.sweep.trial import attempt
 
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
@@ -113,7 +113,7 @@ class SweepResults(Callback):
     """When a sweep ends, in whatever way: the table over its trials, and as the last line the best one's folder."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from deepfake.training.own_device import at_once
+        from deepfake.sweep.device import at_once
 
         atexit.register(self._write, config.hydra.sweep.dir)
         if config.hydra.launcher.get("n_jobs") == -1:
@@ -125,7 +125,7 @@ class SweepResults(Callback):
         self._write(config.hydra.sweep.dir)
 
     def _write(self, folder: str) -> None:
-        from deepfake.training.sweep import close
+        from deepfake.sweep.table import close
 
         trials = close(Path(folder).absolute())
         _state["failed"] = any(trial.state == "failed" for trial in trials)
@@ -142,7 +142,7 @@ def train(cfg: DictConfig) -> float | None:
         The monitored dev metric of the detector that the run leaves behind (None for `check=true`).
     """
     if _sweeping():
-        from deepfake.training.own_device import own_device
+        from deepfake.sweep.device import own_device
 
         cfg.trainer.devices = own_device(cfg.trainer, HydraConfig.get().launcher)
     if cfg.resume:
@@ -213,7 +213,7 @@ def _of_reader(dataset: Mapping[str, Any] | DictConfig, name: str, partition: st
 
 def _judged_dev(dataset: DictConfig, scores: Scores, threshold: float) -> dict[str, Any]:
     """Metrics of the dev scores at the end of training."""
-    from deepfake.evaluation.judging import Intervals, judge
+    from deepfake.evaluation.metrics import Intervals, judge
     from deepfake.evaluation.tandem import read_tandem
 
     path = _asv_scores(dataset, "dev")
@@ -251,7 +251,7 @@ def _resumed(cfg: DictConfig) -> DictConfig:
         others = [o for o in HydraConfig.get().overrides.task if not o.startswith(("resume=", "trusted="))]
         if others:
             raise InputError(f"resume goes on with the run's own config: leave out {' '.join(others)}")
-    from deepfake.resume import resumed
+    from deepfake.runs.resume import resumed
 
     return OmegaConf.create(resumed(cfg.resume, cfg.trusted))
 
@@ -266,7 +266,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         What it wrote as `metrics.json`, `comparison.json` or `audit.json`.
     """
     from deepfake.allocator import keep_freed_memory
-    from deepfake.evaluation.evaluate import evaluate
+    from deepfake.commands.evaluate import evaluate
 
     keep_freed_memory()
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
@@ -277,7 +277,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
 def _judged_corpus(dataset: Mapping[str, Any]) -> Corpus:
     """A dataset config as the commands of `evaluate.py` take it."""
-    from deepfake.evaluation.corpus import Corpus
+    from deepfake.commands.scoring import Corpus
 
     config = _absolute_roots(OmegaConf.create({"per_class": {}, "on_bad_audio": "raise", **dataset}))
     return Corpus(
@@ -300,8 +300,8 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
         What stands in each `report.json`, by file, or in `faithfulness.json`.
     """
     from deepfake.allocator import keep_freed_memory
-    from deepfake.evaluation.scoring import device_of
-    from deepfake.explain.explain import Settings, explain
+    from deepfake.commands.explain import Settings, explain
+    from deepfake.scores.compute import device_of
 
     keep_freed_memory()
     methods = _build(cfg.explain)
@@ -330,8 +330,8 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _measured(cfg: DictConfig, methods: Any, device: Any) -> dict[str, Any]:
-    from deepfake.explain.faithfulness_report import table
-    from deepfake.explain.measured import measure_run
+    from deepfake.commands.faithfulness import measure_run
+    from deepfake.faithfulness.report import table
 
     corpus = _known_corpus(cfg, "faithfulness")
     known = _of_reader(corpus.config, "segments", cfg.partition)
@@ -341,8 +341,8 @@ def _measured(cfg: DictConfig, methods: Any, device: Any) -> dict[str, Any]:
 
 
 def _localised(cfg: DictConfig, device: Any) -> dict[str, Any]:
-    from deepfake.explain.localised import localise_run
-    from deepfake.explain.localised_report import table
+    from deepfake.commands.localise import localise_run
+    from deepfake.localisation.report import table
 
     corpus = _known_corpus(cfg, "localisation")
     result, folder = localise_run(

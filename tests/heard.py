@@ -11,7 +11,7 @@ from tiny import compose
 from torch import Tensor, nn
 
 from deepfake.detector import Detector
-from deepfake.explain.listening import Listening
+from deepfake.explain.clip import Listening
 
 SMALL = {
     "aasist": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_filters=12"),

@@ -7,7 +7,7 @@ import io
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 
-from deepfake.explain.pages import BOTTOM, HEIGHT, MARGIN, WIDTH
+from deepfake.figures.a4 import BOTTOM, HEIGHT, MARGIN, WIDTH
 
 RENDERER = RendererAgg(round(10 * WIDTH), round(10 * HEIGHT), 720)
 

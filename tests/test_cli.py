@@ -14,9 +14,10 @@ import soundfile
 import torch
 from tiny import compose, write_audio
 
-from deepfake import published, run
+from deepfake import run
 from deepfake.cli import main
 from deepfake.detector import Detector
+from deepfake.runs import published
 
 
 @pytest.fixture

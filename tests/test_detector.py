@@ -119,7 +119,7 @@ def test_aasist_can_score_as_its_authors_do():
 @pytest.mark.parametrize(
     "target",
     [
-        "deepfake.audio.os.system",
+        "deepfake.audio.waveform.os.system",
         "os.system",
         "torch.nn.Linear",
         "deepfake.nothing.X",

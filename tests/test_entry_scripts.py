@@ -13,7 +13,7 @@ from tiny import REPOSITORY, TINY, write_audio
 
 from deepfake import cli
 from deepfake.detector import Detector
-from deepfake.evaluation.scores import Scores, write_scores
+from deepfake.scores.table import Scores, write_scores
 
 
 def script(*arguments, code=0):

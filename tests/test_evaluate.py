@@ -14,7 +14,7 @@ from tiny import compose, write_audio
 
 from deepfake import run
 from deepfake.errors import InputError
-from deepfake.evaluation.scores import read_scores
+from deepfake.scores.table import read_scores
 
 
 def evaluate(run_dir, *overrides):

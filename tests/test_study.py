@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tiny import REPOSITORY, compose
 
-from deepfake.evaluation.scores import Scores, write_scores
 from deepfake.metrics.comparison import mean_of_systems, paired
 from deepfake.metrics.eer import eer
+from deepfake.scores.table import Scores, write_scores
 
 sys.path.insert(0, str(REPOSITORY / "experiments/mini_la"))
 import study

@@ -21,16 +21,16 @@ from rich.text import Text
 from scipy.stats import t as student
 
 from deepfake.atomic import write_atomically
-from deepfake.environment import told, write_environment
-from deepfake.evaluation import figures_comparison
-from deepfake.evaluation.fusion import aligned
-from deepfake.evaluation.judging import Intervals
-from deepfake.evaluation.page import Pictures, heading, html_table, page, paragraph, pictures
+from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.report import FORMS, NAMES, interval, number
-from deepfake.evaluation.scores import Scores
 from deepfake.evaluation.tandem import Tandem
+from deepfake.figures import comparison as figures_comparison
+from deepfake.figures.html import Pictures, heading, html_table, page, paragraph, pictures
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
+from deepfake.runs.environment import told, write_environment
+from deepfake.scores.fusion import aligned
+from deepfake.scores.table import Scores
 
 SHOWN = (
     "eer",

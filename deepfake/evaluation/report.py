@@ -15,9 +15,11 @@ from rich.text import Text
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
-from deepfake.evaluation import figures, figures_calibration, figures_rates
-from deepfake.evaluation.page import Pictures, heading, html_table, page, paragraph, pictures
-from deepfake.evaluation.scores import Scores
+from deepfake.figures import calibration as figures_calibration
+from deepfake.figures import rates as figures_rates
+from deepfake.figures import style as figures
+from deepfake.figures.html import Pictures, heading, html_table, page, paragraph, pictures
+from deepfake.scores.table import Scores
 
 # key of metrics.json, name, how it is printed, what it is
 ROWS: tuple[tuple[str, str, str, str], ...] = (

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake.evaluation.score_files import pooled_c012, read_c012
-from deepfake.evaluation.scores import AsvScores, read_asv_scores
 from deepfake.metrics.tdcf import Weights, asv_operating_point, legacy_weights, revised_weights
+from deepfake.scores.formats import pooled_c012, read_c012
+from deepfake.scores.table import AsvScores, read_asv_scores
 
 
 @dataclass(frozen=True)

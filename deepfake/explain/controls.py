@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from deepfake.detector import Detector
-from deepfake.explain.listening import Listening
+from deepfake.explain.clip import Listening
 from deepfake.explain.map import Map
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from captum import attr
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.explain.filling import refilled, require_filling
-from deepfake.explain.listening import Listening
+from deepfake.explain.baseline import refilled, require_filling
+from deepfake.explain.clip import Listening
 from deepfake.explain.map import Map, checked
 
 NODES = 2  # of the quadrature of a stretch

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.explain.filling import refilled, require_filling
-from deepfake.explain.listening import HOP_SECONDS, Listening
+from deepfake.explain.baseline import refilled, require_filling
+from deepfake.explain.clip import HOP_SECONDS, Listening
 from deepfake.explain.map import Map, checked
 
 ROUNDING = 1e-6  # nats

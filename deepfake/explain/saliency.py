@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.explain.listening import Listening
+from deepfake.explain.clip import Listening
 from deepfake.explain.map import Map, checked
 
 

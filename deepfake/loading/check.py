@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from deepfake.audio import MIN_SECONDS, info
+from deepfake.audio.waveform import MIN_SECONDS, info
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import (
     BONAFIDE,

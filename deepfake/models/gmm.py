@@ -22,8 +22,8 @@ class GaussianMixtures(nn.Module):
     components each. Frames are not independent, so a mean over them ranks, and says less than the sum would: for
     likelihood ratios, calibrate. There is no order in time: frames in any order give the same score.
 
-    Fitted by `deepfake.training.gmm` (task=gmm), class by class, not by gradients; yet the score is a smooth function
-    of features and parameters, so that explanations hold, and gradients could go on from there.
+    Fitted by `deepfake.training.gmm.task` (task=gmm), class by class, not by gradients; yet the score is a smooth
+    function of features and parameters, so that explanations hold, and gradients could go on from there.
 
     Args:
         in_channels: Channels of the front end, at least 2.

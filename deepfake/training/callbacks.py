@@ -23,8 +23,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from deepfake.errors import InputError
-from deepfake.resume import moved, nested
-from deepfake.training.pruning import Pruning
+from deepfake.runs.resume import moved, nested
+from deepfake.sweep.pruning import Pruning
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import lightning
 
-from deepfake.evaluation.scores import Scores
 from deepfake.loading.datamodule import DataModule
+from deepfake.scores.table import Scores
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import yaml
 
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.evaluation.board import show
 from deepfake.evaluation.report import write_report
-from deepfake.evaluation.runs import flat
-from deepfake.evaluation.scores import write_scores
-from deepfake.evaluation.scoring import scored, shown
+from deepfake.evaluation.tensorboard import show
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
+from deepfake.runs.compare import flat
+from deepfake.scores.compute import scored, shown
+from deepfake.scores.table import write_scores
 from deepfake.training.callbacks import SnapshotAveraging, board_of
 from deepfake.training.course import Course
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepfake.errors import InputError
-from deepfake.evaluation.scoring import shown
 from deepfake.loading.splices import Splices
 from deepfake.metrics.classification import auc
 from deepfake.metrics.eer import eer
+from deepfake.scores.compute import shown
 from deepfake.training.course import Course
 from deepfake.training.detection import Detection
 

@@ -19,11 +19,11 @@ from deepfake.allocator import keep_freed_memory
 from deepfake.atomic import write_atomically
 from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector, init_from
-from deepfake.environment import write_environment
 from deepfake.errors import InputError
-from deepfake.evaluation.scores import Scores
 from deepfake.loading.datamodule import DataModule
-from deepfake.resume import finished, left
+from deepfake.runs.environment import write_environment
+from deepfake.runs.resume import finished, left
+from deepfake.scores.table import Scores
 from deepfake.training.callbacks import Resumable
 from deepfake.training.course import Course
 from deepfake.training.finish import fit_normalisation

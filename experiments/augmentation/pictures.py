@@ -18,8 +18,8 @@ from torch import Tensor
 
 from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, load
-from deepfake.evaluation.figures import CURVE, figure_of
-from deepfake.evaluation.page import heading, page, paragraph, pictures
+from deepfake.figures.html import heading, page, paragraph, pictures
+from deepfake.figures.style import CURVE, figure_of
 
 RATE = 16_000
 CONFIGS = Path(__file__).resolve().parents[2] / "conf/augment"

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from deepfake.detector import Detector
-from deepfake.explain.listening import Listening
+from deepfake.explain.clip import Listening
 from deepfake.explain.saliency import waveform_saliency
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -24,14 +24,14 @@ from types import ModuleType
 
 import numpy as np
 
-from deepfake.evaluation.judging import judge
-from deepfake.evaluation.score_files import read_any
-from deepfake.evaluation.scores import read_asv_scores
+from deepfake.evaluation.metrics import judge
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.metrics.bootstrap import intervals
 from deepfake.metrics.eer import eer
 from deepfake.metrics.tdcf import min_tdcf_of
 from deepfake.metrics.teer import t_eer
+from deepfake.scores.formats import read_any
+from deepfake.scores.table import read_asv_scores
 
 ROUNDS = 7
 MILLION = 1_000_000

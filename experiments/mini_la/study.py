@@ -22,9 +22,9 @@ from pathlib import Path
 
 from study_tables import scores_of, write_tables
 
-from deepfake.corpus.make import make_corpus
 from deepfake.datasets import asvspoof2019_la
-from deepfake.resume import finished
+from deepfake.runs.resume import finished
+from deepfake.synthesis.make import make_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AUGMENT = "augment=[mixup]"  # chosen on attacks of dev that were left out of train, see README.md

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from deepfake.atomic import write_atomically
-from deepfake.evaluation.figures import figure_of
-from deepfake.evaluation.fusion import aligned
-from deepfake.evaluation.scores import Scores, read_scores
+from deepfake.figures.style import figure_of
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.ranked import Ranked
 from deepfake.metrics.resampling import Resampler, percentiles
-from deepfake.resume import finished
+from deepfake.runs.resume import finished
+from deepfake.scores.fusion import aligned
+from deepfake.scores.table import Scores, read_scores
 
 SEEN, UNSEEN = [f"A{i:02}" for i in range(1, 7)], [f"A{i:02}" for i in range(7, 13)]
 ATTACKS = SEEN + UNSEEN

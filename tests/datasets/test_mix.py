@@ -6,7 +6,7 @@ from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.mix import utterances
 from deepfake.datasets.utterance import PARTITIONS, Utterance, unique
 from deepfake.errors import InputError
-from deepfake.evaluation.scores import Scores
+from deepfake.scores.table import Scores
 
 
 def corpus(n, *, has=PARTITIONS, weights=None, **said):

@@ -15,12 +15,12 @@ from scipy.stats import t as student
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison
 from deepfake.evaluation.comparison import compare, table, write_comparison
-from deepfake.evaluation.judging import Intervals, judge
-from deepfake.evaluation.scores import Scores
+from deepfake.evaluation.metrics import Intervals, judge
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
 from deepfake.metrics.tdcf import Weights
+from deepfake.scores.table import Scores
 
 FEW = Intervals(n=50)
 NONE = Intervals(n=0)

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from deepfake.errors import InputError
-from deepfake.evaluation.judging import judge
+from deepfake.evaluation.metrics import judge
 from deepfake.evaluation.report import table, write_report
-from deepfake.evaluation.score_files import read_any
-from deepfake.evaluation.scores import Scores
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.tdcf import Weights
+from deepfake.scores.formats import read_any
+from deepfake.scores.table import Scores
 
 KEYS = """dataset partition n_bonafide n_spoof eer eer_official eer_threshold threshold threshold_source fpr fnr auc
 accuracy balanced_accuracy precision recall f1 min_tdcf_legacy min_tdcf t_eer min_dcf act_dcf cllr min_cllr ece brier

@@ -9,8 +9,8 @@ from heard import PAIRS, Linear, noise, small
 from torch import nn
 
 from deepfake.errors import InputError
+from deepfake.explain.clip import Listening
 from deepfake.explain.gradcam import GradCam, folded
-from deepfake.explain.listening import Listening
 from deepfake.models.blocks.last_map import LastMap
 
 

@@ -8,9 +8,9 @@ import torch
 from heard import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
-from deepfake.explain.filling import FILLINGS, refilled
+from deepfake.explain.baseline import FILLINGS, refilled
+from deepfake.explain.clip import Listening
 from deepfake.explain.integrated_gradients import IntegratedGradients
-from deepfake.explain.listening import Listening
 
 
 @pytest.mark.parametrize("baseline", FILLINGS)

@@ -8,8 +8,8 @@ import torch
 from heard import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
-from deepfake.explain.filling import FILLINGS, refilled
-from deepfake.explain.listening import Listening
+from deepfake.explain.baseline import FILLINGS, refilled
+from deepfake.explain.clip import Listening
 from deepfake.explain.occlusion import Occlusion
 
 

@@ -8,7 +8,7 @@ import torch
 from heard import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
-from deepfake.explain.listening import Listening
+from deepfake.explain.clip import Listening
 from deepfake.explain.saliency import Saliency, waveform_saliency
 
 

@@ -20,9 +20,9 @@ from deepfake import run
 from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.evaluation.scores import read_scores
-from deepfake.evaluation.scoring import score
 from deepfake.losses.bce import BCE
+from deepfake.scores.compute import score
+from deepfake.scores.table import read_scores
 from deepfake.training.detection import eer_by_corpus
 
 

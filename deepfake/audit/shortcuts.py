@@ -1,0 +1,354 @@
+"""The shortcut audit: how far each cue alone, and all together, tell bona fide from spoof in a corpus.
+
+A detector trained on a corpus in which a cue separates the classes can score well by that cue, and then fails where the
+cue is gone (Müller et al. 2021 for silence in ASVspoof). The audit trains no detector: per cue it learns a
+one-dimensional likelihood ratio on some of the speakers, and judges it on the others.
+
+**Reading the EERs.** Every score is of an utterance that its model has not seen. A cue that says nothing gives 50 %, or
+a little more: what the training folds have too much of, the held-out fold has too little of, so a ratio that learnt
+luck tends to be wrong there, above all in small corpora. An out-of-fold EER above 50 % is therefore chance, never a cue
+with its sign reversed, for signs are learnt. Of a single attack it may be more: the model is that of all attacks, so an
+attack far above 50 % is told from bona fide speech by the cue, but the other way round than the rest.
+
+**Limits.** The interval is that of the utterances scored, not of the learning; of forty cues that say nothing, one is
+expected to be called weak. Near chance means that the cue alone, as defined, was not found to help in a corpus of this
+size: not that there is no shortcut. A low EER means that a detector could cheat, not that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from deepfake.audio.measures import MEANINGS, WORDS, cues
+from deepfake.datasets.utterance import Utterance
+from deepfake.errors import InputError
+from deepfake.metrics.bootstrap import intervals
+from deepfake.metrics.eer import eer, trials
+from deepfake.scores.compute import shown
+
+CONFIDENCE = 0.95
+STRONG = 0.40  # upper end of the interval
+VERDICTS = {
+    "near chance": "the 95 % interval reaches 50 %",
+    "weak": "the interval lies below 50 %, but not all of it below 40 %",
+    "strong": "the whole interval lies below 40 %",
+}
+TRIVIAL = ("rms_dbfs", "peak_dbfs", "duration_s", "leading_silence_s", "trailing_silence_s", "dc_offset", "top_hz")
+PER_BIN, MOST_BINS = 20, 20  # utterances of the smaller class in a bin of the likelihood ratio, and bins
+PER_TREE = 10_000  # utterances that a tree of the forest sees, which bounds the time
+FILES_AT_ONCE = 32  # between two steps of the progress bar
+FEW_SPEAKERS = "A class has too few speakers to draw them anew: some intervals draw utterances, and may be too narrow."
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Table = dict[str, Floats]
+
+
+def measure(utterances: Sequence[Utterance], *, progress: bool = True) -> tuple[Table, dict[int, str]]:
+    """Measure all cues of a list of utterances.
+
+    Args:
+        utterances: N of them.
+        progress: Show a bar in a terminal, a line now and then in a log.
+
+    Returns:
+        The cues by name, `[N]` each, NaN where there is none, and for each file that could not be read its index and
+        the reason.
+
+    Raises:
+        InputError: None could be read.
+    """
+    table = {name: np.full(len(utterances), np.nan) for name in MEANINGS}
+    errors: dict[int, str] = {}
+    batches = [range(len(utterances))[i : i + FILES_AT_ONCE] for i in range(0, len(utterances), FILES_AT_ONCE)]
+    for batch in shown(cast(Any, batches), "measuring cues") if progress else batches:
+        for i in batch:
+            try:
+                for name, value in cues(utterances[i].path).items():
+                    table[name][i] = value
+            except InputError as error:
+                errors[i] = str(error)
+    if len(errors) == len(utterances):
+        first = next(iter(errors.values()), "there are none")
+        raise InputError(f"none of the {len(utterances)} files could be measured; the first: {first}")
+    return table, errors
+
+
+def audit(
+    table: Mapping[str, ArrayLike],
+    labels: Sequence[int | None] | NDArray[Any],
+    groups: Sequence[str] | None,
+    attacks: Sequence[str],
+    *,
+    partitions: Sequence[str] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+) -> dict[str, Any]:
+    """Judge every cue alone, and all together, out of fold.
+
+    Per cue a likelihood ratio (`log_ratio`) is fitted on all folds but one and scores that one; the scores of all folds
+    are pooled, which log ratios allow, and give one tie-aware EER with a bootstrap interval, and one per attack (its
+    spoofs against all bona fide utterances). Together: logistic regression and a random forest, on the `TRIVIAL` cues
+    and on all, in the same folds; with partitions also fitted on `train` and judged on the others.
+
+    Args:
+        table: Cues by name, `[N]` each; NaN where there is none, which may be a cue itself. Utterances without any are
+            left out, as are those without a label.
+        labels: N; 1 = bona fide, 0 = spoof, None or -1 = unknown.
+        groups: N speakers, none of whom then stands in two folds, `""` where unknown; None for no speakers.
+        attacks: N names of spoofing systems.
+        partitions: N of `train`, `dev`, `eval`.
+        folds: Parts of the cross-validation.
+        seed: Of folds, forest and bootstrap.
+        n_bootstrap: Resamplings, stratified by class, and clustered by speaker where speakers are known.
+
+    Returns:
+        `cues` and `together`: by name `eer, low, high, verdict, by_attack` (rates as fractions), of a cue also whether
+        it is `constant`, what is `typical` of each class (the median) and `n_missing`; `carried`: the same as
+        `together`, by partition; how it was done, and `notes`.
+
+    Raises:
+        InputError: Lengths differ, there is no cue, or a class has fewer utterances than there are folds.
+    """
+    data, notes = _checked(table, labels, groups, attacks, partitions, folds)
+    values, y, speakers = data["values"], data["bonafide"], data["speakers"]
+    splits, grouped = _splits(y, speakers, folds, seed)
+    if not grouped:
+        why = (
+            "no speakers are known" if groups is None or not any(groups) else "the speakers cannot be split over folds"
+        )
+        notes.append(f"{why.capitalize()}: one speaker may stand on both sides of a fold, and the intervals ignore it.")
+
+    def judged(scores: Floats, of: Bools) -> dict[str, Any]:
+        """The scores of some of the utterances."""
+        rate, _ = eer(scores[of], y[of])
+        options = {"n": n_bootstrap, "confidence": CONFIDENCE, "seed": seed}
+        try:
+            clusters = speakers[of] if grouped else None
+            low, high = intervals(scores[of], y[of], clusters=clusters, **options)["eer"]
+        except InputError:  # one speaker is all there is of a class
+            low, high = intervals(scores[of], y[of], **options)["eer"]
+            if FEW_SPEAKERS not in notes:
+                notes.append(FEW_SPEAKERS)
+        return {
+            "eer": rate,
+            "low": low,
+            "high": high,
+            "verdict": verdict(high),
+            "by_attack": {
+                name: eer(scores[some], y[some])[0]
+                for name in np.unique(data["attacks"][~y & of]).tolist()
+                for some in [of & (y | (data["attacks"] == name))]
+            },
+        }
+
+    everyone = np.ones(len(y), dtype=bool)
+    single = {}
+    for name, column in values.items():
+        scores = np.empty(len(y))
+        for train, test in splits:
+            scores[test] = log_ratio(column[train], y[train], column[test])
+        single[name] = judged(scores, everyone) | {
+            "constant": not _varies(column),
+            "typical": {"bonafide": _typical(name, column[y]), "spoof": _typical(name, column[~y])},
+            "n_missing": int(np.isnan(column).sum()),
+        }
+
+    together: dict[str, dict[str, Any]] = {}
+    carried: dict[str, dict[str, Any]] = {}
+    train = data["partitions"] == "train"
+    others = [p for p in np.unique(data["partitions"]).tolist() if p != "train" and _both(y[data["partitions"] == p])]
+    for kind, names in {"trivial": [n for n in TRIVIAL if n in values], "all": list(values)}.items():
+        if not (names := [n for n in names if _varies(values[n])]):
+            continue
+        matrix = np.column_stack([values[n] for n in names])  # [N, K]
+        for model, scored in MODELS.items():
+            scores = np.empty(len(y))
+            for some, test in splits:
+                scores[test] = scored(matrix[some], y[some], matrix[test], seed)
+            together[f"{model}, {kind}"] = judged(scores, everyone) | {"cues": names}
+            if others and _both(y[train]):
+                scores = scored(matrix[train], y[train], matrix, seed)
+                for part in others:
+                    carried.setdefault(part, {})[f"{model}, {kind}"] = judged(scores, data["partitions"] == part)
+    return {
+        "n_bonafide": int(y.sum()),
+        "n_spoof": int((~y).sum()),
+        "n_speakers": len(np.unique(speakers)) if grouped else None,
+        "folds": len(splits),
+        "grouped_by_speaker": grouped,
+        "n_bootstrap": n_bootstrap,
+        "confidence": CONFIDENCE,
+        "seed": seed,
+        "cues": single,
+        "together": together,
+        "carried": carried,
+        "notes": notes,
+    }
+
+
+def verdict(high: float) -> str:
+    """The word for an EER by the upper end of its interval: see `VERDICTS`."""
+    return "near chance" if high >= 0.5 else "weak" if high >= STRONG else "strong"
+
+
+def log_ratio(values: Floats, bonafide: Bools, held_out: Floats) -> Floats:
+    """Log-likelihood ratio of held-out values of one cue, bona fide over spoof, learnt from others; any shape it takes.
+
+    A ratio of histograms over quantiles of the training values, rather than the better of two signs: where each spoof
+    has one and the same level or length, the bona fide lie on both sides of it, and no monotone score sees that. Bins
+    hold 20 utterances of the smaller class (2 to 20 bins), of few distinct values each has its own; a bin's counts are
+    drawn to no evidence by one utterance, divided as both classes together are. Between the medians of bins the ratio
+    is interpolated, so that the bins do not tie the scores. Missing values have a bin.
+
+    Args:
+        values: Of the training utterances; what is not finite is missing.
+        bonafide: Which of them are bona fide; both classes.
+        held_out: To be scored.
+
+    Shape:
+        `[N]`, `[N]`, `[M]` -> `[M]`
+    """
+    n = np.array([(~bonafide).sum(), bonafide.sum()])
+    weights = 0.5 / n[bonafide.astype(int)]
+    known = np.isfinite(values)
+    edges = _edges(values[known], weights[known], int(np.clip(n.min() // PER_BIN, 2, MOST_BINS)))
+    missing = len(edges) + 1
+    which = np.where(known, np.searchsorted(edges, values, side="right"), missing)
+    counts = np.stack([np.bincount(which[bonafide == c], minlength=missing + 1) for c in (0, 1)])  # [2, bins]
+    share = (counts / n[:, None]).mean(axis=0)
+    used = np.flatnonzero(share)
+    smooth = len(used)  # as many imagined utterances of each class as there are bins
+    spoof, real = (counts[:, used] + smooth * share[used]) / (n[:, None] + smooth)
+    ratio = np.zeros(missing + 1)
+    ratio[used] = np.log(real / spoof)
+    scores = np.full(len(held_out), ratio[missing])
+    if len(inner := used[used != missing]):
+        nodes = [np.median(values[which == i]) for i in inner]
+        there = np.isfinite(held_out)
+        scores[there] = np.interp(held_out[there], nodes, ratio[inner])
+    return scores
+
+
+def _edges(values: Floats, weights: Floats, n_bins: int) -> Floats:
+    """Lower edges of the bins but the first: one per distinct value, or weighted quantiles."""
+    distinct = np.unique(values)
+    if len(distinct) <= n_bins:
+        return distinct[1:]
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    at = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, n_bins) / n_bins)
+    quantiles = values[order][np.minimum(at, len(order) - 1)]
+    repeated = quantiles[1:][quantiles[1:] == quantiles[:-1]]  # a value so frequent that it gets a bin of its own
+    return np.unique(np.concatenate([quantiles, np.nextafter(repeated, np.inf)]))
+
+
+def _logistic(known: Floats, bonafide: Bools, held_out: Floats, seed: int) -> Floats:
+    """Log-odds by logistic regression on standardised cues, missing ones at the median and marked."""
+    model = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+    return model.fit(known, bonafide).decision_function(held_out)
+
+
+def _forest(known: Floats, bonafide: Bools, held_out: Floats, seed: int) -> Floats:
+    """Share of bona fide by a random forest, missing cues as in `_logistic`."""
+    model = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        RandomForestClassifier(
+            100,
+            min_samples_leaf=10,
+            class_weight="balanced_subsample",
+            max_samples=min(len(known), PER_TREE),
+            random_state=seed,
+        ),
+    )
+    return model.fit(known, bonafide).predict_proba(held_out)[:, 1]
+
+
+MODELS: dict[str, Callable[[Floats, Bools, Floats, int], Floats]] = {
+    "logistic regression": _logistic,
+    "random forest": _forest,
+}
+
+
+def _splits(y: Bools, speakers: NDArray[Any], folds: int, seed: int) -> tuple[list[tuple[Any, Any]], bool]:
+    """Training and held-out indices, and whether the folds part the speakers."""
+    n_speakers = len(np.unique(speakers))
+    if 1 < n_speakers < len(y):
+        folder = StratifiedGroupKFold(min(folds, n_speakers), shuffle=True, random_state=seed)
+        splits = list(folder.split(y, y, speakers))
+        if all(_both(y[train]) and len(test) for train, test in splits):
+            return splits, True
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(y, y)), False
+
+
+def _checked(
+    table: Mapping[str, ArrayLike],
+    labels: Sequence[int | None] | NDArray[Any],
+    groups: Sequence[str] | None,
+    attacks: Sequence[str],
+    partitions: Sequence[str] | None,
+    folds: int,
+) -> tuple[dict[str, Any], list[str]]:
+    """The utterances that can be judged, and what is to be said of the others."""
+    values = {name: np.asarray(column, dtype=np.float64) for name, column in table.items()}
+    n = len(labels)
+    given = np.array([-1 if label is None else label for label in labels])
+    columns = {"groups": [""] * n if groups is None else groups, "attacks": attacks}
+    columns["partitions"] = [""] * n if partitions is None else partitions
+    if not values or (wrong := {k: len(v) for k, v in (values | columns).items() if len(v) != n}):
+        raise InputError(f"got {n} labels and {wrong if values else 'no cue'}: cues with a value per label expected")
+    if folds < 2:
+        raise InputError(f"got {folds} folds: at least 2 are needed, to learn on one and judge on the other")
+    labelled, measured = given != -1, ~np.all([np.isnan(column) for column in values.values()], axis=0)
+    kept = labelled & measured
+    notes = []
+    if missing := int(np.sum(~labelled)):
+        notes.append(f"{missing} of {n} utterances have no label and are left out.")
+    if missing := int(np.sum(labelled & ~measured)):
+        notes.append(f"{missing} of {n} utterances could not be measured and are left out.")
+    _, bonafide = trials(np.zeros(kept.sum()), given[kept])
+    if (fewest := min(bonafide.sum(), (~bonafide).sum())) < folds:
+        raise InputError(f"one of the classes has {fewest} utterances: {folds} folds need at least as many of each")
+    texts = {name: np.array([str(text) for text in column], dtype=object)[kept] for name, column in columns.items()}
+    own = [speaker or f"\0{i}" for i, speaker in enumerate(texts["groups"])]  # unknown: each its own
+    return {
+        "values": {name: column[kept] for name, column in values.items()},
+        "bonafide": bonafide,
+        "speakers": np.unique(np.array(own, dtype=object).astype(str), return_inverse=True)[1],
+        "attacks": np.array([a if a not in ("", "-") else "unknown" for a in texts["attacks"]]),
+        "partitions": texts["partitions"].astype(str),
+    }, notes
+
+
+def _both(y: Bools) -> bool:
+    """Whether each class has the two utterances that fitting and drawing anew need."""
+    return min(y.sum(), (~y).sum()) > 1
+
+
+def _varies(column: Floats) -> bool:
+    return len(np.unique(column)) > 1  # NaN is one value
+
+
+def _typical(name: str, column: Floats) -> float | None:
+    """The median; of a cue that is a name, the most frequent one."""
+    if not len(known := column[np.isfinite(column)]):
+        return None
+    if name in WORDS:
+        names, counts = np.unique(known, return_counts=True)
+        return float(names[np.argmax(counts)])
+    return float(np.median(known))

@@ -1,0 +1,128 @@
+"""Score files judged, whoever made them: one, several side by side, several fused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deepfake.atomic import write_atomically
+from deepfake.commands.scoring import Settings
+from deepfake.errors import InputError
+from deepfake.evaluation.comparison import Comparison, compare, write_comparison
+from deepfake.evaluation.metrics import judge
+from deepfake.evaluation.output import Judged, named, written
+from deepfake.evaluation.tandem import read_tandem
+from deepfake.scores.formats import read_any
+from deepfake.scores.fusion import aligned, fused
+from deepfake.scores.table import Scores, write_scores
+
+log = logging.getLogger(__name__)
+OUTPUTS = Path("outputs/evaluations")
+
+
+def judge_file(path: str, settings: Settings, *, threshold: float | None = None, **reading: Any) -> Judged:
+    """Judge a score file.
+
+    Args:
+        path: The file.
+        settings: What all commands share.
+        threshold: To decide by, None for that of the EER on these very scores.
+        reading: Of `deepfake.scores.formats.read_any`.
+
+    Raises:
+        InputError: It cannot be read, or no score has a key.
+    """
+    scores, sentences = _read(path, **reading)
+    if not (scores.labels >= 0).any():
+        raise InputError(f"{path}: no score has a key; give protocol=FILE, which says which are bona fide and spoof")
+    digest = _sha256(path)
+    output = Path(settings.output) if settings.output else OUTPUTS / f"{Path(path).stem}-{digest[:8]}"
+    asv, subset = settings.asv_scores, reading.get("subset") or ""
+    metrics = judge(
+        scores,
+        threshold=threshold,
+        tandem=read_tandem(asv) if asv else None,
+        dataset=Path(path).name,
+        partition=subset,
+        intervals=settings.intervals,
+    )
+    metrics["read_as"] = sentences
+    provenance = {"scores": Path(path).absolute(), "SHA-256 of the scores": digest}
+    if protocol := reading.get("protocol"):
+        provenance |= {"protocol": Path(protocol).absolute(), "SHA-256 of the protocol": _sha256(protocol)}
+    if asv:
+        provenance["ASV"] = asv
+    written(output, metrics, scores, title=Path(path).name, provenance=provenance)
+    return Judged(metrics, scores, output)
+
+
+def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> tuple[Comparison, Path]:
+    """Judge several score files of the same trials, and test the differences.
+
+    Raises:
+        InputError: One cannot be read, or the trials are not the same.
+    """
+    systems, asv = aligned(_systems(paths, **reading)), settings.asv_scores
+    tandem = read_tandem(asv) if asv else None
+    metrics = {
+        name: judge(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=settings.intervals)
+        for name, scores in systems.items()
+    }
+    found = compare(systems, metrics, tandem=tandem, intervals=settings.intervals, seeds=False)
+    output = Path(settings.output) if settings.output else OUTPUTS / _joined(paths)
+    write_comparison(output, found, systems, title="score files side by side", paths=paths)
+    return found, output
+
+
+def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, **reading: Any) -> Judged:
+    """Fuse score files by logistic regression and judge what comes out; see `deepfake.scores.fusion.fused`.
+
+    Args:
+        paths: To fuse.
+        fit_on: The same systems' scores of other trials to fit the weights on, in the same order; empty for
+            cross-validation.
+        settings: What all commands share.
+        reading: Of `deepfake.scores.formats.read_any`.
+
+    Raises:
+        InputError: One cannot be read, the trials are not the same, or there are not as many of both.
+    """
+    if fit_on and len(fit_on) != len(paths):
+        raise InputError(f"fit has {len(fit_on)} score files and fuse {len(paths)}: as many, in the same order")
+    scores, fusion = fused(_systems(paths, **reading), _systems(fit_on, **reading) if fit_on else None)
+    output = Path(settings.output) if settings.output else OUTPUTS / f"fusion-{_joined(paths)}"
+    output.mkdir(parents=True, exist_ok=True)
+    write_scores(output / "scores.csv", scores)
+    write_atomically(output / "fusion.json", json.dumps(fusion, indent=2, ensure_ascii=False) + "\n")
+    asv = settings.asv_scores
+    tandem = read_tandem(asv) if asv else None
+    metrics = judge(scores, threshold=0.0, tandem=tandem, dataset="fusion", partition="", intervals=settings.intervals)
+    metrics["fusion"] = fusion
+    metrics["notes"] += [fusion["how"], "Decisions are those of a likelihood ratio of 1."]
+    weights = ", ".join(f"{name} {weight:.4g}" for name, weight in fusion["weights"].items())
+    provenance = {"systems": ", ".join(str(Path(p).absolute()) for p in paths), "weights": weights}
+    written(output, metrics, scores, title=f"fusion of {len(paths)} systems", provenance=provenance)
+    return Judged(metrics, scores, output)
+
+
+def _systems(paths: Sequence[str], **reading: Any) -> dict[str, Scores]:
+    return {name: _read(path, **reading)[0] for name, path in zip(named(paths), paths, strict=True)}
+
+
+def _read(path: str, **reading: Any) -> tuple[Scores, list[str]]:
+    scores, sentences = read_any(path, **reading)
+    for sentence in sentences:
+        log.info("%s", sentence)
+    return scores, sentences
+
+
+def _sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _joined(paths: Sequence[str]) -> str:
+    return "-".join(name.replace("/", "_") for name in named(paths))[:100]

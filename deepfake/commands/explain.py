@@ -1,0 +1,326 @@
+"""From a run and audio files to folders of evidence: what `explain.py` does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+
+from deepfake.atomic import write_atomically
+from deepfake.audio import waveform as audio
+from deepfake.commands.faithfulness import warnings_of
+from deepfake.commands.localise import threshold_of
+from deepfake.datasets.folder import AUDIO
+from deepfake.detector import Detector, detector_file
+from deepfake.errors import InputError
+from deepfake.explain.clip import Listening
+from deepfake.explain.controls import Method, possible
+from deepfake.explain.map import Map
+from deepfake.explain.regions import Region, regions
+from deepfake.explain.saliency import waveform_saliency
+from deepfake.figures.html import saved
+from deepfake.forensics import cautions as quality
+from deepfake.forensics import figures as pictures
+from deepfake.forensics import report as evidence
+from deepfake.forensics.pdf import write_pdf
+from deepfake.forensics.radar import cues_of
+from deepfake.localisation import scan as windows
+from deepfake.localisation import segments as timeline
+from deepfake.localisation.figure import timeline as timeline_figure
+from deepfake.localisation.measures import FRAME_SECONDS
+from deepfake.runs import provenance
+from deepfake.runs.environment import environment
+
+log = logging.getLogger(__name__)
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells at length which glyphs it embeds
+REGIONS_BY = ("occlusion", "gradcam", "integrated_gradients", "saliency")  # the first of these that was asked for
+ARRAYS = {"saliency": "mel_saliency", "gradcam": "mel_gradcam"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How files are explained.
+
+    Args:
+        window_seconds: Of the scan; None for the length that the detector hears.
+        overlap: Of its windows, a share.
+        threshold: Of p_fake, above which a time is flagged; `dev` for the one that `deepfake.commands.localise` fixed.
+        recording: Live, so that nobody has cut it: the verdict of the whole is two-way.
+        region_threshold: Share of the strongest evidence from which on a time is suspicious.
+        shortest_seconds: Shorter regions are dropped.
+        gap_seconds: Shorter gaps between regions are closed.
+        prior: Probability of spoof before the evidence, for the stated probability.
+        branch: Of a network of branches, the one whose evidence the maps show; None for all.
+        batch_size: Windows per step.
+    """
+
+    window_seconds: float | None = None
+    overlap: float = 0.5
+    threshold: float | str = timeline.THRESHOLD
+    recording: bool = False
+    region_threshold: float = 0.6
+    shortest_seconds: float = 0.05
+    gap_seconds: float = 0.05
+    prior: float = 0.5
+    branch: str | None = None
+    batch_size: int = 1
+
+
+class Background(NamedTuple):
+    """What is the same for every file of one command, so that it is looked up once.
+
+    Attributes:
+        run: Run folder or detector file.
+        detector: Its detector.
+        methods: By name.
+        warnings: What speaks against each method for this run, as far as it was measured.
+        threshold: Of p_fake, and where it comes from.
+        seen: Least and greatest score that the detector was calibrated on; None if unknown.
+        environment: Versions, command, device.
+    """
+
+    run: str
+    detector: Detector
+    methods: Mapping[str, Method]
+    warnings: Mapping[str, Sequence[str]]
+    threshold: tuple[float, str]
+    seen: tuple[float, float] | None
+    environment: Mapping[str, Any]
+
+
+class Explained(NamedTuple):
+    """What was written.
+
+    Attributes:
+        folder: For one file its own, else that which holds one for each.
+        reports: What stands in each `report.json`, by file.
+        passed_over: Files that could not be explained, and why.
+    """
+
+    folder: Path
+    reports: dict[str, dict[str, Any]]
+    passed_over: dict[str, str]
+
+
+def explain(
+    run: str,
+    given: str | None,
+    methods: Mapping[str, Method],
+    settings: Settings,
+    *,
+    output: str | None,
+    device: torch.device,
+) -> Explained:
+    """Explain one file, or each of a folder.
+
+    Args:
+        run: Run folder or detector file.
+        given: Audio file, or folder of them.
+        methods: By name.
+        settings: How.
+        output: Folder; None for `explanations` in the run's.
+        device: Where to compute.
+
+    Raises:
+        InputError: The one file, or every file of the folder, cannot be explained.
+    """
+    if not given:
+        raise InputError("input is needed and was not given: an audio file, or a folder of them")
+    detector = Detector.load(run).to(device)
+    methods = possible(methods, detector)
+    facts = environment(sys.argv, device, None)
+    threshold = _threshold(run, detector, settings)
+    background = Background(run, detector, methods, warnings_of(run), threshold, provenance.seen(run, detector), facts)
+    base = Path(output) if output else detector_file(run).parent / "explanations"
+    files = _files(Path(given))
+    folders = _folders(base, files)
+    reports, passed_over = {}, {}
+    for file in _shown(files):
+        try:
+            reports[str(file)] = explain_file(file, background, settings, folders[file])
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            log.warning("passed over: %s", error)
+            passed_over[str(file)] = str(error)
+    if not reports:
+        raise InputError(
+            f"none of the {len(files)} files can be explained; the first: {next(iter(passed_over.values()))}"
+        )
+    if passed_over:
+        text = io.StringIO()
+        csv.writer(text).writerows([("file", "error"), *passed_over.items()])
+        write_atomically(base / "skipped.csv", text.getvalue())
+    return Explained(folders[files[0]] if len(files) == 1 else base, reports, passed_over)
+
+
+def explain_file(path: Path, background: Background, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Write all evidence on one file into a folder, and return what stands in its `report.json`.
+
+    Raises:
+        InputError: The file cannot be used, or a method cannot explain the detector.
+    """
+    detector = background.detector
+    listening = Listening(detector, provenance.source(path, detector), branch=settings.branch)
+    with torch.inference_mode():
+        score = float(detector(listening.heard().to(listening.device)))
+    swept = windows.sweep(
+        detector,
+        path,
+        seconds=settings.window_seconds,
+        overlap=settings.overlap,
+        batch_size=settings.batch_size,
+        device=listening.device,
+    )
+    maps = {}
+    for name, method in background.methods.items():
+        log.info("%s: %s", path.name, name.replace("_", " "))
+        maps[name] = method.attribute(listening)
+        if words := background.warnings.get(name):
+            maps[name].facts["warning"] = " ".join(words)
+    header = audio.info(path)
+    native = audio.load(path, sample_rate=header.sample_rate, seconds=listening.duration)
+    measures = quality.measured(native.numpy(), header.sample_rate)
+    heard = swept.scores.tolist() if swept.kind == "trend" else None  # frames of one file differ as they may
+    reasons = quality.reasons(measures, detector, score, windows=heard, seen=background.seen)
+    by = next((name for name in REGIONS_BY if name in maps), None)
+    found: list[Region] = []
+    if by is not None:
+        limits = {"shortest_seconds": settings.shortest_seconds, "gap_seconds": settings.gap_seconds}
+        found = regions(maps[by], threshold=settings.region_threshold, **limits)
+    report = evidence.report(
+        path,
+        run=background.run,
+        listening=listening,
+        score=score,
+        maps=list(maps.values()),
+        regions=found,
+        regions_by=by,
+        reasons=reasons,
+        quality=measures,
+        environment=background.environment,
+        parameters=vars(settings),
+        prior=settings.prior,
+    )
+    scanned = _write_timeline(folder, swept, background.threshold, recording=settings.recording, name=path.name)
+    _write_arrays(folder, listening, maps, by)
+    drawn = _drawn(listening, maps, found, by) | {"timeline": scanned}
+    files = {}
+    for name, figure in drawn.items():
+        files[name] = folder / "viz" / f"{name}.png"
+        write_atomically(files[name], saved(figure, "png"))
+    hidden = report["state"] == quality.INCONCLUSIVE  # a map without a verdict is read as one
+    shown = {name: file for name, file in files.items() if not (hidden and name.endswith("_overlay"))}
+    write_pdf(folder / "report.pdf", report, shown, title=path.name)
+    write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return report
+
+
+def _threshold(run: str, detector: Detector, settings: Settings) -> tuple[float, str]:
+    """The threshold of p_fake that was asked for, and where it comes from."""
+    if settings.threshold == "dev":
+        return threshold_of(run, detector, window_seconds=settings.window_seconds, overlap=settings.overlap)
+    if isinstance(settings.threshold, str) or not 0 <= settings.threshold <= 1:
+        raise InputError(f"window.threshold={settings.threshold}: a number from 0 to 1, or dev, was expected")
+    return settings.threshold, "window.threshold, a share of p_fake"
+
+
+def _write_timeline(
+    folder: Path, swept: windows.Sweep, threshold: tuple[float, str], *, recording: bool, name: str
+) -> Figure:
+    edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
+    value, source = threshold
+    found = timeline.segments(edges, p_fake, threshold=value)
+    timeline.write_segments(
+        folder,
+        found,
+        name=name,
+        kind=swept.kind,
+        duration=swept.duration,
+        threshold=value,
+        threshold_source=source,
+        window=swept.window,
+        hop=swept.hop,
+        resolution=swept.resolution,
+        rule="recording" if recording else "file",
+    )
+    return timeline_figure(
+        edges,
+        p_fake,
+        found,
+        threshold=value,
+        duration=swept.duration,
+        resolution=swept.resolution,
+    )
+
+
+def _write_arrays(folder: Path, listening: Listening, maps: Mapping[str, Map], by: str | None) -> None:
+    """The maps on the cells of the clip, as `.npy` without pickles."""
+    arrays = {file: maps[name].on(listening.hz, listening.seconds) for name, file in ARRAYS.items() if name in maps}
+    arrays["seq_saliency"] = waveform_saliency(listening)
+    if by is not None:
+        arrays["time_importance"] = maps[by].on(listening.hz, listening.seconds).sum(axis=0)
+    for name, values in arrays.items():
+        file = io.BytesIO()
+        np.save(file, values, allow_pickle=False)
+        write_atomically(folder / f"{name}.npy", file.getvalue())
+
+
+def _drawn(listening: Listening, maps: Mapping[str, Map], found: Sequence[Region], by: str | None) -> dict[str, Figure]:
+    levels, hz, seconds = listening.levels(), listening.hz, listening.seconds
+    spans = [(region.start_s, region.end_s) for region in found]
+    rate = listening.detector.sample_rate
+    drawn = {"mel": pictures.spectrogram(levels, hz, seconds)}
+    for name, found_map in maps.items():
+        drawn[f"mel_{name}_overlay"] = pictures.overlay(levels, hz, seconds, found_map)
+    drawn["time_importance"] = pictures.time_importance(list(maps.values()), regions=spans)
+    drawn["waveform_highlight"] = pictures.waveform_highlight(listening.source.cpu().numpy(), rate, spans)
+    if by is not None:
+        ones = maps[by]._replace(values=np.ones_like(maps[by].values))
+        even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}
+        drawn["radar"] = pictures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
+    return drawn
+
+
+def _files(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    files = sorted(p for p in given.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+    if not files:
+        raise InputError(f"{given}: there are no audio files in this folder")
+    return files
+
+
+def _folders(base: Path, files: Sequence[Path]) -> dict[Path, Path]:
+    """A folder for each file, by its stem; with its suffix and number where another file has the same."""
+    stems = Counter(file.stem for file in files)
+    names: dict[Path, str] = {}
+    for file in files:
+        name = file.stem if stems[file.stem] == 1 else file.name.replace(".", "_")
+        taken = set(names.values())
+        numbered = (f"{name}_{i}" for i in range(2, len(files) + 2))
+        names[file] = name if name not in taken else next(n for n in numbered if n not in taken)
+    return {file: base / name for file, name in names.items()}
+
+
+def _shown(files: Sequence[Path]) -> Iterable[Path]:
+    """The same files, with a bar where a person watches and a line each in a log."""
+    if sys.stderr.isatty():
+        yield from track(files, description="explaining", console=Console(stderr=True), transient=True)
+        return
+    for i, file in enumerate(files, start=1):
+        log.info("explaining %s (%d of %d)", file, i, len(files))
+        yield file

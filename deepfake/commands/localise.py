@@ -1,0 +1,201 @@
+"""How well a run finds spoofed stretches, measured on a corpus that says where they are, and the threshold for it.
+
+The threshold of p_fake is fixed on dev and measured on eval, beside the default one. `localisation.json` holds:
+
+- `schema` (`name`, `version`);
+- `kind`: `trend` of a window sweep, `localisation` of a detector that scores frames; `resolution`: effective, seconds;
+- `window`: `seconds`, `overlap`, of the scan; `frame_seconds`: of the curve that was measured;
+- `detector`: `path`, `sha256`; `corpus`: its name;
+- `threshold`: `value` of p_fake and `source`, null where the corpus has no dev partition;
+- `partitions`: `dev` (null where there is none) and `eval`, each `n_bonafide`, `n_spoof` (files), `seconds`
+  (`bonafide`, `spoof`), `measures` (`segment_eer_20ms`, `frame_auc_20ms`, the same of 160 and 640 ms, `range_eer`, and
+  of the files' largest p_fake `file_eer`, `file_auc`) and `at`: for the threshold `dev` (null where there is none) and
+  `default` its `threshold`, `measures` (`frame_f1`, `frame_precision`, `frame_recall` of spoof; `boundary_seconds`, the
+  mean distance of matched boundaries, `boundaries_missed` and `boundaries_extra`, both by true boundary) and
+  `verdicts`: for `bonafide` and `spoof` files, by verdict `n` and what share of the files it is;
+- each measure and share is `value`, `low`, `high`: the interval of 95 % over files, null what cannot be had;
+- `passed_over`: number of files that could not be used; `settings`, `notes` (sentences), `provenance`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepfake.commands.scoring import Corpus
+from deepfake.datasets.layout import NoPartition
+from deepfake.datasets.utterance import SPOOF, Utterance
+from deepfake.detector import Detector, detector_file
+from deepfake.errors import InputError
+from deepfake.localisation import report as localised_report
+from deepfake.localisation import scan as windows
+from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
+from deepfake.localisation.segments import THRESHOLD
+from deepfake.runs import provenance
+from deepfake.runs.environment import environment, told
+from deepfake.scores.compute import shown
+
+FILE = "localisation.json"
+SCHEMA = {"name": "deepfake.localisation", "version": 1}
+Segments = Mapping[str, Sequence[tuple[float, float, str]]]
+
+
+def localise_run(
+    run: str,
+    corpus: Corpus,
+    segments_of: Callable[[str], Segments | None],
+    *,
+    window_seconds: float | None,
+    overlap: float,
+    batch_size: int,
+    output: str | None,
+    device: torch.device,
+    n_bootstrap: int = 1000,
+) -> tuple[dict[str, Any], Path]:
+    """Measure the curve over time of a run's detector on dev and eval of a corpus whose spoofed stretches are known.
+
+    Args:
+        run: Run folder or detector file.
+        corpus: The corpus.
+        segments_of: `segments_of(partition)` gives the stretches by utterance, None where the corpus does not know.
+        window_seconds: Of the scan; None for the length that the detector hears.
+        overlap: Of its windows, a share.
+        batch_size: Windows per step.
+        output: Folder; None for `localisation` in the run's, where `window.threshold=dev` finds it.
+        device: Where to compute.
+        n_bootstrap: Resamples of the files.
+
+    Returns:
+        What stands in `localisation.json`, and the folder.
+
+    Raises:
+        InputError: The corpus does not say where spoof is, has no eval partition or lacks a class; a file cannot be
+            used, unless the corpus says that such are skipped.
+    """
+    detector = Detector.load(run).to(device)
+    scan = {"seconds": window_seconds, "overlap": overlap, "batch_size": batch_size, "device": device}
+    heard: dict[str, list[Heard]] = {}
+    about: dict[str, Any] = {}
+    notes: list[str] = []
+    passed_over = 0
+    for partition in ("dev", "eval"):
+        try:
+            utterances, known = corpus.chosen(partition, 0), segments_of(partition)
+        except NoPartition as error:
+            if partition == "eval":
+                raise
+            notes.append(f"There is no threshold, and nothing at one, but at the default: {error}.")
+            continue
+        if known is None:
+            raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
+        heard[partition] = []
+        for utterance in shown(utterances, f"scanning {partition}"):
+            stretches = _stretches(utterance, known)
+            try:
+                swept = windows.sweep(detector, utterance.path, **scan)
+            except InputError as error:
+                if corpus.on_bad_audio == "raise":
+                    raise
+                notes.append(f"Passed over: {error}.")
+                passed_over += 1
+                continue
+            edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
+            heard[partition].append(Heard(utterance.id, edges, p_fake, stretches))
+            about = {"kind": swept.kind, "resolution": swept.resolution}
+        if not heard[partition]:
+            raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
+    try:
+        fixed = dev_threshold(heard["dev"]) if "dev" in heard else None
+        thresholds = {"dev": fixed, "default": THRESHOLD}
+        partitions = {
+            name: measured(heard[name], thresholds, n_bootstrap=n_bootstrap) if name in heard else None
+            for name in ("dev", "eval")
+        }
+    except InputError as error:
+        raise InputError(f"{corpus.name}: {error}") from error
+    result = {
+        "schema": SCHEMA,
+        **about,
+        "window": {"seconds": window_seconds or _own(detector), "overlap": overlap},
+        "frame_seconds": FRAME_SECONDS,
+        "detector": {
+            "path": str(detector_file(run).absolute()),
+            "sha256": provenance.hash_of_file(detector_file(run)),
+        },
+        "corpus": corpus.name,
+        "threshold": None
+        if fixed is None
+        else {"value": fixed, "source": f"frame EER threshold of {corpus.name}, partition dev"},
+        "partitions": partitions,
+        "passed_over": passed_over,
+        "settings": {"n_bootstrap": n_bootstrap, "seed": 0},
+        "notes": notes,
+        "provenance": told(environment(sys.argv, device, None)),
+    }
+    folder = Path(output) if output else detector_file(run).parent / "localisation"
+    localised_report.write(folder, result, heard)
+    return result, folder
+
+
+def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, overlap: float) -> tuple[float, str]:
+    """The threshold of p_fake that was fixed on dev for this run and this scan, and where it comes from.
+
+    It belongs to the detector as it was then (the kind of its curve included): calibrating it changes p_fake.
+
+    Args:
+        run: Run folder or detector file.
+        detector: Its detector.
+        window_seconds: Of the scan; None for the length that the detector hears.
+        overlap: Of its windows, a share.
+
+    Raises:
+        InputError: That was not measured: says the command that does.
+    """
+    path = detector_file(run).parent / "localisation" / FILE
+    scan = {"seconds": window_seconds or _own(detector), "overlap": overlap}
+    asked = " ".join(f"window.{name}={value:g}" for name, value in scan.items())
+    command = (
+        f"python explain.py {shlex.quote(f'run={run}')} localisation=true dataset=spliced dataset.root=DIR {asked}"
+    )
+    needed = f"window.threshold=dev needs the threshold that `{command}` measures"
+    if not path.is_file():
+        raise InputError(f"{needed}: there is no {path}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        window = {name: float(found["window"][name]) for name in scan}
+        sha256, threshold = found["detector"]["sha256"], found["threshold"]
+        value, source = (None, "") if threshold is None else (float(threshold["value"]), str(threshold["source"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{needed}: {path} is no such measurement ({error!r})") from error
+    if not all(math.isclose(window[name], value, rel_tol=1e-6) for name, value in scan.items()):
+        told = " ".join(f"window.{name}={value:g}" for name, value in window.items())
+        raise InputError(f"{needed}: {path} is of {told}")
+    if sha256 != provenance.hash_of_file(detector_file(run)):
+        raise InputError(f"{needed}: {path} is of another detector, or of this one before it was changed or calibrated")
+    if value is None:
+        raise InputError(f"{needed}: {path} is of {found.get('corpus')}, which has no dev partition")
+    return value, source
+
+
+def _own(detector: Detector) -> float:
+    """Length that the detector hears, in seconds."""
+    return detector.n_samples / detector.sample_rate
+
+
+def _stretches(utterance: Utterance, known: Segments) -> list[tuple[float, float]]:
+    """Where an utterance is spoofed.
+
+    Raises:
+        InputError: It is not said, or it is spoof and nowhere so.
+    """
+    found = known.get(utterance.id)
+    if found is None or (not found and utterance.label == SPOOF):
+        raise InputError(f"{utterance.where or utterance.path}: it is not said where {utterance.id} is spoofed")
+    return joined([(start, end) for start, end, *_ in found])

@@ -1,0 +1,137 @@
+"""A corpus as the commands of `evaluate.py` take it, and the scores of one of its partitions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepfake.datasets.utterance import Utterance, chosen, speaker_overlap, write_manifest, write_skipped
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.evaluation.metrics import Intervals
+from deepfake.scores.compute import device_of, scored
+from deepfake.scores.table import Scores, write_scores
+
+log = logging.getLogger(__name__)
+HIDDEN = ("name", "_target_", "_partial_", "per_class", "on_bad_audio", "parts")
+STALE = ("metrics.json", "report.html", "skipped.csv")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus.
+
+    Args:
+        name: Of the corpus.
+        config: Of its reader, as plain data.
+        read: `read(partition)` yields the utterances.
+        asv_scores: `asv_scores(partition)` is its ASV score file, None where it has none.
+        per_class: Size of each class of a balanced subset, by partition.
+        on_bad_audio: `raise` or `skip`.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    read: Callable[[str], Iterable[Utterance]]
+    asv_scores: Callable[[str], Path | None]
+    per_class: Mapping[str, int | None]
+    on_bad_audio: str = "raise"
+
+    def chosen(self, partition: str, seed: int) -> list[Utterance]:
+        """The utterances of a partition, or of its balanced subset, all there."""
+        source = f"{self.name}, partition {partition}"
+        return chosen(self.read(partition), self.per_class.get(partition), seed, source)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all commands share.
+
+    Args:
+        output: Folder to write, None for the command's own choice.
+        asv_scores: ASV score file or JSON of t-DCF coefficients, None for what the corpus has.
+        intervals: How confidence intervals are made.
+        device: `auto`, `cpu`, `cuda` ...
+        batch_size: Clips per step.
+        num_workers: Loader processes.
+    """
+
+    output: str | None = None
+    asv_scores: str | None = None
+    intervals: Intervals = field(default_factory=Intervals)
+    device: str = "auto"
+    batch_size: int = 16
+    num_workers: int = 0
+
+
+class Partition(NamedTuple):
+    """A scored partition.
+
+    Attributes:
+        scores: Of what could be scored.
+        told: What a report says of it.
+        passed_over: Number of files that could not be scored.
+    """
+
+    scores: Scores
+    told: dict[str, Any]
+    passed_over: int
+
+
+def score_partition(
+    detector: Detector,
+    corpus: Corpus,
+    partition: str,
+    settings: Settings,
+    output: Path,
+    *,
+    seed: int,
+    heard: Sequence[Utterance] = (),
+    manifest: Path | None = None,
+) -> Partition:
+    """Score a partition; `scores.csv`, the manifest and the list of what was passed over are written into `output`.
+
+    Args:
+        detector: The detector.
+        corpus: The corpus.
+        partition: Of it.
+        settings: What all commands share.
+        output: Folder.
+        seed: Of a balanced subset.
+        heard: What the detector was trained on, to warn of speakers that are in both.
+        manifest: Where the manifest goes, None for `output`.
+
+    Raises:
+        InputError: Files could not be scored (unless the corpus says `skip`); the scores of the others are kept.
+    """
+    utterances = corpus.chosen(partition, seed)
+    if partition != "train":
+        for speakers in speaker_overlap({"train": heard, partition: utterances}).values():
+            first = ", ".join(speakers[:3])
+            log.warning("%d speakers of %s were in training (%s ...)", len(speakers), partition, first)
+    output.mkdir(parents=True, exist_ok=True)
+    device = device_of(settings.device)
+    log.info("%s, partition %s: %d utterances on %s", corpus.name, partition, len(utterances), device)
+    loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers, "whole": True}
+    scores, errors, seconds = scored(detector, utterances, device=device, **loading)
+    for stale in STALE:
+        (output / stale).unlink(missing_ok=True)
+    write_scores(output / "scores.csv", scores)
+    write_manifest(manifest or output / "manifest.csv", utterances)
+    if errors:
+        write_skipped(output / "skipped.csv", [(utterances[i], why) for i, why in errors.items()])
+        if corpus.on_bad_audio == "raise":
+            raise InputError(
+                f"{len(errors)} of {len(utterances)} files could not be scored: {next(iter(errors.values()))} (the "
+                f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
+            )
+    told = {
+        "corpus": ", ".join([corpus.name, *(f"{k}={v}" for k, v in corpus.config.items() if k not in HIDDEN and v)]),
+        "partition": partition,
+        "speech": f"{len(scores):,} utterances, {seconds / 3600:.2f} h ({seconds:,.0f} s)",
+        "passed over": len(errors),
+    }
+    return Partition(scores, told, len(errors))

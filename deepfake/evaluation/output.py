@@ -1,0 +1,68 @@
+"""What a judgement leaves behind: a folder with scores, metrics, page, figures, and what it was made with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepfake.errors import InputError
+from deepfake.evaluation.report import write_report
+from deepfake.evaluation.tensorboard import show
+from deepfake.runs.environment import told, write_environment
+from deepfake.scores.compute import device_of
+from deepfake.scores.table import Scores
+
+
+class Judged(NamedTuple):
+    """One judgement.
+
+    Attributes:
+        metrics: What stands in `metrics.json`.
+        scores: What was judged.
+        folder: Where it was written.
+        passed_over: Whether some inputs were.
+    """
+
+    metrics: dict[str, Any]
+    scores: Scores
+    folder: Path
+    passed_over: bool = False
+
+
+def written(
+    folder: Path,
+    metrics: dict[str, Any],
+    scores: Scores,
+    *,
+    title: str,
+    provenance: Mapping[str, Any],
+    device: str = "cpu",
+    seed: int = 0,
+) -> None:
+    """Write the report, `environment.json` and the TensorBoard events of a judgement."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = write_environment(folder, sys.argv, device_of(device), seed)
+    trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
+    write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **told(facts)})
+    with SummaryWriter(str(folder / "tensorboard")) as board:
+        show(board, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
+
+
+def named(paths: Sequence[str]) -> list[str]:
+    """Short names for files or folders: where their paths differ (`a` and `b` of `a/scores.csv` and `b/scores.csv`).
+
+    Raises:
+        InputError: One is given twice.
+    """
+    parts = [Path(path).absolute().parts for path in paths]
+    while all(parts) and len(set(parts)) > 1 and len({p[-1] for p in parts}) == 1:
+        parts = [p[:-1] for p in parts]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError(f"{', '.join(paths)}: the same one is given twice")

@@ -1,0 +1,74 @@
+"""What stands where a part of a clip is taken away: silence, noise of its own colour, or itself played backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from deepfake.errors import InputError
+from deepfake.explain.clip import Listening
+
+N_FFT = 512
+BLOCK = 800  # samples; 50 ms at 16 kHz
+
+
+def silence(waveform: Tensor, seed: int = 0) -> Tensor:
+    """Zeros, `[T]` -> `[T]`. To some detectors silence is a cue in itself."""
+    return torch.zeros_like(waveform)
+
+
+def noise_like(waveform: Tensor, seed: int = 0) -> Tensor:
+    """Gaussian noise with the clip's own level and long-term spectrum, `[T]` -> `[T]`.
+
+    White noise, each bin of its short-time Fourier transform brought to the clip's mean power in that bin. What it
+    keeps of speech is the recording's colour; voice, words and time structure are gone.
+
+    Args:
+        waveform: At least 4 samples.
+        seed: Draws the noise, the same on any device.
+    """
+    clip = waveform.detach().cpu()
+    n_fft = min(N_FFT, len(clip) // 2 * 2)
+    window = torch.hann_window(n_fft)
+    white = torch.randn(len(clip), generator=torch.Generator().manual_seed(seed))
+    of_clip, of_white = (torch.stft(w, n_fft, window=window, return_complex=True) for w in (clip, white))
+    wanted, given = (s.abs().square().mean(dim=1, keepdim=True).sqrt() for s in (of_clip, of_white))  # [bins, 1]
+    noise = torch.istft(of_white * (wanted / given), n_fft, window=window, length=len(clip))
+    level = clip.square().mean().sqrt() / noise.square().mean().sqrt().clamp(min=1e-12)
+    return (noise * level).to(waveform.device)
+
+
+def reversed_blocks(waveform: Tensor, seed: int = 0) -> Tensor:
+    """The clip with each 50 ms of it played backwards, `[T]` -> `[T]`: level and spectrum stay, phase and order go.
+
+    Args:
+        waveform: Any length.
+        seed: Draws where the first block ends.
+    """
+    first = 1 + int(torch.randint(BLOCK, (), generator=torch.Generator().manual_seed(seed)))
+    return torch.cat([block.flip(0) for block in (waveform[:first], *waveform[first:].split(BLOCK))])
+
+
+FILLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "silence": silence,
+    "noise": noise_like,
+    "reversed": reversed_blocks,
+}
+
+
+def require_filling(what: str, name: str) -> None:
+    """Refuse a name that is no filling.
+
+    Raises:
+        InputError: It is none of `FILLINGS`.
+    """
+    if name not in FILLINGS:
+        raise InputError(f"{what}={name}: one of {', '.join(FILLINGS)} was expected")
+
+
+def refilled(listening: Listening, name: str, seed: int = 0) -> Listening:
+    """The same clip and detector with this filling where a cell is turned down."""
+    filling = FILLINGS[name](listening.source, seed)
+    return Listening(listening.detector, listening.source, filling=filling, branch=listening.branch)

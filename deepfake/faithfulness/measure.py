@@ -1,0 +1,285 @@
+"""How far explanations can be trusted: each method against known splices, against the detector, and beside controls."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.explain.baseline import refilled, require_filling
+from deepfake.explain.clip import Listening
+from deepfake.explain.controls import Loudness, Method, Random
+from deepfake.explain.map import Map
+from deepfake.faithfulness import pointing, sanity, seams
+from deepfake.faithfulness.deletion import Blocks, areas, at_random
+from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
+from deepfake.runs import provenance
+
+log = logging.getLogger(__name__)
+CONTROLS = ("random", "loudness")
+Segments = Mapping[str, Sequence[tuple[float, float, str]]]
+Values = dict[str, dict[str, dict[int, float]]]  # by method, measure, file
+
+
+def measure(
+    detector: Detector,
+    utterances: Sequence[Utterance],
+    methods: Mapping[str, Method],
+    *,
+    segments: Segments | None = None,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+    n_slow: int = 15,
+    steps: int = 10,
+    fillings: Sequence[str] = ("noise", "silence", "reversed"),
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure explanation methods, and the controls `random` and `loudness` beside them, on the clips of a corpus.
+
+    What is measured stands in `deepfake.faithfulness.report.MEASURES`. Each measure is a mean over the files
+    for which it can be taken, with a percentile bootstrap interval of 95 % over files; what is held against random
+    order is the mean of the differences within files.
+
+    Args:
+        detector: In eval mode.
+        utterances: Bona fide and spoofed.
+        methods: By name.
+        segments: Stretches known to be spoofed by utterance id, an empty list where there is none; None: not known.
+        seed: Of all that is drawn.
+        n_bootstrap: Resamples of the files.
+        n_slow: Files on which sensitivity and sanity are measured, which take each method six times more; drawn evenly.
+        steps: Of the curves of deletion and insertion.
+        fillings: That take the place of what is deleted, of `deepfake.explain.baseline.FILLINGS`; infidelity is
+            measured with the first. None at all: deletion, insertion and infidelity are left out, which take most of
+            the time of a slow detector.
+        progress: Show a bar in a terminal, a line for each file in a log.
+
+    Returns:
+        `methods`: by name, controls last, `measures` (by name `value`, `low`, `high`, `n`), `warnings` (sentences);
+        `recommended`: the method to be the default by these figures, or None; `notes`; counts and settings.
+
+    Raises:
+        InputError: A method has the name of a control, a filling is none, no file can be used, or no method can
+            explain the detector.
+    """
+    for filling in fillings:
+        require_filling("fillings", filling)
+    if taken := set(methods) & set(CONTROLS):
+        raise InputError(f"explain: {taken.pop()!r} is the name of a control, which stands beside every method anyway")
+    values: Values = defaultdict(lambda: defaultdict(dict))
+    notes: dict[str, list[str]] = defaultdict(list)
+    pools: dict[str, dict[int, tuple[NDArray, NDArray]]] = defaultdict(dict)
+    slow = {int(i) for i in np.linspace(0, len(utterances) - 1, min(n_slow, len(utterances)))}
+    used = []
+    for i, utterance in _shown(utterances, progress):
+        try:
+            listening = Listening(detector, provenance.source(utterance.path, detector))
+        except InputError as error:
+            notes[f"passed over: {error}"].append(utterance.id)
+            continue
+        used.append(utterance)
+        known = None if segments is None else segments.get(utterance.id)
+        stretches = None if known is None else [(start, end) for start, end, _ in known]
+        blocks = {name: Blocks(refilled(listening, name, seed)) for name in fillings}
+        everyone = {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}
+        for name, method in everyone.items():
+            found = values[name]
+            try:
+                began = time.perf_counter()
+                map = method.attribute(listening)
+                found["seconds"][i] = time.perf_counter() - began
+            except InputError as error:
+                notes[f"{name} is missing for some files: {error}"].append(utterance.id)
+                continue
+            if stretches is not None:
+                evidence, labels = pointing.by_unit(map, seconds=pointing.SMOOTHING), pointing.labels(map, stretches)
+                pools[name][i] = evidence, labels
+                _localise(found, i, map, stretches, labels, evidence)
+            if "completeness_error" in map.facts:
+                found["completeness_error"][i] = map.facts["completeness_error"]
+            for filling, cells in blocks.items():
+                _delete(found, i, cells, map, filling, steps=steps, seed=seed + i)
+            if blocks:
+                found["infidelity"][i] = infidelity(next(iter(blocks.values())), map, seed=seed + i)
+            if i in slow and name != "random":
+                found["max_sensitivity"][i] = max_sensitivity(method, listening, seed=seed + i)
+                for stage, share in sanity.STAGES.items():
+                    other = Listening(sanity.redrawn(detector, share, seed=seed + i), listening.source)
+                    correlation = sanity.rank_correlation(map, method.attribute(other))
+                    found[f"sanity_{stage}"][i] = correlation
+                    found[f"sanity_{stage}_unsigned"][i] = abs(correlation)
+    if not used:
+        raise InputError(f"none of the {len(utterances)} files can be explained: {next(iter(notes), 'there are none')}")
+    if not any(values[name]["seconds"] for name in methods):
+        raise InputError(f"no method can explain this detector: {next(iter(notes), 'none was given')}")
+    _seam_control(values, detector, utterances, methods, seed)
+    return _result(values, pools, methods, used, notes, n_bootstrap=n_bootstrap, seed=seed) | {
+        "settings": {"seed": seed, "steps": steps, "fillings": list(fillings), "n_slow": len(slow), "n": n_bootstrap}
+    }
+
+
+def _localise(found, i: int, map: Map, stretches, labels: NDArray, evidence: NDArray) -> None:
+    """AUC, pointing game and seams of one clip whose stretches are known."""
+    if 0 < labels.sum() < len(labels):
+        found["localisation_auc"][i] = pointing.Pooled([pointing.by_unit(map)], [labels]).auc(np.ones(1))
+        found["localisation_auc_smooth"][i] = pointing.Pooled([evidence], [labels]).auc(np.ones(1))
+        hit, chance = pointing.points_at(map, stretches)
+        found["pointing"][i], found["pointing_chance"][i] = float(hit), chance
+    duration = map.seconds[-1]
+    inside = [t for stretch in stretches for t in stretch if seams.NEAR_SECONDS < t < duration - seams.NEAR_SECONDS]
+    if inside:
+        found["seams_of_fakes"][i] = seams.share_near(map, inside)
+        found["seams_of_fakes_time"][i] = seams.time_near(duration, inside)
+
+
+def _delete(found, i: int, blocks: Blocks, map: Map, filling: str, *, steps: int, seed: int) -> None:
+    """Deletion and insertion with one filling, and how far they are from random order."""
+    own = areas(blocks, map, steps=steps, seed=seed)
+    chance = at_random(blocks, map, steps=steps, seed=seed)
+    for name in ("deletion", "insertion", "margin"):
+        found[f"{name}_{filling}"][i] = getattr(own, name)
+        found[f"{name}_{filling}_minus_random"][i] = getattr(own, name) - getattr(chance, name)
+
+
+def _seam_control(
+    values: Values, detector: Detector, utterances: Sequence[Utterance], methods: Mapping[str, Method], seed: int
+) -> None:
+    """Splice each bona fide clip with the next one, and see how much of a map lies at the seams."""
+    real = [(i, u) for i, u in enumerate(utterances) if u.label == BONAFIDE]
+    for (i, host), (_, guest) in zip(real, real[1:] + real[:1], strict=True):
+        if host is guest:
+            continue
+        try:
+            clips = [provenance.source(u.path, detector) for u in (host, guest)]
+            clip, at = seams.spliced(*clips, sample_rate=detector.sample_rate, seed=seed + i)
+            listening = Listening(detector, clip)
+        except InputError:
+            continue
+        for name, method in {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}.items():
+            try:
+                map = method.attribute(listening)
+            except InputError:
+                continue
+            values[name]["seams_of_bona_fide"][i] = seams.share_near(map, at)
+            values[name]["seams_of_bona_fide_time"][i] = seams.time_near(listening.duration, at)
+
+
+def _result(values: Values, pools, methods, used, notes, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+    by_method: dict[str, Any] = {}
+    for name in [*methods, *CONTROLS]:
+        measures = {measure: _mean(list(of.values()), n_bootstrap, seed) for measure, of in values[name].items()}
+        if name in pools:
+            pooled = pointing.Pooled(*zip(*pools[name].values(), strict=True))
+            measures["localisation_auc_pooled"] = _pooled(pooled, n_bootstrap, seed)
+        by_method[name] = {"measures": {k: m for k, m in measures.items() if m is not None}}
+        by_method[name]["warnings"] = [] if name in CONTROLS else _warnings(by_method[name]["measures"])
+    return {
+        "n_bonafide": sum(u.label == BONAFIDE for u in used),
+        "n_spoof": sum(u.label == SPOOF for u in used),
+        "methods": by_method,
+        "recommended": recommended({name: by_method[name] for name in methods}),
+        "notes": [f"{note} ({len(ids)} files, the first {ids[0]})" for note, ids in notes.items()],
+    }
+
+
+def _mean(found: Sequence[float], n: int, seed: int) -> dict[str, Any] | None:
+    """Mean of what could be measured, and its percentile interval."""
+    numbers = np.array([x for x in found if math.isfinite(x)])
+    if not len(numbers):
+        return None
+    draws = np.random.default_rng(seed).integers(len(numbers), size=(n, len(numbers)))
+    return _interval(float(numbers.mean()), numbers[draws].mean(axis=1), len(numbers))
+
+
+def _pooled(pooled: pointing.Pooled, n: int, seed: int) -> dict[str, Any] | None:
+    files = len(pooled.pairs)
+    value = pooled.auc(np.ones(files))
+    if not math.isfinite(value):
+        return None
+    rng = np.random.default_rng(seed)
+    counts = (np.bincount(rng.integers(files, size=files), minlength=files) for _ in range(n))
+    return _interval(value, np.array([pooled.auc(c) for c in counts]), files)
+
+
+def _interval(value: float, replicates: NDArray, n: int) -> dict[str, Any]:
+    low, high = np.nanquantile(replicates, [0.025, 0.975]) if n > 1 else (None, None)
+    return {
+        "value": value,
+        "low": low if low is None else float(low),
+        "high": high if high is None else float(high),
+    } | {"n": n}
+
+
+def passes_sanity(measures: Mapping[str, Any]) -> bool | None:
+    """Whether maps of a detector with other weights are others; None: not measured.
+
+    The mean size of the rank correlation has to be below 0.3 where all layers are re-drawn. Its sign is set aside: with
+    other weights the detector may well turn it, and a map that draws the clip, upside down or not, would average out.
+    """
+    found = measures.get(f"sanity_{list(sanity.STAGES)[-1]}_unsigned")
+    return None if found is None else found["value"] < sanity.PASSES_BELOW
+
+
+def beats_random(measures: Mapping[str, Any]) -> bool | None:
+    """Whether deletion and the margin of insertion over it are better than random order with every filling.
+
+    The intervals have to be clear of zero. Deletion alone does not tell: loudness passes it with some fillings. None:
+    not measured.
+    """
+    deletion, margin = (
+        [m for name, m in measures.items() if name.startswith(f"{which}_") and name.endswith("_minus_random")]
+        for which in ("deletion", "margin")
+    )
+    if not deletion or any(m["low"] is None for m in deletion + margin):
+        return None
+    return all(m["high"] < 0 for m in deletion) and all(m["low"] > 0 for m in margin)
+
+
+def recommended(methods: Mapping[str, Any]) -> str | None:
+    """The method that localises best, or else deletes best, of those that pass sanity and beat random order."""
+    passed = {
+        n: m["measures"] for n, m in methods.items() if passes_sanity(m["measures"]) and beats_random(m["measures"])
+    }
+    if not passed:
+        return None
+
+    def merit(name: str) -> tuple[float, float]:
+        deletion = [m["value"] for k, m in passed[name].items() if k.startswith("deletion_") and k.endswith("_random")]
+        return passed[name].get("localisation_auc_smooth", {"value": 0.0})["value"], -float(np.mean(deletion))
+
+    return max(passed, key=merit)
+
+
+def _warnings(measures: Mapping[str, Any]) -> list[str]:
+    found = []
+    if passes_sanity(measures) is False:
+        found.append(
+            "Fails the sanity check: the map of a detector with other weights is much the same, so it draws the clip."
+        )
+    if beats_random(measures) is False:
+        found.append("Deletion and insertion in its order are not better than in random order with every filling.")
+    return found
+
+
+def _shown(utterances: Sequence[Utterance], progress: bool) -> Iterator[tuple[int, Utterance]]:
+    """The same, numbered, with a bar where a person watches and a line each in a log."""
+    numbered = list(enumerate(utterances))
+    if progress and sys.stderr.isatty():
+        yield from track(numbered, description="measuring", console=Console(stderr=True), transient=True)
+        return
+    for i, utterance in numbered:
+        if progress:
+            log.info("measuring explanations of %s (%d of %d)", utterance.id, i + 1, len(numbered))
+        yield i, utterance

@@ -1,0 +1,148 @@
+"""Does a report speak of this file, and does the same detector still say the same of it?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepfake.audio import crop_or_repeat
+from deepfake.detector import Detector, detector_file
+from deepfake.errors import InputError
+from deepfake.explain.regions import Region
+from deepfake.forensics import schema
+from deepfake.forensics.cautions import LIMITS, Reason, reasons
+from deepfake.forensics.report import EVEN, finding
+from deepfake.forensics.statement import NO_METHOD, places
+from deepfake.runs import provenance
+
+TOLERANCE = 1e-3  # of scores: another processor or thread count moves the last digits of single precision
+ROUNDING = 1e-9  # of what follows from the score as the report has it
+
+
+def read_report(path: str | Path) -> dict[str, Any]:
+    """Read a `report.json` and check its layout.
+
+    Raises:
+        InputError: It is not there, not JSON, or not laid out as `deepfake.forensics.schema` says.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such report; give the report.json of an explained file")
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {' '.join(str(error).split())}") from error
+    try:
+        schema.check(report)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return report
+
+
+def verify(
+    report_path: str | Path,
+    file: str | Path,
+    *,
+    detector: str | Path | None = None,
+    tolerance: float = TOLERANCE,
+) -> list[str]:
+    """Hash the file and its decoded samples again, score it again, and hold all against the report.
+
+    What follows from the score, and the words, are worked out anew from the numbers that the report gives. Maps,
+    pictures and measurements of the recording are not made again.
+
+    Args:
+        report_path: The `report.json`.
+        file: The recording that it is said to speak of; its name does not matter.
+        detector: Run folder or detector file; by default that which the report names.
+        tolerance: Greatest difference of the scores.
+
+    Returns:
+        A sentence for each thing that does not agree; none where all does.
+
+    Raises:
+        InputError: The report, the file or the detector cannot be read.
+    """
+    report = read_report(report_path)
+    used = detector_file(detector or report["detector"]["path"])
+    return list(_mismatches(report, Path(file), used, Detector.load(used), tolerance))
+
+
+def _mismatches(
+    report: Mapping[str, Any], file: Path, used: Path, detector: Detector, tolerance: float
+) -> Iterator[str]:
+    hashes = (
+        ("file", report["file"]["sha256"], provenance.hash_of_file(file)),
+        ("detector", report["detector"]["sha256"], provenance.hash_of_file(used)),
+        (
+            "calibration",
+            report["detector"]["calibration_sha256"],
+            provenance.hash_of_settings(detector.config.get("calibration")),
+        ),
+    )
+    for what, told, found in hashes:
+        if told != found:
+            yield f"the SHA-256 of the {what} is {found}, the report has {told}"
+    yield from _scored_anew(report, file, detector, tolerance)
+    yield from _concluded_anew(report, detector)
+
+
+def _scored_anew(report: Mapping[str, Any], file: Path, detector: Detector, tolerance: float) -> Iterator[str]:
+    try:
+        source = provenance.source(file, detector, report["heard"]["start_s"])
+    except InputError as error:
+        yield f"the file cannot be heard as the report says: {error}"
+        return
+    heard = crop_or_repeat(source, detector.n_samples).unsqueeze(0)  # [1, T]
+    if (found := provenance.hash_of_samples(heard)) != report["heard_sha256"]:
+        yield f"the SHA-256 of the samples that the detector hears is {found}, the report has {report['heard_sha256']}"
+    with torch.inference_mode():
+        score = float(detector(heard).item())
+    if not abs(score - report["score"]) <= tolerance:
+        yield f"the score is {score:.6g}, the report has {report['score']:.6g}: more than {tolerance:g} apart"
+
+
+def _concluded_anew(report: Mapping[str, Any], detector: Detector) -> Iterator[str]:
+    for name, value in (("value", detector.threshold), ("source", detector.config["threshold"]["source"])):
+        if report["threshold"][name] != value:
+            yield f"the {name} of the threshold is {value}, the report has {report['threshold'][name]}"
+    if unknown := {reason["name"] for reason in report["reasons"]} - LIMITS.keys():
+        yield f"the report gives reasons that are unknown here: {', '.join(sorted(unknown))}"
+        return
+    given = [Reason(**reason) for reason in report["reasons"]]
+    quality = {name: math.nan if value is None else value for name, value in report["quality"].items()}
+    for reason in reasons(quality, detector, report["score"]):
+        if not any(_same(reason.value, other.value) for other in given if other.name == reason.name):
+            yield f"the report lacks the reason {reason.name}, which its numbers give: {reason.sentence}"
+    prior = EVEN if report["prior"] is None else report["prior"]
+    told = report["detector"]["calibration_set"]
+    anew = finding(detector, report["score"], given, source=told, prior=prior)
+    regions = [Region(**region) for region in report["regions"]]
+    anew["words"]["places"] = places(regions, report["coverage"], report["regions_by"] or NO_METHOD)
+    if missing := [limit for limit in anew["words"].pop("limits") if limit not in report["words"]["limits"]]:
+        yield f"the report leaves out what the finding does not show: {missing[0]}"
+    for name, value in _leaves(anew):
+        theirs = report
+        for key in name.split("."):
+            theirs = theirs[key]
+        if not _same(value, theirs):
+            yield f"the report's {name} is {theirs!r:.300}, from its numbers follows {value!r:.300}"
+
+
+def _leaves(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _leaves(item, f"{above}{key}.")
+        else:
+            yield above + key, item
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, int | float):
+        return abs(one - other) <= ROUNDING * max(1.0, abs(one))
+    return one == other

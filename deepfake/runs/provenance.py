@@ -1,0 +1,102 @@
+"""What a report needs to know of the detector's run: hashes, error rates, what its scores were held against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepfake.audio import load
+from deepfake.detector import Detector, detector_file
+from deepfake.scores.table import UNKNOWN, read_scores
+
+OWN_DEV = "the dev scores of its training"  # what a calibration without a corpus calls its source
+RATES = ("dataset", "partition", "n_bonafide", "n_spoof", "eer", "fpr", "fnr")
+
+
+def source(path: str | Path, detector: Detector, start_seconds: float = 0.0) -> Tensor:
+    """What of a file a detector is to hear: at its rate, from a start on, no longer than its clip, `[T]`.
+
+    Raises:
+        InputError: See `deepfake.audio.load`.
+    """
+    seconds = detector.n_samples / detector.sample_rate
+    return load(path, sample_rate=detector.sample_rate, start_seconds=start_seconds, seconds=seconds)
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of_samples(waveform: Tensor) -> str:
+    """SHA-256 of samples as 32-bit little-endian floating point: of what was decoded, whatever it was decoded from."""
+    return hashlib.sha256(waveform.detach().to("cpu", torch.float32).numpy().astype("<f4").tobytes()).hexdigest()
+
+
+def hash_of_settings(settings: Any) -> str | None:
+    """SHA-256 of plain settings as JSON with sorted keys; None of None."""
+    if settings is None:
+        return None
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def dev_rates(run: str | Path, detector: Detector) -> dict[str, Any] | None:
+    """Error rates on dev at the threshold that the detector carries, None where the run has not that."""
+    file = detector_file(run).parent / "reports" / "metrics.json"
+    if not file.is_file():
+        return None
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    threshold = metrics.get("threshold")
+    if threshold is None or not math.isclose(threshold, detector.threshold, rel_tol=1e-9, abs_tol=1e-12):
+        return None
+    return {key: metrics.get(key) for key in RATES}
+
+
+def calibration_set(run: str | Path, detector: Detector) -> str | None:
+    """What the detector was calibrated on, with the corpus by its name where the run tells; None if it was not."""
+    if detector.calibration is None:
+        return None
+    told = detector.config["calibration"]["source"]
+    rates = dev_rates(run, detector)
+    if told == OWN_DEV and rates and rates["dataset"]:
+        return f"{rates['dataset']}, partition {rates['partition']}"
+    return told
+
+
+def seen(run: str | Path, detector: Detector) -> tuple[float, float] | None:
+    """Least and greatest score of the trials that it was calibrated on, of dev if not calibrated; None if not there."""
+    folder, calibration = detector_file(run).parent, detector.calibration
+    for file in (folder / "calibration" / "scores.csv", folder / "scores" / "dev.csv"):
+        if not file.is_file() or (calibration is None and file.parent.name == "calibration"):
+            continue
+        scores = read_scores(file)
+        values = scores.scores[scores.labels != UNKNOWN]
+        counts = int((scores.labels == 1).sum()), int((scores.labels == 0).sum())
+        if calibration is None or counts == (calibration.n_bonafide, calibration.n_spoof):
+            return float(values.min()), float(values.max())
+    return None
+
+
+def facts(run: str | Path, detector: Detector) -> dict[str, Any]:
+    """The entry `detector` of a report: where it is, its hashes, its classes, its calibration."""
+    file = detector_file(run)
+    own = {key: value for key, value in detector.config.items() if key != "calibration"}
+    calibration, config = detector.config.get("calibration"), file.parent / "config.yaml"
+    return {
+        "path": str(file.absolute()),
+        "sha256": hash_of_file(file),
+        "model": own["model"]["_target_"],
+        "features": own["features"]["_target_"],
+        "config_sha256": hash_of_settings(own),
+        "run_config_sha256": hash_of_file(config) if config.is_file() else None,
+        "calibration": calibration,
+        "calibration_sha256": hash_of_settings(calibration),
+        "calibration_set": calibration_set(run, detector),
+    }

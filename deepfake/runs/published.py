@@ -1,0 +1,108 @@
+"""Published weights become run folders: AASIST and AASIST-L as their authors released them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.runs.environment import write_environment
+
+SOURCE = "https://github.com/clovaai/aasist/raw/a04c986/models/weights/"
+PUBLISHED = {  # name: file, SHA-256
+    "aasist": ("AASIST.pth", "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0"),
+    "aasist_l": ("AASIST-L.pth", "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a"),
+}
+MAX_BYTES = 50 << 20
+
+
+def import_aasist(weights: Path, output: Path) -> Detector:
+    """Make a run folder of the authors' state dict (clovaai/aasist, Jung et al., ICASSP 2022).
+
+    AASIST and AASIST-L are told apart by their shapes. The score is logit 1, as published; the threshold is 0, since
+    none was published.
+
+    Args:
+        weights: `AASIST.pth` or `AASIST-L.pth`.
+        output: The run folder; it must not hold a detector already.
+
+    Raises:
+        InputError: The file is not such a state dict, or the folder is taken.
+    """
+    if (output / "detector.pt").exists():
+        raise InputError(f"{output} holds a detector.pt already: choose another --output")
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{weights} does not exist") from None
+    except Exception as error:
+        raise InputError(f"{weights} is not a state dict: {' '.join(str(error).split())[:200]}") from error
+    for name in PUBLISHED:
+        detector = Detector(_config(name))
+        own = detector.model.state_dict()
+        if isinstance(state, dict) and state.keys() == own.keys():
+            if any(tuple(state[k].shape) != tuple(own[k].shape) for k in own):
+                continue
+            detector.model.load_state_dict(state)
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+            detector.set_threshold(0.0, "none was published; zero")
+            detector.config["imported"] = {"model": name, "file": weights.name, "sha256": digest}
+            output.mkdir(parents=True, exist_ok=True)
+            detector.save(output / "detector.pt")
+            OmegaConf.save(OmegaConf.create({"name": f"published_{name}", **detector.config}), output / "config.yaml")
+            write_environment(output, sys.argv, torch.device("cpu"), 0)
+            return detector.eval()
+    raise InputError(f"{weights} holds the weights of neither AASIST nor AASIST-L: names or shapes differ")
+
+
+def fetch(name: str, output: Path) -> Detector:
+    """Bring published weights from their address, check them by SHA-256, and import them.
+
+    Raises:
+        InputError: No such name, no connection, or the file is not the published one.
+    """
+    file, digest = PUBLISHED[name]
+    if (output / "detector.pt").exists():
+        raise InputError(f"{output} holds a detector.pt already: choose another --output")
+    try:
+        with urllib.request.urlopen(SOURCE + file, timeout=30) as answer:
+            content = answer.read(MAX_BYTES)
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(
+            f"{SOURCE + file} could not be fetched ({reason}): where there is no connection, bring the file yourself "
+            f"and use `deepfake import aasist --weights {file}`"
+        ) from error
+    if (got := hashlib.sha256(content).hexdigest()) != digest:
+        raise InputError(f"{SOURCE + file} is not the published file: its SHA-256 is {got}, {digest} was expected")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file
+        path.write_bytes(content)
+        return import_aasist(path, output)
+
+
+def _config(name: str) -> dict[str, Any]:
+    """The detector's config from the project's own yaml files, as `train.py model=NAME` composes it."""
+    conf = files("conf")
+    model = OmegaConf.create((conf / "model" / f"{name}.yaml").read_text())
+    features = OmegaConf.create((conf / "features" / "raw.yaml").read_text())
+    both = OmegaConf.create(
+        {
+            "features": features,
+            "model": model.model,
+            "sample_rate": 16000,
+            "seconds": model.seconds,
+            "score": "bonafide_logit",
+        }
+    )
+    return OmegaConf.to_container(both, resolve=True)  # type: ignore[return-value]

@@ -1,0 +1,134 @@
+"""Scoring a list of utterances with a detector: in `evaluate.py`, in `predict`, and for dev at the end of training."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from deepfake.datasets.utterance import Utterance
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.loading.item import Clips, collate
+from deepfake.loading.sampler import SeededSampler
+from deepfake.scores.table import COLUMNS, UNKNOWN, Scores
+
+log = logging.getLogger(__name__)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+class Scored(NamedTuple):
+    """What came of a list of utterances.
+
+    Attributes:
+        values: Scores `[N]` in float64, NaN where there is none.
+        errors: For each of those its index and the reason.
+        seconds: Of speech that was decoded.
+    """
+
+    values: np.ndarray
+    errors: dict[int, str]
+    seconds: float
+
+
+def scored(detector: Detector, utterances: Sequence[Utterance], **options: Any) -> tuple[Scores, dict[int, str], float]:
+    """As `score`, with the scores as a score file holds them: without those that could not be had.
+
+    Where the detector is calibrated, a column `llr` holds its log-likelihood ratios.
+
+    Raises:
+        InputError: None could be had.
+    """
+    values, errors, seconds = score(detector, utterances, **options)
+    if len(errors) == len(utterances):
+        raise InputError(
+            f"none of the {len(utterances)} files could be scored; the first: {next(iter(errors.values()))}"
+        )
+    kept = [i for i in range(len(utterances)) if i not in errors]
+    us = [utterances[i] for i in kept]
+    labels = np.array([UNKNOWN if u.label is None else u.label for u in us])
+    extras = {"speaker": [u.speaker for u in us]} if any(u.speaker for u in us) else {}
+    names = dict.fromkeys(name for u in us for name in u.conditions if name not in COLUMNS)
+    extras |= {name: [u.conditions.get(name, "") for u in us] for name in names}
+    if (calibration := detector.calibration) is not None:
+        extras["llr"] = [repr(float(llr)) for llr in calibration.llr(values[kept])]
+    return Scores([u.id for u in us], labels, [u.attack for u in us], values[kept], extras), errors, seconds
+
+
+@torch.inference_mode()
+def score(
+    detector: Detector,
+    utterances: Sequence[Utterance],
+    *,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    device: str | torch.device = "cpu",
+    whole: bool = False,
+) -> Scored:
+    """Score the first clip of each utterance.
+
+    Args:
+        detector: In float32 on `device`; it is left there in eval mode.
+        utterances: N of them.
+        batch_size: Clips per step.
+        num_workers: Loader processes.
+        device: Where to compute.
+        whole: Decode each file to its end, so that damage behind the clip is noticed.
+    """
+    detector = detector.to(device).eval()
+    scores = np.full(len(utterances), np.nan)
+    errors: dict[int, str] = {}
+    seconds = 0.0
+    loader = DataLoader(
+        Clips(utterances, n_samples=detector.n_samples, sample_rate=detector.sample_rate, whole=whole),
+        batch_size=batch_size,
+        sampler=SeededSampler(len(utterances), seed=None),
+        collate_fn=collate,
+        num_workers=num_workers,
+    )
+    for batch in shown(loader, "scoring"):
+        errors.update(batch["errors"])
+        seconds += batch["seconds"]
+        if len(batch["index"]):
+            index = batch["index"].numpy()
+            scores[index] = detector(batch["waveform"].to(device)).double().cpu().numpy()
+            for i in index[~np.isfinite(scores[index])]:
+                errors[int(i)] = f"{utterances[i].path}: the detector's score is {scores[i]}, which says nothing"
+                scores[i] = np.nan
+    return Scored(scores, errors, seconds)
+
+
+def shown(batches: Collection[Any] | DataLoader[Any], what: str, every_seconds: float = 30.0) -> Iterator[Any]:
+    """The same batches, or files, with a bar where a person watches and a line now and then in a log."""
+    if sys.stderr.isatty():
+        yield from track(batches, description=what, console=Console(stderr=True), transient=True)
+        return
+    yield from _with_lines(batches, what, len(batches), every_seconds)
+
+
+def _with_lines(batches: Iterable[Any], what: str, n_batches: int, every_seconds: float) -> Iterator[Any]:
+    last = time.monotonic()
+    for i, batch in enumerate(batches, start=1):
+        yield batch
+        if time.monotonic() - last > every_seconds:
+            last = time.monotonic()
+            log.info("%s: %d of %d", what, i, n_batches)

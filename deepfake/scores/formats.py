@@ -1,0 +1,292 @@
+"""Anyone's score file, in any of the layouts in use, and the protocol that has its keys."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deepfake.datasets.protocol import (
+    HEADER_NAMES,
+    LAYOUTS,
+    NOT_SAID,
+    Columns,
+    cells_of,
+    columns_of,
+    columns_of_header,
+    layout_of_lines,
+    read_text,
+    separator_of,
+)
+from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, label_of
+from deepfake.errors import InputError
+from deepfake.metrics.tdcf import Weights
+from deepfake.scores.keys import keyed
+from deepfake.scores.table import COLUMNS, UNKNOWN, Scores, check_ids, floats, read_scores
+
+SCORE_NAMES = ("score", "scores", "cm-score", "cm_score", "cm-scores", "cm_scores")
+KNOWN = (
+    "`utt score`, `utt score key`, `utt key score`, `utt source key score`, the line of a protocol and a score, "
+    "or a header with the names of an utterance column and a score column"
+)
+SAMPLE = 500
+
+
+def read_any(
+    path: str | Path,
+    *,
+    protocol: str | Path | None = None,
+    score_column: int | str | None = None,
+    polarity: int | None = None,
+    subset: str | None = None,
+) -> tuple[Scores, list[str]]:
+    """Read a score file of ours or of others (text or gzip), told by its columns.
+
+    Args:
+        path: Our CSV; lines `utt score`, `utt score key`, `utt key score`, `utt source key score` (ASVspoof 2019,
+            AASIST), a protocol's line and a score (the 2019 scripts' second version); CSV or TSV with a header that
+            names the columns (ASVspoof 5's `filename cm-score`).
+        protocol: File with the keys, in any of `deepfake.datasets.protocol.LAYOUTS`; needed where the score file has
+            none. Scores and trials are joined by `utterance_key`, and each must have its other half.
+        score_column: Which column has the score, where that cannot be told: its number from 1, or its header's name.
+        polarity: -1 where larger means spoof: the scores are negated. None or 1: as they stand.
+        subset: Of an ASVspoof 2021 protocol: `progress`, `eval` (where None), `hidden` or `all`.
+
+    Returns:
+        The scores, in the file's order, and sentences that say how the files were understood.
+
+    Raises:
+        InputError: The layout is not known or could be two; a line has another number of columns, no finite score, an
+            unknown key or an utterance that another has (names file and line); scores and trials do not match (counts
+            them and lists the first); labels differ between the files.
+    """
+    path = Path(path)
+    if polarity not in (None, 1, -1):
+        raise InputError(f"polarity={polarity}: 1 (larger is more bona fide) or -1 (larger is more spoof) was expected")
+    scores, said = _read(path, score_column)
+    if polarity == -1:
+        scores.scores = -scores.scores
+        scores.extras.pop("llr", None)
+        said.append(f"{path.name}: the scores were negated, as polarity=-1 asks.")
+    if protocol is not None:
+        scores, more = keyed(scores, path, Path(protocol), subset)
+        said += more
+    elif subset is not None:
+        raise InputError(f"subset={subset} chooses trials of a protocol: give its file as protocol=")
+    n = [int((scores.labels == label).sum()) for label in (BONAFIDE, SPOOF, UNKNOWN)]
+    unknown = f", {n[2]:,} without a key (give a protocol=FILE that has them)" if n[2] else ""
+    said.append(f"{path.name}: {len(scores):,} scores, {n[0]:,} bona fide and {n[1]:,} spoof{unknown}.")
+    return scores, said
+
+
+def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]]:
+    text = read_text(path)
+    separator = separator_of(text)
+    lines = cells_of(text, separator, path)
+    number, first = next(lines, (0, []))
+    if not (width := len(first)):
+        raise InputError(f"{path}: there are no scores in it: {KNOWN} was expected")
+    header = None if any(map(_is_number, first)) else first
+    if header and separator == "," and {*COLUMNS} <= {*header} and score_column in (None, "score"):
+        return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(header)}."]
+    if table := columns_of(text, separator):
+        numbers: Sequence[int] = range(1, len(table[0]) + 1)
+    else:
+        numbers, flat = [number], list(first)
+        for number, cells in lines:
+            if len(cells) != width:
+                raise InputError(f"{path}, line {number}: {len(cells)} columns, the first line has {width}")
+            numbers.append(number)
+            flat += cells
+        table = [flat[i::width] for i in range(width)]
+    if header:
+        numbers, table = numbers[1:], [column[1:] for column in table]
+    if not numbers:
+        raise InputError(f"{path}: {' '.join(first)[:80]!r} is taken for a header, and below it are no scores")
+    place = _index(score_column, header, width, path)
+    columns, place = _of_header(header, separator, place, path) if header else _of_lines(table, place, path)
+    names = header or _names(columns, place, width)
+    said = [f"{path.name}: {width} columns{' with a header' if header else ''}, {' '.join(names)}."]
+    if header and "asv-score" in header:  # an utterance stands there once per claimed speaker, always with one CM score
+        columns = replace(columns, speaker=None, conditions={})
+        table, numbers, more = _once(table, columns, place, numbers, path)
+        said += more
+    return _scores(table, columns, place, numbers, path), said
+
+
+def _scores(table: list[list[str]], columns: Columns, place: int, numbers: Sequence[int], path: Path) -> Scores:
+    blank = [""] * len(numbers)
+
+    def at(column: int | str | None) -> list[str]:
+        return blank if column is None else table[int(column)]
+
+    ids, words = at(columns.utterance), at(columns.key)
+    labels_of = {word: UNKNOWN if word in NOT_SAID else LABEL_WORDS.get(word.lower()) for word in {*words}}
+    if wrong := next((word for word, label in labels_of.items() if label is None), None):
+        label_of(wrong, f"{path}, line {numbers[words.index(wrong)]}")
+    labels = np.fromiter(map(labels_of.__getitem__, words), dtype=np.int64, count=len(words))
+    attacks = _said(at(columns.attack))  # a list of its own
+    for i in np.flatnonzero(labels == BONAFIDE).tolist():
+        attacks[i] = ""
+    values = floats(at(place), numbers, path)
+    others = {"speaker": columns.speaker, **columns.conditions}
+    extras = {name: _said(at(i)) for name, i in others.items() if i is not None}
+    extras = {name: column for name, column in extras.items() if any(column)}
+    try:
+        return Scores(ids, labels, attacks, values, extras)
+    except InputError:
+        check_ids(ids, numbers, path)
+        raise
+
+
+def _said(column: Sequence[str]) -> list[str]:
+    said = {cell: "" if cell in NOT_SAID else cell for cell in {*column}}
+    return list(map(said.__getitem__, column))
+
+
+def _index(score_column: int | str | None, header: list[str] | None, width: int, path: Path) -> int | None:
+    """Index from 0 of the column that was asked for."""
+    if score_column is None:
+        return None
+    if isinstance(score_column, str) and header and score_column in header:
+        return header.index(score_column)
+    if str(score_column).isdecimal() and 1 <= int(score_column) <= width:
+        return int(score_column) - 1
+    named = f", or one of the names {', '.join(header)}" if header else " (there is no header)"
+    raise InputError(f"{path}: score_column={score_column}: a number from 1 to {width}{named} was expected")
+
+
+def _of_header(header: list[str], separator: str | None, place: int | None, path: Path) -> tuple[Columns, int]:
+    columns = columns_of_header(header, separator)
+    if columns is None:
+        wanted = ", ".join(HEADER_NAMES["utterance"])
+        raise InputError(
+            f"{path}: the first line is {header}, without a number and so a header: one of {wanted} was expected "
+            "in it, and each name once"
+        )
+    if place is None:
+        names = [name.lower() for name in header]
+        found = [i for i, name in enumerate(names) if name in SCORE_NAMES]
+        found = found or [i for i, n in enumerate(names) if "score" in n and not n.startswith(("asv", "sasv"))]
+        if len(found) != 1:
+            several = f"{len(found)} columns" if found else "no column"
+            raise InputError(
+                f"{path}: {several} of the header {header} can be the score: give score_column=NAME, the one that is"
+            )
+        place = found[0]
+    return replace(columns, conditions={n: i for n, i in columns.conditions.items() if i != place}), place
+
+
+def _of_lines(table: list[list[str]], place: int | None, path: Path) -> tuple[Columns, int]:
+    """What stands in which column of lines without a header, and where the score."""
+    sample, width = [column[:SAMPLE] for column in table], len(table)
+    rows = [list(cells) for cells in zip(*sample, strict=True)]
+    keys = [i for i, column in enumerate(sample) if {cell.lower() for cell in column} <= LABEL_WORDS.keys()]
+    numeric = [i for i, column in enumerate(sample) if all(map(_is_number, column))]
+    if place in (None, width - 1) and (name := layout_of_lines([cells[:-1] for cells in rows])):
+        return LAYOUTS[name], width - 1
+    if place in (None, 3) and width == 4 and 2 in keys and 3 in numeric:
+        return Columns(0, key=2, attack=1), 3
+    if place is not None:
+        others = sorted((i for i in keys if i != place), key=lambda i: i in numeric)  # words before 1 and 0
+        return Columns(int(place == 0), others[0] if others else None), place
+    if width == 2 and 1 in numeric:
+        return Columns(0), 1
+    if width == 3:
+        readings = [(Columns(0, key), score) for key, score in ((1, 2), (2, 1)) if key in keys and score in numeric]
+        if len(readings) == 1:
+            return readings[0]
+        if readings:
+            raise InputError(f"{path}: column 2 or 3 can be the score, the other the key: give score_column=2 or 3")
+        if {*sample[1]} <= {"target", "nontarget", "spoof"}:
+            raise InputError(f"{path}: the lines are `source target|nontarget|spoof score`: give it as asv_scores=FILE")
+    raise InputError(
+        f"{path}: {' '.join(rows[0])[:80]!r} begins no score file that is known: {KNOWN} was expected; "
+        "or give score_column="
+    )
+
+
+def _names(columns: Columns, place: int, width: int) -> list[str]:
+    """What the columns of lines without a header were taken for, in order."""
+    named = {columns.utterance: "utterance", columns.key: "key", columns.attack: "source", columns.speaker: "speaker"}
+    named |= {i: name for name, i in columns.conditions.items()} | {place: "score"}
+    return [named.get(i, "-") for i in range(width)]
+
+
+def _once(
+    table: list[list[str]], columns: Columns, place: int, numbers: Sequence[int], path: Path
+) -> tuple[list[list[str]], Sequence[int], list[str]]:
+    """One row per utterance of a file of ASVspoof 5's track 2, which has one per utterance and claimed speaker."""
+    ids, values = table[int(columns.utterance)], table[place]
+    if len({*ids}) == len(ids):
+        return table, numbers, []
+    first: dict[str, int] = {}
+    for i, (name, value) in enumerate(zip(ids, values, strict=True)):
+        if values[j := first.setdefault(name, i)] != value:
+            raise InputError(
+                f"{path}, line {numbers[i]}: utterance {name} has score {value}, and {values[j]} on line {numbers[j]}: "
+                "a score of the utterance alone was expected (score_column= says which)"
+            )
+    rows = list(first.values())
+    said = f"{path.name}: {len(ids):,} lines give {len(rows):,} utterances, each once whatever speaker it claims to be."
+    return [[column[i] for i in rows] for column in table], [numbers[i] for i in rows], [said]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def read_c012(path: str | Path) -> dict[str, dict[str, Weights]]:
+    """Read the t-DCF coefficients that ASVspoof 2021 published for its fixed ASV system.
+
+    Args:
+        path: JSON `{attack: {codec: {"C0": ..., "C1": ..., "C2": ...}}}`, each with a `Pooled` one. Cells without
+            trials, null or NaN there, are left out.
+
+    Returns:
+        Weights by attack and codec.
+
+    Raises:
+        InputError: It is not of this form, or is the organisers' `.npy`: a pickle, which runs whatever its maker wrote
+            in it and is therefore never loaded here.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".npy", ".npz", ".pkl", ".pickle"):
+        raise InputError(
+            f"{path}: a pickle runs the code it holds, so none is loaded; where its source is trusted, convert it: "
+            'python -c "import json, sys, numpy; json.dump(numpy.load(sys.argv[1], allow_pickle=True).item(), '
+            f"open(sys.argv[2], 'w'), default=float)\" {path.name} {path.stem}.json"
+        )
+    try:
+        found = json.loads(read_text(path))
+        cells = {a: {c: [cell[k] for k in ("C0", "C1", "C2")] for c, cell in row.items()} for a, row in found.items()}
+        return {a: {c: Weights(*map(float, w)) for c, w in row.items() if _there(w)} for a, row in cells.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        form = '{attack: {codec: {"C0": number, "C1": number, "C2": number}}}'
+        raise InputError(f"{path}: JSON of the form {form} was expected ({type(error).__name__}: {error})") from None
+
+
+def _there(weights: Sequence[float | None]) -> bool:
+    return all(w is not None and math.isfinite(w) for w in weights)
+
+
+def pooled_c012(coefficients: Mapping[str, Mapping[str, Weights]]) -> Weights:
+    """The coefficients pooled over attacks and codecs, which the headline min t-DCF is made with.
+
+    Raises:
+        InputError: They have no such cell.
+    """
+    try:
+        return coefficients["Pooled"]["Pooled"]
+    except KeyError:
+        raise InputError(f"the coefficients have no cell Pooled, Pooled; attacks: {', '.join(coefficients)}") from None

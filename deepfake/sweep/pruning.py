@@ -1,0 +1,117 @@
+"""Stops the hopeless trials of a sweep."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from deepfake.atomic import write_atomically
+from deepfake.errors import InputError
+from deepfake.sweep.trial import CURVE, RECORD, read_curve, read_trial
+
+log = logging.getLogger(__name__)
+
+
+class Pruning(Callback):
+    """The median stopping rule: a trial ends early when others had got further by the same epoch.
+
+    Golovin et al. ("Google Vizier", KDD 2017, section 3.2.2) stop a trial whose best value is worse than the median of
+    what the others had; here that is their best value by that epoch, where Vizier takes their running average and
+    Optuna's `MedianPruner` their value at that epoch. The trials know of each other by files alone: each writes its
+    metric by epoch into its folder, so that the rule is the same for trials in other processes or on other machines.
+    The trial is then finished as usual, with the detector of its best epoch, and marked `pruned`.
+
+    Outside a sweep it does nothing.
+
+    Args:
+        run_dir: The trial's folder; the other trials lie beside it.
+        monitor: Dev metric.
+        mode: `min` or `max`.
+        warm_up_epochs: Epochs that every trial gets.
+        min_trials: So many others must be there to compare with.
+
+    Raises:
+        InputError: A number below 1, or a mode that is neither.
+    """
+
+    def __init__(self, run_dir: str, *, monitor: str, mode: str, warm_up_epochs: int = 3, min_trials: int = 4) -> None:
+        if warm_up_epochs < 1 or min_trials < 1:
+            got = f"warm_up_epochs={warm_up_epochs}, min_trials={min_trials}"
+            raise InputError(f"callbacks.pruning: {got}: both are to be at least 1")
+        if mode not in ("min", "max"):
+            raise InputError(f"callbacks.pruning.mode={mode}: min or max was expected")
+        self.folder = Path(run_dir)
+        self.monitor = monitor
+        self.mode = mode
+        self.warm_up_epochs = warm_up_epochs
+        self.min_trials = min_trials
+        self.pruned = False
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        metrics = trainer.callback_metrics
+        if trainer.sanity_checking or self.monitor not in metrics or not (self.folder / RECORD).is_file():
+            return
+        epoch = trainer.current_epoch
+        # what a run that is resumed had written of later epochs, it comes to again
+        values = {int(k): v for k, v in read_curve(self.folder).get("values", {}).items() if int(k) < epoch}
+        values[epoch] = float(metrics[self.monitor])
+        if epoch + 1 >= self.warm_up_epochs:
+            self.pruned = hopeless(values, self._others(), epoch, mode=self.mode, min_trials=self.min_trials)
+        if trainer.is_global_zero:
+            content = {"metric": self.monitor, "values": values, "pruned": self.pruned}
+            write_atomically(self.folder / CURVE, json.dumps(content) + "\n")
+        if self.pruned:
+            log.info("pruned after epoch %d: most trials of the sweep had got further by then", epoch + 1)
+            trainer.should_stop = True
+
+    def _others(self) -> list[tuple[dict[int, float], bool]]:
+        """Of each other trial of the sweep its metric by epoch, and whether it finished."""
+        folders = sorted(path.parent for path in self.folder.parent.glob(f"*/{RECORD}"))
+        return [
+            ({int(k): v for k, v in read_curve(f).get("values", {}).items()}, read_trial(f).state == "finished")
+            for f in folders
+            if f != self.folder
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pruned": self.pruned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.pruned = state_dict["pruned"]
+
+
+def hopeless(
+    own: Mapping[int, float],
+    others: Sequence[tuple[Mapping[int, float], bool]],
+    epoch: int,
+    *,
+    mode: str,
+    min_trials: int,
+) -> bool:
+    """Whether a trial's best value by an epoch is worse than the median of the other trials' best values by then.
+
+    A trial counts that has come so far, or that finished before: what it had then is all that it got. NaN is worse than
+    any value.
+
+    Args:
+        own: Metric by epoch, from 0.
+        others: Metric by epoch of the other trials, each with whether it finished.
+        epoch: The present one.
+        mode: `min` or `max`.
+        min_trials: Fewer others judge nobody.
+    """
+    sign = 1.0 if mode == "min" else -1.0
+
+    def best(values: Mapping[int, float]) -> float:
+        return min((sign * v for e, v in values.items() if e <= epoch and math.isfinite(v)), default=math.inf)
+
+    reached = [best(values) for values, finished in others if values and (finished or max(values) >= epoch)]
+    return len(reached) >= min_trials and best(own) > statistics.median(reached)

@@ -1,0 +1,113 @@
+"""The lists that make a folder of files a corpus: protocols, speakers, stretches, what was left out, a README."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepfake.atomic import write_atomically
+from deepfake.datasets.asvspoof2019_la import PROTOCOLS
+from deepfake.datasets.spliced import HEADER, LABELS
+from deepfake.datasets.utterance import PARTITIONS
+from deepfake.errors import InputError
+from deepfake.synthesis.plan import NONE, File
+from deepfake.synthesis.sound import Made
+
+
+def write_lists(
+    output: Path, made: Sequence[Made], settings: dict[str, Any]
+) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """Write the lists of what was made; the protocols last, since a corpus without is not read.
+
+    Returns:
+        Files of each partition by system, and those left out with the reason.
+
+    Raises:
+        InputError: A class of a partition has no file at all.
+    """
+    left_out = {name: why for one in made for name, why in one.errors.items()}
+    counts = {}
+    protocols: dict[str, str] = {}
+    for partition in PARTITIONS:
+        own = [one for one in made if one.source.partition == partition]
+        rows = [(f.id, one.source.speaker, f.system) for one in own for f in one.source.files if f.id not in left_out]
+        counts[partition] = dict(sorted(Counter(system for *_, system in rows).items()))
+        if not {NONE} < counts[partition].keys():
+            reason = next((why for one in own for why in one.errors.values()), "there are too few recordings")
+            raise InputError(f"partition {partition} of the corpus lacks a class, for example because {reason}")
+        protocols[partition] = "".join(
+            f"{speaker} {name} - {system} {'bonafide' if system == NONE else 'spoof'}\n"
+            for name, speaker, system in sorted(rows)
+        )
+    _write_csv(
+        output / "sources.csv",
+        ("file", "system", "speaker", "recording"),
+        sorted((f.id, f.system, m.source.speaker, m.source.path) for m in made for f in _files(m)),
+    )
+    speakers = {(m.source.speaker, m.source.partition, m.source.folder) for m in made}
+    _write_csv(output / "speakers.csv", ("speaker", "partition", "folder"), sorted(speakers))
+    _write_csv(output / "left_out.csv", ("file", "error"), sorted(left_out.items()))
+    stretches = sorted(
+        (f"{m.source.partition}/{m.source.splice.id}.flac", *_times(m), m.source.splice.system)
+        for m in made
+        if m.source.splice and not m.errors
+    )
+    if stretches:
+        _write_csv(output / "partial" / LABELS, HEADER, stretches)
+    write_atomically(output / "README.md", _readme(settings, counts, Counter(system for *_, system in stretches)))
+    for partition, text in protocols.items():
+        write_atomically(output / "ASVspoof2019_LA_cm_protocols" / PROTOCOLS[partition], text)
+    return counts, left_out
+
+
+def _files(made: Made) -> list[File]:
+    every = made.source.files or ((made.source.splice,) if made.source.splice else ())
+    return [file for file in every if file.id not in made.errors]
+
+
+def _times(made: Made) -> tuple[str, str]:
+    if made.stretch is None:
+        return "", ""
+    start, end = made.stretch
+    return f"{start:.6f}", f"{end:.6f}"
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+def _readme(settings: dict[str, Any], counts: dict[str, dict[str, int]], partial: Counter[str]) -> str:
+    def system(name: str) -> str:
+        what, program = settings["systems"][name].values()
+        return f"{what} ({program})" if program else what
+
+    rows = "".join(
+        f"| {name} | {'bona fide' if name == NONE else system(name)} | "
+        + " | ".join(str(counts[part].get(name, 0)) for part in PARTITIONS)
+        + f" | {partial.get(name, 0)} |\n"
+        for name in (NONE, *settings["systems"])
+    )
+    return f"""# A made corpus of bona fide and spoofed speech
+
+Made by `deepfake make-corpus` with seed {settings["seed"]}, in the layout of ASVspoof2019 LA. It is **not** ASVspoof
+data. Whoever passes it on needs the right to pass on adaptations of the recordings that it was made from.
+
+| system | what | {" | ".join(PARTITIONS)} | partial |
+|---|---|---|---|---|---|
+{rows}
+* Each spoof is tied to one recording of its partition, and takes its level, length, pauses, smoothed long-term spectrum
+  and background; both classes then pass one output chain. `sources.csv` says which recording.
+* No speaker is in two partitions (`speakers.csv`). Protocols: `SPEAKER FILE - SYSTEM KEY`.
+* `partial/`: recordings of which one stretch was replaced by a copy (crossfades of 10 ms), and untouched ones (`-`);
+  `partial/labels.csv` says where the stretches are. They are not in the protocols.
+* There are no ASV scores, so no t-DCF.
+* The vocoders are classical: what tells these spoofs apart is not what tells neural ones apart.
+"""

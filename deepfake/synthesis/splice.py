@@ -1,0 +1,46 @@
+"""A stretch of a spoof in bona fide speech."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+from deepfake.synthesis.frames import SAMPLE_RATE, Floats
+
+FADE = SAMPLE_RATE // 100  # samples: 10 ms
+SECONDS = (0.4, 2.0)  # of a stretch; of short recordings at most half
+
+
+def stretch(bonafide: Floats, rng: Generator) -> tuple[int, int]:
+    """First sample and end of a stretch to be replaced: somewhere in the recording, not in a pause.
+
+    Args:
+        bonafide: At 16 kHz, from 0.2 s.
+        rng: Draws length and place.
+    """
+    n = len(bonafide)
+    longest = min(SECONDS[1], n / SAMPLE_RATE / 2)
+    size = int(rng.uniform(min(SECONDS[0], longest), longest) * SAMPLE_RATE)
+    starts = rng.integers(FADE, n - size - FADE, 20)
+    energy = np.concatenate([[0.0], np.cumsum(bonafide**2)])
+    loud = (energy[starts + size] - energy[starts]) * n >= 0.5 * energy[-1] * size
+    start = int(starts[int(np.argmax(loud))])
+    return start, start + size
+
+
+def spliced(bonafide: Floats, spoof: Floats, start: int, end: int) -> Floats:
+    """Bona fide speech with what lies between two samples from a spoof, as loud as what it replaces.
+
+    The crossfades are raised cosines of 10 ms, centred on the two boundaries.
+
+    Shape:
+        `[T]`, `[T]` -> `[T]`
+    """
+    n, inner = len(bonafide), slice(start, end)
+    gain = np.sqrt(np.sum(bonafide[inner] ** 2) / max(np.sum(spoof[inner] ** 2), 1e-12))
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(FADE) + 0.5) / FADE)
+    share = np.zeros(n)
+    share[start - FADE // 2 : end + FADE // 2] = 1
+    share[start - FADE // 2 : start + FADE // 2] = rise
+    share[end - FADE // 2 : end + FADE // 2] = rise[::-1]
+    return bonafide * (1 - share) + spoof * gain * share

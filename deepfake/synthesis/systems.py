@@ -1,0 +1,70 @@
+"""The spoofing systems of a made corpus, by the names that stand in its protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from numpy.random import Generator
+
+from deepfake.synthesis.frames import Floats
+from deepfake.synthesis.griffin_lim import griffin_lim
+from deepfake.synthesis.harmonic import harmonic_plus_noise
+from deepfake.synthesis.lpc import lpc_vocoder
+from deepfake.synthesis.phase_vocoder import shifted
+from deepfake.synthesis.tts import tts, version
+from deepfake.synthesis.world import pyworld, world, world_conversion
+
+Texts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A spoofing system.
+
+    Args:
+        what: For people.
+        spoof: Bona fide speech [T], sentences and a generator to a spoof [T].
+        needs: What must be installed for it, or nothing.
+        copies: Whether it says the same at the same time, so that a stretch of it fits into the original.
+    """
+
+    what: str
+    spoof: Callable[[Floats, Texts, Generator], Floats]
+    needs: str = ""
+    copies: bool = False
+
+
+def _of(vocoder: Callable[[Floats, Generator], Floats], waveform: Floats, _: Texts, rng: Generator) -> Floats:
+    return vocoder(waveform, rng)
+
+
+def _tts(program: str, waveform: Floats, texts: Texts, rng: Generator) -> Floats:
+    return tts(program, waveform, texts, rng)
+
+
+SYSTEMS = {
+    "A01": System("copy-synthesis, WORLD", partial(_of, world), "pyworld", copies=True),
+    "A02": System("copy-synthesis, 80 mel bands and Griffin-Lim", partial(_of, griffin_lim), copies=True),
+    "A03": System("conversion of pitch and formants, WORLD", partial(_of, world_conversion), "pyworld"),
+    "A04": System("copy-synthesis, linear prediction with pulses or noise", partial(_of, lpc_vocoder), copies=True),
+    "A05": System("TTS, espeak-ng", partial(_tts, "espeak-ng"), "espeak-ng"),
+    "A06": System("copy-synthesis, harmonics plus noise", partial(_of, harmonic_plus_noise), copies=True),
+    "A07": System("conversion of pitch and formants, phase vocoder and linear prediction", partial(_of, shifted)),
+    "A08": System("TTS, flite", partial(_tts, "flite"), "flite"),
+}
+EVAL_ONLY = ("A06", "A07", "A08")
+
+
+def available() -> dict[str, str]:
+    """The systems that can be had here, with the version of what they need."""
+    found = {}
+    for name, system in SYSTEMS.items():
+        if system.needs == "pyworld":
+            said = getattr(pyworld(), "__version__", "unknown") if pyworld() else None
+        else:
+            said = version(system.needs) if system.needs else ""
+        if said is not None:
+            found[name] = f"{system.needs} {said}".strip()
+    return found

@@ -1,0 +1,157 @@
+"""Text to speech by a program that is on the PATH: espeak-ng or flite."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from deepfake.audio import waveform as audio
+from deepfake.errors import InputError
+from deepfake.synthesis.frames import SAMPLE_RATE, Floats
+from deepfake.synthesis.matching import levels
+from deepfake.synthesis.pitch import f0
+
+# Openings of books in the public domain: Austen, Dickens, Melville, Carroll, Wells, Stoker, Doyle, Stevenson, Twain.
+SENTENCES = (
+    "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a "
+    "wife.",
+    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness.",
+    "Some years ago, never mind how long precisely, having little or no money in my purse, and nothing particular to "
+    "interest me on shore, I thought I would sail about a little and see the watery part of the world.",
+    "Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do.",
+    "The time traveller, for so it will be convenient to speak of him, was expounding a recondite matter to us.",
+    "No one would have believed in the last years of the nineteenth century that this world was being watched keenly "
+    "and closely by intelligences greater than man's and yet as mortal as his own.",
+    "Left Munich at eight thirty in the evening, on the first of May, arriving at Vienna early next morning.",
+    "To Sherlock Holmes she is always the woman. I have seldom heard him mention her under any other name.",
+    "Mr. Utterson the lawyer was a man of a rugged countenance that was never lighted by a smile.",
+    "You don't know about me without you have read a book by the name of The Adventures of Tom Sawyer.",
+    "My father's family name being Pirrip, and my Christian name Philip, my infant tongue could make of both names "
+    "nothing longer or more explicit than Pip.",
+    "Emma Woodhouse, handsome, clever, and rich, with a comfortable home and happy disposition, seemed to unite some "
+    "of the best blessings of existence.",
+)
+PROGRAMS = ("espeak-ng", "flite")
+PER_SECOND = 15.0  # characters, for the first try
+LONGER = 1.04  # than its place: what is over is cut, which leaves no silence
+SECONDS = 60  # that a program may take
+
+
+def version(program: str) -> str | None:
+    """The program's version; None where it is not on the PATH."""
+    if (path := shutil.which(program)) is None:
+        return None
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False)
+    found = re.search(r"\b\d+\.\d+(\.\d+)?", said.stdout + said.stderr)
+    return found.group() if found else "of unknown version"
+
+
+def texts_of(path: Path) -> tuple[str, ...]:
+    """The lines of a file of sentences.
+
+    Raises:
+        InputError: It is missing, not UTF-8, or holds no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").replace("\0", "").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--texts {path}: cannot be read ({error}): a text file in UTF-8 was expected") from None
+    kept = tuple(line.strip() for line in lines if any(c.isalnum() for c in line))
+    if not kept:
+        raise InputError(f"--texts {path}: holds no sentence: one a line was expected")
+    return kept
+
+
+def tts(program: str, partner: Floats, texts: tuple[str, ...], rng: Generator) -> Floats:
+    """Speech of a program, in a voice about as high as the partner's, where the partner speaks and for as long.
+
+    Args:
+        program: One of `PROGRAMS`.
+        partner: Bona fide speech at 16 kHz.
+        texts: Sentences.
+        rng: Draws text, voice and pitch.
+
+    Returns:
+        [T], silent where the partner is before its first and after its last sound.
+
+    Raises:
+        InputError: The program failed.
+    """
+    first, after = _extent(partner)
+    wanted = after - first
+    text = _text(texts, wanted / SAMPLE_RATE * PER_SECOND, rng)
+    track = f0(partner)
+    high = bool((track > 0).any() and np.median(track[track > 0]) > 165)
+    speak = partial(_espeak if program == "espeak-ng" else _flite, text=text, **_voice(program, high, rng))
+    speech = speak(rate=1.0)
+    rate = float(np.clip(len(speech) / (LONGER * wanted), 0.6, 1.8))
+    speech = speak(rate=rate)[:wanted]
+    fade = min(160, len(speech))
+    speech[len(speech) - fade :] *= np.linspace(1, 0, fade)
+    out = np.zeros(len(partner))
+    out[first : first + len(speech)] = speech
+    return out
+
+
+def _extent(waveform: Floats) -> tuple[int, int]:
+    """First sample of the first loud 10 ms, and that after the last."""
+    level = levels(waveform)
+    loud = np.flatnonzero(level > level.max() - 40)
+    return int(loud[0]) * 160, (int(loud[-1]) + 1) * 160
+
+
+def _text(texts: tuple[str, ...], n_characters: float, rng: Generator) -> str:
+    """Words of sentences drawn at random, from somewhere in the first on, as many as fit."""
+    words: list[str] = []
+    while len(" ".join(words)) < n_characters:
+        sentence = texts[rng.integers(len(texts))].split()
+        skip = 0 if words else int(rng.integers(0, max(1, len(sentence) // 2)))
+        words += sentence[skip:]
+    while len(words) > 1 and len(" ".join(words[:-1])) >= n_characters:
+        words.pop()
+    return " ".join(words)
+
+
+def _voice(program: str, high: bool, rng: Generator) -> dict[str, object]:
+    if program == "flite":
+        return {"voice": str(rng.choice(["slt"] if high else ["awb", "rms", "kal16"])), "spread": rng.uniform(12, 20)}
+    accent = rng.choice(["en-us", "en-gb", "en-gb-scotland"])
+    variant = f"f{rng.integers(1, 5)}" if high else f"m{rng.integers(1, 8)}"
+    return {"voice": f"{accent}+{variant}", "pitch": int(rng.integers(30, 70))}
+
+
+def _espeak(text: str, voice: str, pitch: int, rate: float) -> Floats:
+    options = ["-v", voice, "-p", str(pitch), "-s", str(round(165 * rate)), "--stdin", "-w"]
+    return _said(["espeak-ng", *options], text)
+
+
+def _flite(text: str, voice: str, spread: float, rate: float) -> Floats:
+    features = {"duration_stretch": 1 / rate, "int_f0_target_stddev": spread}
+    options = [part for name, value in features.items() for part in ("--setf", f"{name}={value:.4f}")]
+    return _said(["flite", "-voice", voice, *options, "-t", text, "-o"])
+
+
+def _said(command: list[str], text: str = "") -> Floats:
+    """What a command writes to the file whose name ends it, from its first sound to its last."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "said.wav"
+        try:
+            done = subprocess.run(
+                [*command, str(path)], input=text.encode(), capture_output=True, timeout=SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise InputError(f"{command[0]} could not be run: {error}") from None
+        if done.returncode or not path.is_file():
+            raise InputError(f"{command[0]} failed: {done.stderr.decode(errors='replace').strip() or done.returncode}")
+        speech = audio.load(path, sample_rate=SAMPLE_RATE).numpy().astype(np.float64)
+    if not speech.any():
+        raise InputError(f"{command[0]} said nothing for {text or command!r}")
+    first, after = _extent(speech)
+    return speech[first:after].copy()

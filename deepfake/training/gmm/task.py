@@ -1,0 +1,161 @@
+"""The task that fits Gaussian mixtures: no gradients, no epochs, and a run folder as any other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.loading.datamodule import DataModule
+from deepfake.models.gmm import GaussianMixtures
+from deepfake.scores.compute import shown
+from deepfake.training.callbacks import board_of
+from deepfake.training.course import Course
+from deepfake.training.finish import finish
+from deepfake.training.gmm.em import Mixture, from_frames, maximise, standardise
+
+log = logging.getLogger(__name__)
+
+WORDS = {BONAFIDE: "bona fide", SPOOF: "spoof"}
+
+
+class MixtureFit:
+    """Expectation maximisation of one mixture for each class, over the frames of the training partition.
+
+    The recipe of the LFCC-GMM baselines of ASVspoof 2019 and 2021 (the organisers' Matlab scripts): random frames as
+    the first means, the variance of all frames, ten iterations. They hear whole utterances; here a clip is what the
+    detector hears when it scores, the first `seconds` of each utterance, repeated where it is shorter.
+
+    The frames are extracted once, into memory. A fit starts from its seed and is not taken up halfway: what was
+    interrupted starts over when it is resumed. With `init_from` it starts from that run's mixtures. One process fits;
+    others that a strategy may have started have nothing to do.
+
+    Args:
+        detector: Whose model is `GaussianMixtures`.
+        loss: Not used, as the next two.
+        optimizer: Not used.
+        scheduler: Not used.
+        seed: Of the first means, and of the frames drawn.
+        max_iterations: Of expectation maximisation, at most.
+        tolerance: In nats per frame: an iteration that gains less is the last.
+        variance_floor: Least variance of a component, as a share of that of all frames of the class.
+        max_frames: Of a class that are used; where there are more, as many are drawn from each clip.
+
+    Raises:
+        InputError: Another model, or a setting out of range.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        loss: nn.Module | None = None,
+        optimizer: Any = None,
+        scheduler: Any = None,
+        *,
+        seed: int,
+        max_iterations: int,
+        tolerance: float,
+        variance_floor: float,
+        max_frames: int,
+    ) -> None:
+        if not isinstance(detector.model, GaussianMixtures):
+            name = type(detector.model).__name__
+            raise InputError(f"task=gmm fits mixtures, and {name} is none: choose model=lfcc_gmm, or task=detection")
+        for key, value in {"max_iterations": max_iterations, "max_frames": max_frames}.items():
+            if value < 1:
+                raise InputError(f"task.{key}={value}: at least 1 was expected")
+        if not 0 < variance_floor < 1:
+            raise InputError(f"task.variance_floor={variance_floor}: a share between 0 and 1 was expected")
+        self.detector = detector
+        self.model: GaussianMixtures = detector.model
+        self.seed = seed
+        self.max_frames = max_frames
+        self.settings = {
+            "max_iterations": max_iterations,
+            "tolerance": tolerance,
+            "variance_floor": variance_floor,
+        }
+
+    def learn(self, course: Course) -> dict[str, Any] | None:
+        """Fit both mixtures, and write what a run leaves behind; see `deepfake.training.finish.finish`."""
+        datamodule, trainer = course.datamodule, course.trainer
+        if datamodule.in_loader or datamodule.on_device:
+            raise InputError("task=gmm hears the training clips as they are: leave augment out")
+        if not trainer.is_global_zero:
+            return None
+        if course.config["resume"]:
+            log.info("a fit of mixtures is not taken up halfway: it starts over")
+        device, board = trainer.strategy.root_device, board_of(trainer)
+        frames = self._frames(datamodule, device)
+        begun = time.monotonic()
+        for label in (BONAFIDE, SPOOF):
+            mean, std = standardise(frames[label])
+            unit = float(std.log().sum())  # a likelihood of standardised frames is larger by so much
+            start = self._start(label, frames[label], mean, std, go_on=bool(course.config["init_from"]))
+            fit = maximise(frames[label], start, device=device, **self.settings)
+            for i, (mixture, likelihood) in enumerate(fit, start=1):
+                self.model.put(label, *mixture.moved(mean, std))
+                words = WORDS[label], i, self.settings["max_iterations"], likelihood - unit, time.monotonic() - begun
+                log.info("%s: iteration %d of at most %d, log-likelihood %.4f per frame, %.1f s", *words)
+                if board is not None:
+                    board.add_scalar(f"log_likelihood/{WORDS[label]}", likelihood - unit, i)
+            del frames[label]
+        return finish(course, self.detector, {})
+
+    @torch.no_grad()
+    def _frames(self, datamodule: DataModule, device: torch.device) -> dict[int, Tensor]:
+        """What is fitted to, by label, each `[N, C]` on the CPU: one pass over the training clips."""
+        front_end = self.detector.to(device).eval().features
+        n_frames = front_end(torch.zeros(1, self.detector.n_samples, device=device)).shape[-1]
+        kept = self._kept(datamodule.train, n_frames)
+        labels = [u.label for u in datamodule.train]
+        n_all = {label: sum(n for n, own in zip(kept, labels, strict=True) if own == label) for label in WORDS}
+        for label, n in n_all.items():
+            if n < self.model.n_components:
+                raise InputError(
+                    f"{datamodule.name}, partition train: {n} frames of {WORDS[label]} speech are too few for "
+                    f"{self.model.n_components} components: give more speech, or a smaller model.n_components"
+                )
+        log.info("%s frames of bona fide speech, %s of spoof", f"{n_all[BONAFIDE]:,}", f"{n_all[SPOOF]:,}")
+        frames = {label: torch.empty(n, self.model.in_channels) for label, n in n_all.items()}
+        filled = dict.fromkeys(WORDS, 0)
+        for batch in shown(datamodule.train_clips(), "features"):
+            waveform = datamodule.on_before_batch_transfer(batch, 0)["waveform"]
+            features = front_end(waveform.to(device)).transpose(1, 2).cpu()  # [B, L, C]
+            for index, label, clip in zip(batch["index"].tolist(), batch["label"].tolist(), features, strict=True):
+                if kept[index] < n_frames:
+                    drawn = np.random.default_rng([self.seed, index]).choice(n_frames, kept[index], replace=False)
+                    clip = clip[np.sort(drawn)]
+                frames[label][filled[label] : filled[label] + len(clip)] = clip
+                filled[label] += len(clip)
+        for label, own in frames.items():
+            if not all(part.isfinite().all() for part in own.split(100_000)):
+                raise InputError(f"features of {WORDS[label]} training clips are not finite: nothing can be fitted")
+        return frames
+
+    def _kept(self, utterances: Sequence[Utterance], n_frames: int) -> list[int]:
+        """How many frames of each utterance's clip are used; where the corpus weighs its utterances, in proportion."""
+        kept = [0] * len(utterances)
+        for label in WORDS:
+            weights = {i: u.weight for i, u in enumerate(utterances) if u.label == label and u.weight > 0}
+            whole = n_frames * sum(weights.values()) / max(weights.values())
+            most = n_frames * min(1.0, self.max_frames / whole) / max(weights.values())
+            for i, weight in weights.items():
+                kept[i] = max(1, round(most * weight))
+        return kept
+
+    def _start(self, label: int, frames: Tensor, mean: Tensor, std: Tensor, *, go_on: bool) -> Mixture:
+        """Where the fit to standardised frames begins: `mean` and `std` are what they were brought from."""
+        if not go_on:
+            return from_frames(frames, self.model.n_components, torch.Generator().manual_seed(self.seed))
+        given = self.model.log_weights[label], self.model.means[label], self.model.log_variances[label]
+        log_weights, means, log_variances = (x.detach().cpu().double() for x in given)
+        return Mixture(log_weights.log_softmax(dim=0), means, log_variances).moved(-mean / std, 1 / std)

@@ -1,0 +1,71 @@
+"""What a game of two networks leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from deepfake.atomic import write_atomically
+from deepfake.figures.html import saved
+from deepfake.figures.style import STYLES, dress, figure_of
+from deepfake.training.callbacks import board_of
+from deepfake.training.course import Course
+from deepfake.training.wgan.checkpoints import write_networks
+
+FIGURES = ("critic_loss", "generator_loss", "wasserstein", "gradient_norm", "penalty")
+
+
+def finish_game(course: Course, game: Any) -> dict[str, Any]:
+    """Figures of each epoch as a table and as curves, `critic.pt` and `generator.pt`.
+
+    Args:
+        course: After `fit`, on rank 0.
+        game: A `WGANGP`.
+
+    Returns:
+        What stands in `reports/metrics.json`: the figures of the last epoch, of which the estimate of the Wasserstein
+        distance is the `objective`.
+    """
+    reports, history = course.run_dir / "reports", game.history
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ("epoch", *FIGURES), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(reports / "history.csv", table.getvalue())
+    figure = curves(history)
+    write_atomically(reports / "figures" / "losses.png", saved(figure, "png"))
+    last = history[-1]
+    metrics = {"objective": last["wasserstein"], "epochs": len(history), "real_class": game.real_class}
+    metrics |= {"n_real": len(course.datamodule.train), **{k: last[k] for k in FIGURES if k in last}}
+    write_atomically(reports / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_networks(course.run_dir, game)
+    if (board := board_of(course.trainer)) is not None:
+        board.add_figure("game/losses", figure)
+        board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(course.config), sort_keys=False)}```")
+        course.trainer.loggers[0].finalize("success")
+    return metrics
+
+
+def curves(history: Sequence[dict[str, float]]) -> Figure:
+    """Losses, Wasserstein estimate, and the gradient norm beside the 1 that it should be, by epoch."""
+    figure = figure_of(12, 3.6)
+    for axes, names, title in zip(
+        figure.subplots(1, 3),
+        (("critic_loss", "generator_loss"), ("wasserstein",), ("gradient_norm", "penalty")),
+        ("Losses", "Estimate of the Wasserstein distance", "Gradient between real and generated"),
+        strict=True,
+    ):
+        for name, (colour, line, mark) in zip(names, STYLES, strict=False):
+            rows = [row for row in history if name in row]
+            style = {"color": colour, "linestyle": line, "marker": mark, "markersize": 3}
+            axes.plot([r["epoch"] + 1 for r in rows], [r[name] for r in rows], label=name.replace("_", " "), **style)
+        dress(axes, title, "epoch", "")
+        if len(names) > 1:
+            axes.legend(frameon=False)
+    return figure

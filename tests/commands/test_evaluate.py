@@ -1,0 +1,144 @@
+"""Which command `evaluate.py` takes a config for, and the sentences where it is none."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+from tiny import compose
+
+from deepfake.commandline import own_dataset, quoted
+from deepfake.commands import audit as audited
+from deepfake.commands import evaluate_runs as runs_judged
+from deepfake.commands import evaluate_scores as files_judged
+from deepfake.commands.evaluate import evaluate
+from deepfake.errors import InputError
+from deepfake.evaluation.comparison import Comparison
+from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.output import Judged
+from deepfake.scores.table import Scores
+
+SCORES = Scores(["a", "b"], [1, 0], ["", ""], [1.0, 0.0])
+
+
+def config(*arguments):
+    cfg = compose(*own_dataset(quoted(arguments)), config="evaluate")
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+def unbuilt(dataset):
+    raise AssertionError("no corpus is read before the command line is understood")
+
+
+@pytest.fixture
+def called(monkeypatch, tmp_path):
+    """What the commands are called with, in place of the commands."""
+    calls = {}
+    metrics = judge(SCORES, threshold=None, dataset="", partition="")
+
+    def stand_in(module, name, answer):
+        def command(*arguments, **keywords):
+            calls[name] = arguments, keywords
+            return answer
+
+        monkeypatch.setattr(module, name, command)
+
+    judged, compared = Judged(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
+    for name in ("judge_file", "fuse_files"):
+        stand_in(files_judged, name, judged)
+    stand_in(files_judged, "compare_files", compared)
+    stand_in(runs_judged, "compare_runs", compared)
+    stand_in(audited, "audit_corpus", ({}, tmp_path, None, False))
+    return calls
+
+
+def test_one_score_file(called, tmp_path):
+    done = evaluate(config("scores=/a, b/A=1.csv", "protocol=P", "threshold=0", "output=O", "polarity=-1"), unbuilt)
+    (path, settings), reading = called["judge_file"]
+    assert path == "/a, b/A=1.csv" and (settings.output, settings.asv_scores) == ("O", None)
+    assert reading == {"threshold": 0, "protocol": "P", "subset": None, "score_column": None, "polarity": -1}
+    assert (done.folder, done.passed_over, done.content["n_spoof"]) == (tmp_path, True, 1)
+
+
+def test_several_score_files(called):
+    evaluate(config("scores=['/a, b/A=1.csv',C D.csv]", "asv_scores=S", "subset=all"), unbuilt)
+    (paths, settings), reading = called["compare_files"]
+    assert paths == ["/a, b/A=1.csv", "C D.csv"] and settings.asv_scores == "S" and reading["subset"] == "all"
+
+
+def test_fusion(called):
+    evaluate(config("fuse=[A,B]"), unbuilt)
+    assert called["fuse_files"][0][:2] == (["A", "B"], [])
+    evaluate(config("fuse=[A,B]", "fit=[C,D]", "score_column=2"), unbuilt)
+    assert called["fuse_files"][0][:2] == (["A", "B"], ["C", "D"]) and called["fuse_files"][1]["score_column"] == 2
+
+
+def test_audit(called):
+    evaluate(config("audit=true", "dataset=folder", "dataset.root=D"), dict)
+    corpus, partitions, _ = called["audit_corpus"][0]
+    assert (corpus["root"], partitions) == ("D", None)
+    evaluate(config("audit=true", "dataset=folder", "dataset.root=D", "partition=dev"), dict)
+    assert called["audit_corpus"][0][1] == ["dev"]
+
+
+def test_how_intervals_are_made(called):
+    evaluate(
+        config("scores=A", "bootstrap.n=50", "bootstrap.metrics=[cllr,act_dcf]", "bootstrap.cluster=speaker"), unbuilt
+    )
+    made = called["judge_file"][0][1].intervals
+    assert made == Intervals(n=50, cluster="speaker", metrics=("cllr", "act_dcf"))
+    evaluate(config("scores=A"), unbuilt)
+    assert called["judge_file"][0][1].intervals == Intervals()
+    evaluate(config("scores=A", "bootstrap.n=0"), unbuilt)
+    assert called["judge_file"][0][1].intervals.n == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "got nothing: one of run=RUN"),
+        (["run=R", "scores=A"], "got run and scores: one of"),
+        (["fuse=[A,B]", "audit=true"], "got fuse and audit: one of"),
+        (["run=R", "protocol=P"], "protocol=P says nothing beside run: it goes with scores or fuse"),
+        (["run=R", "subset=eval"], "subset=eval says nothing beside run"),
+        (["run=R", "polarity=-1"], "polarity=-1 says nothing beside run"),
+        (["run=R", "threshold=0"], "threshold=0 says nothing beside run: it goes with scores"),
+        (["run=R", "threshold=0.0"], "threshold=0.0 says nothing beside run"),
+        (["fuse=[A,B]", "threshold=1"], "threshold=1 says nothing beside fuse"),
+        (["scores=A", "fit=[B,C]"], r"fit=\['B', 'C'\] says nothing beside scores: it goes with fuse"),
+        (["scores=A", "calibrate=true"], "calibrate=True says nothing beside scores: it goes with run"),
+        (["scores=A", "partition=dev"], "partition=dev says nothing beside scores: it goes with run or audit"),
+        (["scores=A", "dataset=folder", "dataset.root=D"], "dataset says nothing beside scores"),
+        (["audit=true", "asv_scores=S"], "asv_scores=S says nothing beside audit"),
+        (["audit=true"], "audit=true needs the corpus: say dataset="),
+        (["audit=true", "dataset=folder", "dataset.root=D", "bootstrap.n=0"], "the verdicts of an audit rest on its"),
+        (["scores=[A]"], r"scores=\['A'\]: a list of two or more was expected"),
+        (["fuse=A"], r"fuse=A: a list of two or more was expected, 'fuse=\[A,B\]'"),
+        (["fuse=[A,B]", "fit=C"], "fit=C: a list of two or more"),
+        (["scores=[A,B,A]"], "A, B, A: the same one is given twice"),
+        (["run=[A,A]"], "A, A: the same one is given twice"),
+        (["scores=[A,B]", "threshold=0"], "threshold=0 goes with one score file at a time"),
+        (["run=[A,B]", "calibrate=true"], "calibrate=true takes one run at a time"),
+        (["scores=A", "threshold=high"], "threshold=high: a finite number was expected"),
+        (["scores=A", "threshold=nan"], "threshold=nan: a finite number was expected"),
+        (["scores=A", "bootstrap.n=many"], "bootstrap.n=many: a whole number from 0"),
+        (["scores=A", "bootstrap.n=-1"], "bootstrap.n=-1: a whole number from 0"),
+        (["scores=A", "bootstrap.n=9"], "9 replicates are too few"),
+        (["scores=A", "bootstrap.seed=x"], "bootstrap.seed=x: a whole number from 0"),
+        (["scores=A", "bootstrap.confidence=95"], "bootstrap.confidence=95: a share between 0 and 1"),
+        (["scores=A", "bootstrap.confidence=95.0"], "confidence is 95.0: a share between 0 and 1"),
+        (["scores=A", "bootstrap.method=best"], "bootstrap.method=best: percentile or bca"),
+        (["scores=A", "bootstrap.metrics=cllr"], "bootstrap.metrics=cllr: a list of some of eer_official"),
+        (["scores=A", "bootstrap.metrics=[t_eer]"], r"bootstrap.metrics=\['t_eer'\]: a list of some of"),
+        (["run=/nowhere"], "/nowhere does not exist: give a run folder"),
+        (["run=/nowhere", "calibrate=true"], "/nowhere does not exist: give a run folder"),
+        (["run=[/nowhere,/there]"], "/nowhere does not exist: give a run folder"),
+        (["scores=/nowhere"], "/nowhere: cannot be read"),
+        (["scores=[/nowhere,/there]"], "/nowhere: cannot be read"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_what_does_not_go_together_ends_in_a_sentence(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        evaluate(config(*arguments), unbuilt)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,190 @@
+"""The PDF report: what is on which page, of full, empty and hostile reports."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.colors import to_rgba
+from paper import picture, said, within_and_apart
+
+from deepfake.errors import InputError
+from deepfake.figures.a4 import Pages
+from deepfake.forensics import pdf
+from deepfake.forensics.statement import LIMITS, SCALE
+
+REPORT = {
+    "schema": "1.1",
+    "verdict": "spoof",
+    "state": "reported_with_caution",
+    "score": -2.81,
+    "llr": {"calibrated": True, "log10_lr_spoof": 1.42, "capped": True},
+    "p_fake": 0.963,
+    "prior": 0.5,
+    "threshold": {"value": -0.757, "source": "EER on dev", "dev": {"n_bonafide": 50, "fpr": 0.02, "fnr": 0.04}},
+    "reasons": [{"name": "low_snr", "value": 4.1, "limit": 10.0, "sentence": "The speech lies only 4.1 dB above."}],
+    "quality": {"speech_s": 2.1, "snr_db": 4.1},
+    "words": {
+        "sentence": "This score is about 26 times more probable if ... than if ...",
+        "strength": "moderate support",
+        "grade": "high",
+        "graded": "Confidence: high (0.96).",
+        "places": "Mostly at 0.27 to 0.90 s.",
+        "limits": list(LIMITS),
+        "scale_source": SCALE.source,
+        "scale_convention": SCALE.convention,
+        "scale": SCALE.rows(),
+    },
+    "file": {
+        "name": "кто-то 录音 café.flac",
+        "path": "/a/" + "folder/" * 40,
+        "bytes": 99,
+        "sha256": "0123456789abcdef" * 4,
+    },
+    "heard": {"start_s": 0.0, "seconds": 3.0},
+    "heard_sha256": "fedcba9876543210" * 4,
+    "detector": {"sha256": "ab" * 32, "calibration": {"weight": 1.03, "offset": None}},
+    "methods": {"integrated_gradients": {"steps": 32, "completeness_error": 0.004}},
+    "regions_by": "integrated_gradients",
+    "regions": [{"start_s": 0.27, "end_s": 0.9, "low_hz": 500.0, "high_hz": 4000.0, "strength": 0.71}],
+    "coverage": 0.503,
+    "parameters": {"threshold": 0.6},
+    "environment": {"command": ["explain.py", "input=a b.wav"], "packages": {"torch": "2.11.0"}},
+    "finished": "2026-01-01T00:00:00+00:00",
+}
+NAMES = ("waveform_highlight", "timeline", "time_importance", "mel", "mel_saliency_overlay", "mel_gradcam_overlay")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return {name: picture(800, 300) for name in (*NAMES, "radar")}
+
+
+def made(tmp_path, monkeypatch, report, pictures):
+    """The document as it was set, after it was written and looked over."""
+    kept = []
+    monkeypatch.setattr(pdf, "Pages", lambda **settings: kept.append(Pages(**settings)) or kept[0])
+    path = tmp_path / "report.pdf"
+    pdf.write_pdf(path, report, pictures, title="Report")
+    data = path.read_bytes()
+    assert data.startswith(b"%PDF") and data.rstrip().endswith(b"%%EOF")
+    assert data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") == len(kept[0].figures)
+    return within_and_apart(kept[0])
+
+
+def test_full_report(tmp_path, monkeypatch, pictures):
+    document = made(tmp_path, monkeypatch, REPORT, pictures)
+    first, over_time, _, limits, *rest = (" ".join(page) for page in said(document))
+    assert len(rest) <= 1
+    for text in ("SPOOF", "State: reported with caution", "about 26 times", "26.3 for spoof", "Confidence: high"):
+        assert text in first, text
+    for row in SCALE.rows():
+        assert row["range"] in first and row["words"] in first
+    assert "▶ 10 to 100" in first and first.count("▶") == 2  # the row and the note
+    assert "-0.757 (EER on dev)" in first and "fpr 0.02" in first and "prior probability of spoof of 0.5" in first
+    assert "0123456789abcdef" * 4 in first and "fedcba9876543210" * 4 in first and "кто-то" in first
+    assert "Over time" in over_time and [len(figure.axes) for figure in document.figures[:4]] == [0, 3, 3, 1]
+    for text in ("0.27", "4000", "50.3% of the clip", "low snr", "4.1", "Disclaimer"):
+        assert text in limits, text
+    assert " ".join(LIMITS[0].split()[:8]) in limits
+    for text in ("completeness error", "0.004", "explain.py 'input=a b.wav'", "2.11.0", "2026-01-01", "ab" * 32):
+        assert text in limits + "".join(rest), text
+    for number, figure in enumerate(document.figures, start=1):
+        name, page = [text.get_text() for text in figure.texts if text.get_gid() == "foot"]
+        assert "SHA-256 0123456789abcdef…" in name and page == f"page {number} of {len(document.figures)}"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "banner", "colour"),
+    [
+        ("spoof", "reported", "SPOOF", pdf.DARK_SPOOF),
+        ("bonafide", "reported", "BONA FIDE", pdf.BONAFIDE),
+        ("inconclusive", "inconclusive", "INCONCLUSIVE", pdf.GREY),
+        ("spoof", "inconclusive", "INCONCLUSIVE", pdf.GREY),
+        (None, None, "INCONCLUSIVE", pdf.GREY),
+    ],
+)
+def test_banner(tmp_path, monkeypatch, verdict, state, banner, colour):
+    report = {**REPORT, "verdict": verdict, "state": state}
+    document = made(tmp_path, monkeypatch, report, {})
+    page = said(document)[0]
+    assert page[1] == banner
+    field = document.figures[0].patches[0] if document.figures[0].patches else document.figures[0].artists[0]
+    assert field.get_facecolor() == pytest.approx(to_rgba(colour))
+    assert ("not proof that the speech is genuine" in " ".join(page)) == (banner == "BONA FIDE")
+
+
+def test_white_text_on_the_banner_can_be_read():
+    for colour in (pdf.DARK_SPOOF, pdf.BONAFIDE, pdf.GREY):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgba(colour)[:3]]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        assert 1.05 / (luminance + 0.05) >= 4.5  # WCAG 2, level AA
+
+
+@pytest.mark.parametrize(
+    ("log10", "capped", "words"),
+    [(1.42, True, "26.3 for spoof"), (-2.0, False, "100 for bona fide"), (0.0, False, "1 for spoof"),
+     (400.0, True, "10^400.0 for spoof"), (None, None, None), (float("nan"), None, None)],
+)  # fmt: skip
+def test_ratio(log10, capped, words):
+    found = pdf._ratio({"log10_lr_spoof": log10, "capped": capped})
+    assert found is None if words is None else found.startswith(words) and ("calibration set" in found) == capped
+
+
+@pytest.mark.parametrize(("state", "missed"), [("inconclusive", True), ("reported", False)])
+def test_maps_are_missed_only_where_the_result_is_inconclusive(tmp_path, monkeypatch, pictures, state, missed):
+    shown = {name: data for name, data in pictures.items() if "overlay" not in name}
+    document = made(tmp_path, monkeypatch, {**REPORT, "state": state}, shown)
+    assert any(pdf.MAPS_HIDDEN[:20] in text for page in said(document) for text in page) == missed
+
+
+def test_any_part_may_be_missing_or_null(tmp_path, monkeypatch):
+    monkeypatch.setattr(Pages, "write", lambda self, title: within_and_apart(self) and b"set")  # the rest takes long
+    for key in REPORT:
+        for gone in ({k: v for k, v in REPORT.items() if k != key}, {**REPORT, key: None}, {**REPORT, key: "?"}):
+            pdf.write_pdf(tmp_path / "r.pdf", gone, {}, title="Report")
+
+
+def test_an_empty_report_claims_nothing(tmp_path, monkeypatch):
+    words = " ".join(text for page in said(made(tmp_path, monkeypatch, {}, {})) for text in page)
+    assert "INCONCLUSIVE" in words and "None of the checks" not in words and "No region was found" not in words
+
+
+def test_a_hostile_report(tmp_path, monkeypatch, pictures):
+    report = copy.deepcopy(REPORT)
+    report["file"]["name"] = "x$y^2_{a}\u202e\n" + "很长" * 150 + "ö" * 400
+    report["file"]["path"] = "/" + "a" * 3000
+    report["reasons"] = [{**REPORT["reasons"][0], "name": f"r{i}", "sentence": "word " * 60} for i in range(40)]
+    report["regions"] = [{**REPORT["regions"][0], "strength": 1e300 * i} for i in range(200)]
+    report["words"]["sentence"] = "More probable. " * 400
+    report["words"]["limits"] = ["x" * 2000, 3, None, {"a": [1, 2]}]
+    report["detector"] = {"deep": {"er": {"and": {"deeper": ["y" * 900] * 3}}}}
+    document = made(tmp_path, monkeypatch, report, {**pictures, "my_own": picture(600, 600)})
+    words = " ".join(text for page in said(document) for text in page)
+    assert "140 more are in report.json" in words and "my own." in words and "[U+202E][U+000A]" in words
+    assert "is the code of a character" in words
+
+
+def test_the_same_bytes_in_another_process(tmp_path):
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]; import test_pdf as t; from pathlib import Path;"
+        "t.pdf.write_pdf(Path(sys.argv[1]), t.REPORT, {'mel': t.picture(80, 30)}, title='Report')"
+    )
+    folder, path = Path(__file__).parent, tmp_path / "other.pdf"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "7", "TZ": "UTC+7"}
+    subprocess.run([sys.executable, "-c", code, path, folder, folder.parent], env=environment, check=True)
+    pdf.write_pdf(tmp_path / "own.pdf", REPORT, {"mel": picture(80, 30)}, title="Report")
+    assert path.read_bytes() == (tmp_path / "own.pdf").read_bytes()
+
+
+def test_what_is_no_picture(tmp_path):
+    with pytest.raises(InputError, match="picture mel "):
+        pdf.write_pdf(tmp_path / "r.pdf", REPORT, {"mel": b"no"}, title="Report")
+    assert not (tmp_path / "r.pdf").exists()
+
+
+def test_a_missing_picture_file(tmp_path):
+    with pytest.raises(InputError, match="picture mel "):
+        pdf.write_pdf(tmp_path / "r.pdf", REPORT, {"mel": tmp_path / "none.png"}, title="Report")
