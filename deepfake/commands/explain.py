@@ -26,8 +26,8 @@ from deepfake.commands.localise import threshold_of
 from deepfake.datasets.folder import AUDIO
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
-from deepfake.explain.controls import Method, possible
+from deepfake.explain.clip import Clip
+from deepfake.explain.controls import Method, supported
 from deepfake.explain.map import Map
 from deepfake.explain.regions import Region, regions
 from deepfake.explain.saliency import waveform_saliency
@@ -140,7 +140,7 @@ def explain(
     if not given:
         raise InputError("input is needed and was not given: an audio file, or a folder of them")
     detector = Detector.load(run).to(device)
-    methods = possible(methods, detector)
+    methods = supported(methods, detector)
     facts = environment(sys.argv, device, None)
     threshold = _threshold(run, detector, settings)
     background = Background(run, detector, methods, warnings_of(run), threshold, provenance.seen(run, detector), facts)
@@ -174,25 +174,25 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
         InputError: The file cannot be used, or a method cannot explain the detector.
     """
     detector = background.detector
-    listening = Listening(detector, provenance.source(path, detector), branch=settings.branch)
+    clip = Clip(detector, provenance.source(path, detector), branch=settings.branch)
     with torch.inference_mode():
-        score = float(detector(listening.heard().to(listening.device)))
+        score = float(detector(clip.input().to(clip.device)))
     swept = windows.sweep(
         detector,
         path,
         seconds=settings.window_seconds,
         overlap=settings.overlap,
         batch_size=settings.batch_size,
-        device=listening.device,
+        device=clip.device,
     )
     maps = {}
     for name, method in background.methods.items():
         log.info("%s: %s", path.name, name.replace("_", " "))
-        maps[name] = method.attribute(listening)
+        maps[name] = method.attribute(clip)
         if words := background.warnings.get(name):
             maps[name].facts["warning"] = " ".join(words)
     header = audio.info(path)
-    native = audio.load(path, sample_rate=header.sample_rate, seconds=listening.duration)
+    native = audio.load(path, sample_rate=header.sample_rate, seconds=clip.duration)
     measures = quality.measured(native.numpy(), header.sample_rate)
     heard = swept.scores.tolist() if swept.kind == "trend" else None  # frames of one file differ as they may
     reasons = quality.reasons(measures, detector, score, windows=heard, seen=background.seen)
@@ -204,7 +204,7 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
     report = evidence.report(
         path,
         run=background.run,
-        listening=listening,
+        clip=clip,
         score=score,
         maps=list(maps.values()),
         regions=found,
@@ -216,8 +216,8 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
         prior=settings.prior,
     )
     scanned = _write_timeline(folder, swept, background.threshold, recording=settings.recording, name=path.name)
-    _write_arrays(folder, listening, maps, by)
-    drawn = _drawn(listening, maps, found, by) | {"timeline": scanned}
+    _write_arrays(folder, clip, maps, by)
+    drawn = _drawn(clip, maps, found, by) | {"timeline": scanned}
     files = {}
     for name, figure in drawn.items():
         files[name] = folder / "viz" / f"{name}.png"
@@ -267,27 +267,27 @@ def _write_timeline(
     )
 
 
-def _write_arrays(folder: Path, listening: Listening, maps: Mapping[str, Map], by: str | None) -> None:
+def _write_arrays(folder: Path, clip: Clip, maps: Mapping[str, Map], by: str | None) -> None:
     """The maps on the cells of the clip, as `.npy` without pickles."""
-    arrays = {file: maps[name].on(listening.hz, listening.seconds) for name, file in ARRAYS.items() if name in maps}
-    arrays["seq_saliency"] = waveform_saliency(listening)
+    arrays = {file: maps[name].on(clip.hz, clip.seconds) for name, file in ARRAYS.items() if name in maps}
+    arrays["seq_saliency"] = waveform_saliency(clip)
     if by is not None:
-        arrays["time_importance"] = maps[by].on(listening.hz, listening.seconds).sum(axis=0)
+        arrays["time_importance"] = maps[by].on(clip.hz, clip.seconds).sum(axis=0)
     for name, values in arrays.items():
         file = io.BytesIO()
         np.save(file, values, allow_pickle=False)
         write_atomically(folder / f"{name}.npy", file.getvalue())
 
 
-def _drawn(listening: Listening, maps: Mapping[str, Map], found: Sequence[Region], by: str | None) -> dict[str, Figure]:
-    levels, hz, seconds = listening.levels(), listening.hz, listening.seconds
+def _drawn(clip: Clip, maps: Mapping[str, Map], found: Sequence[Region], by: str | None) -> dict[str, Figure]:
+    levels, hz, seconds = clip.levels(), clip.hz, clip.seconds
     spans = [(region.start_s, region.end_s) for region in found]
-    rate = listening.detector.sample_rate
+    rate = clip.detector.sample_rate
     drawn = {"mel": pictures.spectrogram(levels, hz, seconds)}
     for name, found_map in maps.items():
         drawn[f"mel_{name}_overlay"] = pictures.overlay(levels, hz, seconds, found_map)
     drawn["time_importance"] = pictures.time_importance(list(maps.values()), regions=spans)
-    drawn["waveform_highlight"] = pictures.waveform_highlight(listening.source.cpu().numpy(), rate, spans)
+    drawn["waveform_highlight"] = pictures.waveform_highlight(clip.source.cpu().numpy(), rate, spans)
     if by is not None:
         ones = maps[by]._replace(values=np.ones_like(maps[by].values))
         even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}

@@ -13,7 +13,7 @@ import torch
 from deepfake.commands.scoring import Corpus
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
-from deepfake.explain.controls import Method, possible
+from deepfake.explain.controls import Method, supported
 from deepfake.faithfulness import measure as faithfulness
 from deepfake.faithfulness import report as faithfulness_report
 from deepfake.runs.environment import environment, told
@@ -49,7 +49,7 @@ def measure_run(
     """
     detector = Detector.load(run).to(device)
     less = {"fillings": (), "n_slow": 0} if quick else {}
-    methods = possible(methods, detector)
+    methods = supported(methods, detector)
     result = faithfulness.measure(detector, corpus.chosen(partition, 0), methods, segments=segments, **less)
     folder = Path(output) if output else detector_file(run).parent / "faithfulness"
     facts = told(environment(sys.argv, device, None))

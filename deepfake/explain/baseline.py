@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 
 N_FFT = 512
 BLOCK = 800  # samples; 50 ms at 16 kHz
@@ -68,7 +68,7 @@ def require_filling(what: str, name: str) -> None:
         raise InputError(f"{what}={name}: one of {', '.join(FILLINGS)} was expected")
 
 
-def refilled(listening: Listening, name: str, seed: int = 0) -> Listening:
+def refilled(clip: Clip, name: str, seed: int = 0) -> Clip:
     """The same clip and detector with this filling where a cell is turned down."""
-    filling = FILLINGS[name](listening.source, seed)
-    return Listening(listening.detector, listening.source, filling=filling, branch=listening.branch)
+    filling = FILLINGS[name](clip.source, seed)
+    return Clip(clip.detector, clip.source, filling=filling, branch=clip.branch)

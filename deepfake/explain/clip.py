@@ -17,7 +17,7 @@ HALF_FRAME_SECONDS = 0.016  # 512 samples a frame at 16 kHz
 N_BANDS = 40
 
 
-class Listening:
+class Clip:
     """A clip whose cells (mel band x frame) can be turned down, and the detector's log-odds of spoof of what is left.
 
     The clip is taken apart by a short-time Fourier transform and put together again, so that a cell means the same for
@@ -116,7 +116,7 @@ class Listening:
         db = 10 * torch.log10(power.clamp(min=1e-10))
         return (db - db.max()).clamp(min=-80).cpu().numpy()
 
-    def heard(self) -> Tensor:
+    def input(self) -> Tensor:
         """The clip as it is, repeated to the length that the detector hears, `[1, T]`."""
         return self.repeated(self.source.unsqueeze(0))
 

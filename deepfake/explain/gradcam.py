@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map, checked
 from deepfake.features.frontend import FrontEnd
 
@@ -36,13 +36,13 @@ class GradCam:
 
     needs = "last_map"  # of the network
 
-    def attribute(self, listening: Listening) -> Map:
+    def attribute(self, clip: Clip) -> Map:
         """The clip's map, at the resolution of the network's last map.
 
         Raises:
             InputError: The network names no such map.
         """
-        detector, front_end = listening.detector, cast(FrontEnd, listening.detector.features)
+        detector, front_end = clip.detector, cast(FrontEnd, clip.detector.features)
         last = getattr(detector.model, "last_map", None)
         if last is None:
             name = type(detector.model).__name__
@@ -50,15 +50,15 @@ class GradCam:
                 f"{name} names no map of convolutions (`last_map`) for Grad-CAM: leave it out, "
                 "'explain=[saliency,integrated_gradients,occlusion]'"
             )
-        method = attr.LayerGradCam(listening.spoof_of, last.module)
-        heard = listening.heard().requires_grad_()
+        method = attr.LayerGradCam(clip.spoof_of, last.module)
+        heard = clip.input().requires_grad_()
         values = method.attribute(heard, relu_attributions=False, attr_dim_summation=True)
         cells = cast(Tensor, values)[0, 0].detach().double().cpu().numpy()
 
         edges = (last.start + last.frames * np.arange(cells.shape[1] + 1)) / front_end.frames_per_second
         if front_end.n_channels > 1:
             edges -= 0.5 / front_end.frames_per_second  # a frame is centred on its time
-        seconds, fold = folded(edges, listening.duration, detector.n_samples / detector.sample_rate)
+        seconds, fold = folded(edges, clip.duration, detector.n_samples / detector.sample_rate)
 
         rows = "bands of the front end"
         hz = _bands(front_end, detector.sample_rate, last.bands * len(cells))
@@ -74,7 +74,7 @@ class GradCam:
             "additive": "no",
             "cell_seconds": last.frames / front_end.frames_per_second,
             "rows": rows,
-            "repetitions": detector.n_samples / detector.sample_rate / listening.duration,
+            "repetitions": detector.n_samples / detector.sample_rate / clip.duration,
         }
         return checked(Map("gradcam", cells @ fold, hz, seconds, facts))
 

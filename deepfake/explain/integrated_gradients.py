@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deepfake.errors import InputError
 from deepfake.explain.baseline import refilled, require_filling
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map, checked
 
 NODES = 2  # of the quadrature of a stretch
@@ -52,18 +52,18 @@ class IntegratedGradients:
         self.baseline = baseline
         self.seed = seed
 
-    def attribute(self, listening: Listening) -> Map:
-        """The clip's map, on the cells of `listening`; the baseline takes the place of its filling."""
-        listening = refilled(listening, self.baseline, self.seed)
+    def attribute(self, clip: Clip) -> Map:
+        """The clip's map, on the cells of `clip`; the baseline takes the place of its filling."""
+        clip = refilled(clip, self.baseline, self.seed)
         edges = [i / STRETCHES for i in range(STRETCHES + 1)]
-        evidence = [_evidence(listening, edge) for edge in edges]
-        stretches = [_Stretch.along(listening, *edges[i : i + 2], *evidence[i : i + 2]) for i in range(STRETCHES)]
+        evidence = [_evidence(clip, edge) for edge in edges]
+        stretches = [_Stretch.along(clip, *edges[i : i + 2], *evidence[i : i + 2]) for i in range(STRETCHES)]
         difference = evidence[-1] - evidence[0]
         scale = max(abs(difference), AT_LEAST)
         used = NODES * STRETCHES
         while abs(error := sum(s.gap for s in stretches)) > TOLERANCE * scale and used + 2 * NODES <= self.steps:
             worst = stretches.pop(max(range(len(stretches)), key=lambda i: abs(stretches[i].gap)))
-            stretches += worst.halved(listening)
+            stretches += worst.halved(clip)
             used += 2 * NODES
         cells = torch.stack([s.values for s in stretches]).sum(dim=0).cpu().numpy()
         facts = {
@@ -76,7 +76,7 @@ class IntegratedGradients:
             "completeness_error": abs(error) / scale,
             "complete": "yes" if abs(error) <= TOLERANCE * scale else "no",
         }
-        return checked(Map("integrated_gradients", cells, listening.hz, listening.seconds, facts))
+        return checked(Map("integrated_gradients", cells, clip.hz, clip.seconds, facts))
 
 
 class _Stretch(NamedTuple):
@@ -89,9 +89,9 @@ class _Stretch(NamedTuple):
     values: Tensor
 
     @classmethod
-    def along(cls, listening: Listening, start: float, end: float, at_start: float, at_end: float) -> _Stretch:
-        gain = listening.gain
-        values = attr.IntegratedGradients(listening.spoof).attribute(
+    def along(cls, clip: Clip, start: float, end: float, at_start: float, at_end: float) -> _Stretch:
+        gain = clip.gain
+        values = attr.IntegratedGradients(clip.spoof).attribute(
             end * gain, baselines=start * gain, n_steps=NODES, internal_batch_size=NODES
         )
         return cls(start, end, at_start, at_end, values[0].detach().double())
@@ -101,16 +101,16 @@ class _Stretch(NamedTuple):
         """What the integral misses."""
         return self.at_end - self.at_start - float(self.values.sum())
 
-    def halved(self, listening: Listening) -> list[_Stretch]:
+    def halved(self, clip: Clip) -> list[_Stretch]:
         middle = (self.start + self.end) / 2
-        at_middle = _evidence(listening, middle)
+        at_middle = _evidence(clip, middle)
         return [
-            _Stretch.along(listening, self.start, middle, self.at_start, at_middle),
-            _Stretch.along(listening, middle, self.end, at_middle, self.at_end),
+            _Stretch.along(clip, self.start, middle, self.at_start, at_middle),
+            _Stretch.along(clip, middle, self.end, at_middle, self.at_end),
         ]
 
 
 @torch.no_grad()
-def _evidence(listening: Listening, gain: float) -> float:
+def _evidence(clip: Clip, gain: float) -> float:
     """Where all cells have this gain."""
-    return float(listening.spoof(gain * listening.gain))
+    return float(clip.spoof(gain * clip.gain))

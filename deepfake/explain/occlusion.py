@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deepfake.errors import InputError
 from deepfake.explain.baseline import refilled, require_filling
-from deepfake.explain.clip import HOP_SECONDS, Listening
+from deepfake.explain.clip import HOP_SECONDS, Clip
 from deepfake.explain.map import Map, checked
 
 ROUNDING = 1e-6  # nats
@@ -75,18 +75,18 @@ class Occlusion:
         self.batch_size = batch_size
         self.seed = seed
 
-    def attribute(self, listening: Listening) -> Map:
+    def attribute(self, clip: Clip) -> Map:
         """The clip's map: its frames are `seconds` / `shifts` long, its rows groups of mel bands."""
-        n_bands, n_frames = listening.gain.shape[1:]
+        n_bands, n_frames = clip.gain.shape[1:]
         step = max(1, round(self.seconds / self.shifts / HOP_SECONDS))  # frames
         columns = np.arange(0, n_frames, step)
         rows = np.array([group[0] for group in np.array_split(np.arange(n_bands), min(self.bands, n_bands))])
         ends = np.append(columns, n_frames)
-        durations = np.diff(listening.seconds[ends])
+        durations = np.diff(clip.seconds[ends])
 
         maps, differences = [], []
         for filling in self.fillings:
-            filled = refilled(listening, filling, self.seed)
+            filled = refilled(clip, filling, self.seed)
             with torch.no_grad():
                 differences.append(float(filled.spoof(filled.gain) - filled.spoof(torch.zeros_like(filled.gain))))
             tilings = [self._tiled(filled, rows, columns, durations, shift) for shift in range(self.shifts)]
@@ -103,28 +103,28 @@ class Occlusion:
         }
         if len(maps) > 1 and maps[0].size > 1:
             facts["lowest_correlation_of_fillings"] = _lowest_correlation(maps)
-        hz = listening.hz[np.append(rows, n_bands)]
-        return checked(Map("occlusion", np.mean(maps, axis=0), hz, listening.seconds[ends], facts))
+        hz = clip.hz[np.append(rows, n_bands)]
+        return checked(Map("occlusion", np.mean(maps, axis=0), hz, clip.seconds[ends], facts))
 
     def _tiled(
-        self, listening: Listening, rows: NDArray, columns: NDArray, durations: NDArray, shift: int
+        self, clip: Clip, rows: NDArray, columns: NDArray, durations: NDArray, shift: int
     ) -> NDArray[np.float64]:
         """The map of one tiling, `[rows, columns]`."""
         patches = (np.arange(len(columns)) + shift) // self.shifts  # of each column, [columns]
         patches -= patches[0]
         n_patches = patches[-1] + 1
-        lost = self._lost(listening, rows, columns, patches).reshape(len(rows), n_patches)
+        lost = self._lost(clip, rows, columns, patches).reshape(len(rows), n_patches)
         share = durations / np.bincount(patches, weights=durations)[patches]  # [columns]
         return lost[:, patches] * share
 
-    def _lost(self, listening: Listening, rows: NDArray, columns: NDArray, patches: NDArray) -> NDArray[np.float64]:
+    def _lost(self, clip: Clip, rows: NDArray, columns: NDArray, patches: NDArray) -> NDArray[np.float64]:
         """Evidence of each patch, `[rows x patches]`."""
-        n_bands, n_frames = listening.gain.shape[1:]
+        n_bands, n_frames = clip.gain.shape[1:]
         band = np.searchsorted(rows, np.arange(n_bands), side="right") - 1
         patch = patches[np.searchsorted(columns, np.arange(n_frames), side="right") - 1]
-        mask = torch.from_numpy(band[:, None] * (patches[-1] + 1) + patch).to(listening.device)  # [F, L]
-        values: Tensor = attr.FeatureAblation(listening.spoof).attribute(
-            listening.gain, baselines=0, feature_mask=mask[None], perturbations_per_eval=self.batch_size
+        mask = torch.from_numpy(band[:, None] * (patches[-1] + 1) + patch).to(clip.device)  # [F, L]
+        values: Tensor = attr.FeatureAblation(clip.spoof).attribute(
+            clip.gain, baselines=0, feature_mask=mask[None], perturbations_per_eval=self.batch_size
         )
         first = np.unique(mask.cpu().numpy(), return_index=True)[1]
         return values[0].double().cpu().numpy().ravel()[first]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map, checked
 
 
@@ -39,10 +39,10 @@ class Saliency:
         self.noise = float(noise)
         self.seed = seed
 
-    def attribute(self, listening: Listening) -> Map:
-        """The clip's map, on the cells of `listening`."""
-        gain = listening.gain.clone().requires_grad_()
-        gradient = attr.Saliency(listening.spoof)
+    def attribute(self, clip: Clip) -> Map:
+        """The clip's map, on the cells of `clip`."""
+        gain = clip.gain.clone().requires_grad_()
+        gradient = attr.Saliency(clip.spoof)
         if self.n_samples == 0:
             values = gradient.attribute(gain, abs=False)
         else:
@@ -60,10 +60,10 @@ class Saliency:
         if self.n_samples:
             facts |= {"noise": self.noise, "seed": self.seed}
         cells = cast(Tensor, values)[0].detach().double().cpu().numpy()
-        return checked(Map("saliency", cells, listening.hz, listening.seconds, facts))
+        return checked(Map("saliency", cells, clip.hz, clip.seconds, facts))
 
 
-def waveform_saliency(listening: Listening) -> NDArray[np.float64]:
+def waveform_saliency(clip: Clip) -> NDArray[np.float64]:
     """Gradient of the evidence for spoof with respect to each sample of the source, nats per full scale, `[T]`.
 
     Where a short clip is repeated to the length that the detector hears, a sample's gradients are summed over the
@@ -72,12 +72,12 @@ def waveform_saliency(listening: Listening) -> NDArray[np.float64]:
     Raises:
         InputError: A value is not finite.
     """
-    source = listening.source.unsqueeze(0).clone().requires_grad_()
-    of_one = listening.branches and listening.branch is None
+    source = clip.source.unsqueeze(0).clone().requires_grad_()
+    of_one = clip.branches and clip.branch is None
 
     def evidence(waveform: Tensor) -> Tensor:
-        heard = listening.repeated(waveform)
-        return listening.parts_of(heard)[listening.branches[-1]] if of_one else listening.spoof_of(heard)
+        heard = clip.repeated(waveform)
+        return clip.parts_of(heard)[clip.branches[-1]] if of_one else clip.spoof_of(heard)
 
     gradient = attr.Saliency(evidence)
     values = gradient.attribute(source, abs=False)[0].detach().double().cpu().numpy()

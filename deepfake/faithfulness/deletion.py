@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from deepfake.explain.clip import HOP_SECONDS, Listening
+from deepfake.explain.clip import HOP_SECONDS, Clip
 from deepfake.explain.map import Map
 
 
 class Blocks:
-    """A clip in blocks of time and frequency, each kept or given over to the filling of `listening` as a whole.
+    """A clip in blocks of time and frequency, each kept or given over to the filling of `clip` as a whole.
 
     All maps are compared on the same blocks, whatever their own resolution.
 
     Args:
-        listening: The clip and its filling.
+        clip: The clip and its filling.
         seconds: Of a block.
         bands: Groups of mel bands.
         batch_size: Clips that the detector hears at a time.
@@ -27,9 +27,9 @@ class Blocks:
         shape: Groups of bands R and blocks in time C.
     """
 
-    def __init__(self, listening: Listening, *, seconds: float = 0.05, bands: int = 8, batch_size: int = 8) -> None:
-        n_bands, n_frames = listening.gain.shape[1:]
-        self.listening = listening
+    def __init__(self, clip: Clip, *, seconds: float = 0.05, bands: int = 8, batch_size: int = 8) -> None:
+        n_bands, n_frames = clip.gain.shape[1:]
+        self.clip = clip
         self.batch_size = batch_size
         self.rows = np.arange(n_bands) * bands // n_bands
         self.columns = np.arange(n_frames) // max(1, round(seconds / HOP_SECONDS))
@@ -38,7 +38,7 @@ class Blocks:
 
     def values(self, map: Map) -> NDArray[np.float64]:
         """The mean of a map over each block, `[R, C]`."""
-        cells = map.on(self.listening.hz, self.listening.seconds)
+        cells = map.on(self.clip.hz, self.clip.seconds)
         total, count = np.zeros(self.shape), np.zeros(self.shape)
         at = self.rows[:, None], self.columns[None]
         np.add.at(total, at, cells)
@@ -51,9 +51,9 @@ class Blocks:
         new = list({mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._heard}.values())
         for start in range(0, len(new), self.batch_size):
             batch = np.stack(new[start : start + self.batch_size])
-            gain = torch.from_numpy(batch[:, self.rows][:, :, self.columns]).to(self.listening.device)
+            gain = torch.from_numpy(batch[:, self.rows][:, :, self.columns]).to(self.clip.device)
             with torch.no_grad():
-                found = self.listening.spoof(gain).double().cpu().tolist()
+                found = self.clip.spoof(gain).double().cpu().tolist()
             self._heard |= {mask.tobytes(): value for mask, value in zip(batch, found, strict=True)}
         return np.array([self._heard[mask.tobytes()] for mask in masks])
 

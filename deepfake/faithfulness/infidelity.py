@@ -9,7 +9,7 @@ import torch
 from captum import metrics
 from torch import Tensor
 
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
 from deepfake.faithfulness.deletion import Blocks
 
@@ -61,7 +61,7 @@ def _rectangles(shape: tuple[int, int], n: int, seed: int) -> np.ndarray:
     return found
 
 
-def max_sensitivity(method: Method, listening: Listening, *, n: int = 2, seed: int = 0) -> float:
+def max_sensitivity(method: Method, clip: Clip, *, n: int = 2, seed: int = 0) -> float:
     """How much a map changes, at most, with noise 40 dB below the clip: norm of the change over that of the map.
 
     Captum's `sensitivity_max`, with Gaussian noise of one level in the place of a ball: of the clips that a recording
@@ -69,12 +69,12 @@ def max_sensitivity(method: Method, listening: Listening, *, n: int = 2, seed: i
 
     Args:
         method: Of the map.
-        listening: The clip.
+        clip: The clip.
         n: Noisy clips.
         seed: Draws the noise.
     """
-    source = (listening.source.unsqueeze(0),)
-    level = float(listening.source.square().mean().sqrt()) * 10 ** (-SNR_DB / 20)
+    source = (clip.source.unsqueeze(0),)
+    level = float(clip.source.square().mean().sqrt()) * 10 ** (-SNR_DB / 20)
     generator = torch.Generator().manual_seed(seed)
 
     def noisy(clips: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def max_sensitivity(method: Method, listening: Listening, *, n: int = 2, seed: i
     @torch.enable_grad()  # which Captum turns off
     def explained(clips: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         batch = clips if isinstance(clips, Tensor) else clips[0]
-        maps = [method.attribute(Listening(listening.detector, clip)).values for clip in batch]
+        maps = [method.attribute(Clip(clip.detector, noisy)).values for noisy in batch]
         return (torch.from_numpy(np.stack([values.ravel() for values in maps])),)
 
     return float(metrics.sensitivity_max(explained, source, noisy, n_perturb_samples=n)[0])

@@ -19,7 +19,7 @@ from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.baseline import refilled, require_filling
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.controls import Loudness, Method, Random
 from deepfake.explain.map import Map
 from deepfake.faithfulness import pointing, sanity, seams
@@ -85,20 +85,20 @@ def measure(
     used = []
     for i, utterance in _shown(utterances, progress):
         try:
-            listening = Listening(detector, provenance.source(utterance.path, detector))
+            clip = Clip(detector, provenance.source(utterance.path, detector))
         except InputError as error:
             notes[f"passed over: {error}"].append(utterance.id)
             continue
         used.append(utterance)
         known = None if segments is None else segments.get(utterance.id)
         stretches = None if known is None else [(start, end) for start, end, _ in known]
-        blocks = {name: Blocks(refilled(listening, name, seed)) for name in fillings}
+        blocks = {name: Blocks(refilled(clip, name, seed)) for name in fillings}
         everyone = {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}
         for name, method in everyone.items():
             found = values[name]
             try:
                 began = time.perf_counter()
-                map = method.attribute(listening)
+                map = method.attribute(clip)
                 found["seconds"][i] = time.perf_counter() - began
             except InputError as error:
                 notes[f"{name} is missing for some files: {error}"].append(utterance.id)
@@ -114,9 +114,9 @@ def measure(
             if blocks:
                 found["infidelity"][i] = infidelity(next(iter(blocks.values())), map, seed=seed + i)
             if i in slow and name != "random":
-                found["max_sensitivity"][i] = max_sensitivity(method, listening, seed=seed + i)
+                found["max_sensitivity"][i] = max_sensitivity(method, clip, seed=seed + i)
                 for stage, share in sanity.STAGES.items():
-                    other = Listening(sanity.redrawn(detector, share, seed=seed + i), listening.source)
+                    other = Clip(sanity.redrawn(detector, share, seed=seed + i), clip.source)
                     correlation = sanity.rank_correlation(map, method.attribute(other))
                     found[f"sanity_{stage}"][i] = correlation
                     found[f"sanity_{stage}_unsigned"][i] = abs(correlation)
@@ -163,17 +163,17 @@ def _seam_control(
             continue
         try:
             clips = [provenance.source(u.path, detector) for u in (host, guest)]
-            clip, at = seams.spliced(*clips, sample_rate=detector.sample_rate, seed=seed + i)
-            listening = Listening(detector, clip)
+            waveform, at = seams.spliced(*clips, sample_rate=detector.sample_rate, seed=seed + i)
+            clip = Clip(detector, waveform)
         except InputError:
             continue
         for name, method in {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}.items():
             try:
-                map = method.attribute(listening)
+                map = method.attribute(clip)
             except InputError:
                 continue
             values[name]["seams_of_bona_fide"][i] = seams.share_near(map, at)
-            values[name]["seams_of_bona_fide_time"][i] = seams.time_near(listening.duration, at)
+            values[name]["seams_of_bona_fide_time"][i] = seams.time_near(clip.duration, at)
 
 
 def _result(values: Values, pools, methods, used, notes, *, n_bootstrap: int, seed: int) -> dict[str, Any]:

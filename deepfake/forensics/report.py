@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from deepfake.audio import waveform as audio
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
 from deepfake.explain.regions import Region, coverage
 from deepfake.forensics import schema
@@ -31,7 +31,7 @@ def report(
     path: str | Path,
     *,
     run: str | Path,
-    listening: Listening,
+    clip: Clip,
     score: float,
     maps: Sequence[Map],
     regions: Sequence[Region],
@@ -48,7 +48,7 @@ def report(
     Args:
         path: Of the file.
         run: Run folder or detector file.
-        listening: The clip that was scored and explained, of `deepfake.runs.provenance.source`.
+        clip: The clip that was scored and explained, of `deepfake.runs.provenance.source`.
         score: Of that clip.
         maps: Of all methods.
         regions: Within the clip; they are reported by their place in the file.
@@ -63,12 +63,12 @@ def report(
     Raises:
         InputError: The prior is not between 0 and 1, or the score is not finite; see also `deepfake.audio.info`.
     """
-    path, detector = Path(path), listening.detector
+    path, detector = Path(path), clip.detector
     if not math.isfinite(score):
         raise InputError(f"{path}: the detector's score is {score}, so nothing can be said of this file")
     moved = [r._replace(start_s=r.start_s + start_seconds, end_s=r.end_s + start_seconds) for r in regions]
-    share = coverage(regions, listening.duration)
-    heard = listening.heard()
+    share = coverage(regions, clip.duration)
+    heard = clip.input()
     header = audio.info(path)
     found = {
         "schema": schema.VERSION,
@@ -88,13 +88,13 @@ def report(
         },
         "heard": {
             "start_s": start_seconds,
-            "seconds": listening.duration,
+            "seconds": clip.duration,
             "n_samples": heard.shape[-1],
             "sample_rate": detector.sample_rate,
         },
         "heard_sha256": provenance.hash_of_samples(heard),
         "detector": provenance.facts(run, detector),
-        "branches": _branches(listening),
+        "branches": _branches(clip),
         "methods": {map.method: map.facts for map in maps},
         "regions_by": regions_by,
         "regions": [region._asdict() for region in moved],
@@ -104,7 +104,7 @@ def report(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     found["words"]["places"] = words.places(moved, share, regions_by or words.NO_METHOD)
-    end = start_seconds + listening.duration
+    end = start_seconds + clip.duration
     if start_seconds or (header.seconds or end) > end + 0.01:
         part = f"{start_seconds:.2f} to {end:.2f} s of this file"
         found["words"]["limits"].append(f"The score and the maps are those of {part}: the rest did not enter them.")
@@ -159,11 +159,11 @@ def finding(
     }
 
 
-def _branches(listening: Listening) -> dict[str, float] | None:
-    if not listening.branches:
+def _branches(clip: Clip) -> dict[str, float] | None:
+    if not clip.branches:
         return None
     with torch.inference_mode():
-        return {name: float(part) for name, part in listening.parts_of(listening.heard()).items()}
+        return {name: float(part) for name, part in clip.parts_of(clip.input()).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from heard import Linear, noise, tone
 from scipy.signal import welch
+from small_detectors import Linear, noise, tone
 
 from deepfake.errors import InputError
 from deepfake.explain.baseline import FILLINGS, noise_like, refilled, require_filling, reversed_blocks, silence
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 
 
 def coloured() -> torch.Tensor:
@@ -62,12 +62,12 @@ def test_reversed_blocks_hold_the_same_samples_within_50_ms():
 
 
 def test_a_clip_is_refilled():
-    listening = Listening(Linear(torch.zeros(8000)), noise(0.3))
-    none = torch.zeros_like(listening.gain)
+    clip = Clip(Linear(torch.zeros(8000)), noise(0.3))
+    none = torch.zeros_like(clip.gain)
     for name, filling in FILLINGS.items():
-        again = refilled(listening, name, seed=4)
-        assert torch.allclose(again.waveform(none)[0, :4800], filling(listening.source, 4), atol=1e-5)
-        assert torch.allclose(again.waveform(again.gain), listening.heard(), atol=1e-5)
+        again = refilled(clip, name, seed=4)
+        assert torch.allclose(again.waveform(none)[0, :4800], filling(clip.source, 4), atol=1e-5)
+        assert torch.allclose(again.waveform(again.gain), clip.input(), atol=1e-5)
     assert not silence(noise(0.1)).any()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from heard import PAIRS, Linear, noise, small
+from small_detectors import PAIRS, Linear, noise, small
 from torch import nn
 
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.gradcam import GradCam, folded
 from deepfake.models.blocks.last_map import LastMap
 
@@ -17,12 +17,12 @@ from deepfake.models.blocks.last_map import LastMap
 @pytest.mark.parametrize(("model", "features"), PAIRS)
 def test_it_is_the_papers_formula_without_the_relu(model, features):
     detector = small(model, features)
-    listening = Listening(detector, noise(0.5))
-    found = GradCam().attribute(listening)
+    clip = Clip(detector, noise(0.5))
+    found = GradCam().attribute(clip)
     kept = []
     last = detector.model.last_map
     hook = last.module.register_forward_hook(lambda module, inputs, output: kept.append(output))
-    evidence = -detector(listening.heard().requires_grad_())
+    evidence = -detector(clip.input().requires_grad_())
     hook.remove()
     (gradient,) = torch.autograd.grad(evidence.sum(), kept[0])
     expected = torch.einsum("d,drl->rl", gradient[0].mean(dim=(1, 2)), kept[0][0]).detach().numpy()
@@ -37,13 +37,13 @@ def test_it_is_the_papers_formula_without_the_relu(model, features):
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS)
-@pytest.mark.parametrize("clip", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
-def test_every_clip_has_a_finite_map_on_the_source(model, features, clip):
-    listening = Listening(small(model, features, "features.normalise=utterance"), clip)
-    found, again = (GradCam().attribute(listening) for _ in range(2))
+@pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
+def test_every_clip_has_a_finite_map_on_the_source(model, features, waveform):
+    clip = Clip(small(model, features, "features.normalise=utterance"), waveform)
+    found, again = (GradCam().attribute(clip) for _ in range(2))
     assert np.isfinite(found.values).all() and np.array_equal(found.values, again.values)
-    assert found.seconds[0] == 0 and found.seconds[-1] == pytest.approx(len(clip) / 16000)
-    full = GradCam().attribute(Listening(listening.detector, listening.heard()[0]))
+    assert found.seconds[0] == 0 and found.seconds[-1] == pytest.approx(len(waveform) / 16000)
+    full = GradCam().attribute(Clip(clip.detector, clip.input()[0]))
     assert found.values.sum() == pytest.approx(full.values.sum(), abs=1e-5)  # folding loses nothing
 
 
@@ -62,7 +62,7 @@ def test_every_clip_has_a_finite_map_on_the_source(model, features, clip):
 )
 def test_true_resolution(model, features, rows, cell):
     detector = small(model, features, *(["model.n_filters=70"] if model == "aasist" else []))
-    found = GradCam().attribute(Listening(detector, noise(0.5)))
+    found = GradCam().attribute(Clip(detector, noise(0.5)))
     assert len(found.values) == rows and found.facts["cell_seconds"] == pytest.approx(cell)
     if features == "linear":  # triangles with corners each 8000 / 81 Hz: eight bands a row
         assert found.hz[1:-1] == pytest.approx((8 * np.arange(1, 10) + 0.5) * 8000 / 81, abs=20)
@@ -114,12 +114,12 @@ class Averaging(nn.Module):
 def test_of_a_network_that_averages_it_adds_up_to_the_evidence():
     detector = small("cnn", "linear")
     detector.model = Averaging()
-    clip = 0.001 * noise(0.5)
-    clip[4000:4800] += 100 * noise(0.05)
-    listening = Listening(detector, clip)
-    found = GradCam().attribute(listening)
+    waveform = 0.001 * noise(0.5)
+    waveform[4000:4800] += 100 * noise(0.05)
+    clip = Clip(detector, waveform)
+    found = GradCam().attribute(clip)
     with torch.no_grad():
-        assert found.values.sum() == pytest.approx(float(listening.spoof_of(listening.heard())), rel=1e-4)
+        assert found.values.sum() == pytest.approx(float(clip.spoof_of(clip.input())), rel=1e-4)
     inside = (found.seconds[1:] > 0.24) & (found.seconds[:-1] < 0.31)
     assert found.over_time()[inside].sum() > 0.9 * found.values.sum()
 
@@ -145,4 +145,4 @@ def test_a_network_without_a_map_is_refused():
     detector = Linear(torch.zeros(8000))
     detector.model, detector.features = nn.Identity(), nn.Identity()
     with pytest.raises(InputError, match="Identity names no map"):
-        GradCam().attribute(Listening(detector, noise(0.5)))
+        GradCam().attribute(Clip(detector, noise(0.5)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from heard import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
+from small_detectors import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
 from deepfake.explain.baseline import FILLINGS, refilled
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.integrated_gradients import IntegratedGradients
 
 
@@ -17,18 +17,18 @@ from deepfake.explain.integrated_gradients import IntegratedGradients
 @pytest.mark.parametrize("seconds", [0.3, 0.11])
 def test_where_evidence_adds_up_it_is_each_cells_own_and_complete(baseline, seconds):
     n = round(seconds * 16000)
-    clip = noise(seconds) + tone(n, 3000, 0.03, 0.06)
-    listening = Listening(Linear(tone(4800, 3000, 0.03, 0.06)), clip)
-    found = IntegratedGradients(baseline=baseline).attribute(listening)
-    filled = refilled(listening, baseline)
+    waveform = noise(seconds) + tone(n, 3000, 0.03, 0.06)
+    clip = Clip(Linear(tone(4800, 3000, 0.03, 0.06)), waveform)
+    found = IntegratedGradients(baseline=baseline).attribute(clip)
+    filled = refilled(clip, baseline)
     assert np.allclose(found.values, of_single_cells(filled), atol=1e-3)
     with torch.no_grad():
-        difference = float(listening.spoof_of(listening.heard()) - filled.spoof(torch.zeros_like(filled.gain)))
+        difference = float(clip.spoof_of(clip.input()) - filled.spoof(torch.zeros_like(filled.gain)))
     assert found.facts["difference"] == pytest.approx(difference, abs=1e-3)
     assert found.values.sum() == pytest.approx(difference, abs=1e-3)
     assert found.facts["completeness_error"] < 1e-3 and found.facts["steps"] == 16
     frame = found.over_time().argmax()
-    assert 0.02 <= found.seconds[frame] <= 0.06 and found.seconds[-1] == listening.duration
+    assert 0.02 <= found.seconds[frame] <= 0.06 and found.seconds[-1] == clip.duration
 
 
 class Power(Linear):
@@ -48,9 +48,9 @@ def test_a_smooth_way_is_complete_at_once_and_a_steep_end_is_halved_down():
     for power, at_once in ((2.0, True), (8.0, True), (0.1, False)):
         detector = Power(unit_clip())
         detector.power = power
-        clip = unit_clip()
-        few = IntegratedGradients(steps=16, baseline="silence").attribute(Listening(detector, clip))
-        more = IntegratedGradients(steps=256, baseline="silence").attribute(Listening(detector, clip))
+        waveform = unit_clip()
+        few = IntegratedGradients(steps=16, baseline="silence").attribute(Clip(detector, waveform))
+        more = IntegratedGradients(steps=256, baseline="silence").attribute(Clip(detector, waveform))
         for found in (few, more):
             left = abs(found.values.sum() - found.facts["difference"]) / found.facts["difference"]
             assert found.facts["difference"] == pytest.approx(1, rel=1e-3)
@@ -67,15 +67,15 @@ def test_a_smooth_way_is_complete_at_once_and_a_steep_end_is_halved_down():
 @pytest.mark.parametrize(("power", "steps"), [(4.0, 16), (0.1, 128)])
 def test_the_steps_said_are_the_gradients_taken(power, steps, monkeypatch):
     """Two nodes are exact up to the fourth power; a steep end takes all steps there are."""
-    detector, gradients, waveform = Power(unit_clip()), [], Listening.waveform
+    detector, gradients, waveform = Power(unit_clip()), [], Clip.waveform
     detector.power = power
 
     def counted(self, gain):
         gradients.append(len(gain) * gain.requires_grad)
         return waveform(self, gain)
 
-    monkeypatch.setattr(Listening, "waveform", counted)
-    found = IntegratedGradients(baseline="silence").attribute(Listening(detector, unit_clip()))
+    monkeypatch.setattr(Clip, "waveform", counted)
+    found = IntegratedGradients(baseline="silence").attribute(Clip(detector, unit_clip()))
     assert sum(gradients) == found.facts["steps"] == steps
     assert (found.facts["completeness_error"] < 1e-4) == (power == 4.0)
 
@@ -86,15 +86,15 @@ class Jump(Linear):
 
 
 def test_a_jump_is_said_not_to_be_complete():
-    found = IntegratedGradients(steps=64, baseline="silence").attribute(Listening(Jump(unit_clip()), unit_clip()))
+    found = IntegratedGradients(steps=64, baseline="silence").attribute(Clip(Jump(unit_clip()), unit_clip()))
     assert found.facts["complete"] == "no" and found.facts["completeness_error"] == pytest.approx(1)
     assert found.facts["steps"] == 64
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
 def test_the_real_models_maps_say_how_complete_they_are(model, features):
-    listening = Listening(small(model, features), noise(0.5))
-    found = IntegratedGradients(steps=64).attribute(listening)
+    clip = Clip(small(model, features), noise(0.5))
+    found = IntegratedGradients(steps=64).attribute(clip)
     facts = found.facts
     assert found.values.any() and facts["steps"] <= 64
     error = abs(found.values.sum() - facts["difference"]) / max(abs(facts["difference"]), 0.1)
@@ -104,13 +104,13 @@ def test_the_real_models_maps_say_how_complete_they_are(model, features):
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
-@pytest.mark.parametrize("clip", [noise(0.05), torch.zeros(8000)], ids=["0.05 s", "silence"])
-def test_every_clip_has_a_finite_map(model, features, clip):
-    listening = Listening(small(model, features), clip)
-    found, again = (IntegratedGradients(steps=16).attribute(listening) for _ in range(2))
+@pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000)], ids=["0.05 s", "silence"])
+def test_every_clip_has_a_finite_map(model, features, waveform):
+    clip = Clip(small(model, features), waveform)
+    found, again = (IntegratedGradients(steps=16).attribute(clip) for _ in range(2))
     assert np.isfinite(found.values).all() and np.isfinite(found.facts["completeness_error"])
     assert np.array_equal(found.values, again.values)
-    if not clip.any():  # noise of its level is silence as well
+    if not waveform.any():  # noise of its level is silence as well
         assert not found.values.any() and found.facts["complete"] == "yes"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from heard import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
+from small_detectors import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
 from deepfake.explain.baseline import FILLINGS, refilled
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.occlusion import Occlusion
 
 
@@ -17,17 +17,17 @@ from deepfake.explain.occlusion import Occlusion
 @pytest.mark.parametrize("filling", FILLINGS)
 @pytest.mark.parametrize("seconds", [0.3, 0.1])
 def test_where_evidence_adds_up_so_does_the_map(filling, shifts, seconds):
-    listening = Listening(Linear(noise(0.3, seed=2)), noise(seconds))
-    found = Occlusion(seconds=0.06, bands=3, shifts=shifts, fillings=[filling]).attribute(listening)
-    cells = of_single_cells(refilled(listening, filling)).numpy()
+    clip = Clip(Linear(noise(0.3, seed=2)), noise(seconds))
+    found = Occlusion(seconds=0.06, bands=3, shifts=shifts, fillings=[filling]).attribute(clip)
+    cells = of_single_cells(refilled(clip, filling)).numpy()
     rounding = 4e-6 * cells.size  # each cell is a difference to the same single-precision score
     assert found.values.sum() == pytest.approx(cells.sum(), abs=rounding)
     assert found.facts["difference"] == pytest.approx(cells.sum(), abs=rounding)
-    assert found.seconds[0] == 0 and found.seconds[-1] == listening.duration
+    assert found.seconds[0] == 0 and found.seconds[-1] == clip.duration
     assert found.hz[0] == 0 and found.hz[-1] == 8000
     if shifts == 1:  # a cell is a patch: the sum of the small cells in it
-        rows = np.digitize((listening.hz[1:] + listening.hz[:-1]) / 2, found.hz) - 1
-        columns = np.digitize((listening.seconds[1:] + listening.seconds[:-1]) / 2, found.seconds) - 1
+        rows = np.digitize((clip.hz[1:] + clip.hz[:-1]) / 2, found.hz) - 1
+        columns = np.digitize((clip.seconds[1:] + clip.seconds[:-1]) / 2, found.seconds) - 1
         expected = np.zeros_like(found.values)
         np.add.at(expected, (rows[:, None], columns[None]), cells)
         assert np.allclose(found.values, expected, atol=1e-3)
@@ -35,9 +35,9 @@ def test_where_evidence_adds_up_so_does_the_map(filling, shifts, seconds):
 
 def test_the_planted_cell_is_found_and_overlap_finds_it_closer():
     plant = tone(16000, 5000, 0.62, 0.66)
-    listening = Listening(Linear(plant), noise(1.0) + plant)
+    clip = Clip(Linear(plant), noise(1.0) + plant)
     for shifts, width in ((1, 0.2), (4, 0.05)):
-        found = Occlusion(seconds=0.2, bands=8, shifts=shifts).attribute(listening)
+        found = Occlusion(seconds=0.2, bands=8, shifts=shifts).attribute(clip)
         band, frame = np.unravel_index(found.values.argmax(), found.values.shape)
         assert found.hz[band] <= 5000 <= found.hz[band + 1]
         assert found.seconds[frame] < 0.66 and found.seconds[frame + 1] > 0.62
@@ -46,7 +46,7 @@ def test_the_planted_cell_is_found_and_overlap_finds_it_closer():
 
 def test_by_default_a_stretch_is_found_to_a_fifth_of_a_second():
     plant = tone(32000, 5000, 0.8, 1.2)
-    found = Occlusion().attribute(Listening(Linear(plant), noise(2.0) + plant))
+    found = Occlusion().attribute(Clip(Linear(plant), noise(2.0) + plant))
     assert (found.facts["seconds"], found.facts["shifts"]) == (0.4, 2)
     assert found.values.shape[0] == 4 and np.diff(found.seconds)[1:-1] == pytest.approx(0.2)
     evidence = found.over_time()
@@ -58,19 +58,19 @@ def test_by_default_a_stretch_is_found_to_a_fifth_of_a_second():
 def test_overlapping_patches_are_averaged_by_their_share():
     """Two tilings against the formula, patch by patch."""
     detector = small("cnn", "linear")
-    listening = refilled(Listening(detector, noise(0.3)), "noise")
-    found = Occlusion(seconds=0.1, bands=1, shifts=2).attribute(listening)
-    frames = listening.gain.shape[2]
+    clip = refilled(Clip(detector, noise(0.3)), "noise")
+    found = Occlusion(seconds=0.1, bands=1, shifts=2).attribute(clip)
+    frames = clip.gain.shape[2]
     starts = list(range(0, frames, 5))
-    t = listening.seconds
+    t = clip.seconds
     expected = np.zeros(len(starts))
     for tiling in ([(i, i + 10) for i in range(0, frames, 10)], [(i, i + 10) for i in range(-5, frames, 10)]):
         for first, end in tiling:
             first, end = max(first, 0), min(end, frames)
-            gain = listening.gain.clone()
+            gain = clip.gain.clone()
             gain[:, :, first:end] = 0
             with torch.no_grad():
-                lost = float(listening.spoof(listening.gain) - listening.spoof(gain))
+                lost = float(clip.spoof(clip.gain) - clip.spoof(gain))
             for c, start in enumerate(starts):
                 stop = min(start + 5, frames)
                 if first <= start and stop <= end:
@@ -79,22 +79,22 @@ def test_overlapping_patches_are_averaged_by_their_share():
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
-@pytest.mark.parametrize("clip", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
-def test_every_clip_has_a_finite_map(model, features, clip):
-    listening = Listening(small(model, features), clip)
+@pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
+def test_every_clip_has_a_finite_map(model, features, waveform):
+    clip = Clip(small(model, features), waveform)
     method = Occlusion(seconds=0.2, bands=2, fillings=["noise", "reversed"])
-    found, again = (method.attribute(listening) for _ in range(2))
+    found, again = (method.attribute(clip) for _ in range(2))
     assert np.isfinite(found.values).all() and np.array_equal(found.values, again.values)
-    assert found.values.shape == (2, len(found.seconds) - 1) and found.seconds[-1] == listening.duration
+    assert found.values.shape == (2, len(found.seconds) - 1) and found.seconds[-1] == clip.duration
     largest = np.abs(found.values).max()
-    assert largest > 1e-6 if clip.any() else largest < 1e-4  # of silence, the rounding of single precision
+    assert largest > 1e-6 if waveform.any() else largest < 1e-4  # of silence, the rounding of single precision
     assert -1 <= found.facts.get("lowest_correlation_of_fillings", 0) <= 1
 
 
 def test_several_fillings_are_averaged_and_compared():
-    listening = Listening(small("cnn", "linear"), noise(0.5))
-    one, other = (Occlusion(fillings=[f]).attribute(listening) for f in ("noise", "silence"))
-    both = Occlusion(fillings=["noise", "silence"]).attribute(listening)
+    clip = Clip(small("cnn", "linear"), noise(0.5))
+    one, other = (Occlusion(fillings=[f]).attribute(clip) for f in ("noise", "silence"))
+    both = Occlusion(fillings=["noise", "silence"]).attribute(clip)
     assert np.allclose(both.values, (one.values + other.values) / 2)
     expected = np.corrcoef(one.values.ravel(), other.values.ravel())[0, 1]
     assert both.facts["lowest_correlation_of_fillings"] == pytest.approx(expected)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from heard import Linear, noise, small, tone
 from rich.console import Console
+from small_detectors import Linear, noise, small, tone
 
 from deepfake.datasets import spliced
 from deepfake.datasets.utterance import Utterance
@@ -29,8 +29,8 @@ PLANT = tone(16000, 3000, 0.4, 0.6)
 class Upside:
     """Saliency with its sign turned."""
 
-    def attribute(self, listening):
-        map = Saliency().attribute(listening)
+    def attribute(self, clip):
+        map = Saliency().attribute(clip)
         return map._replace(method="upside", values=-map.values)
 
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from heard import Linear, noise, of_single_cells, small
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from small_detectors import Linear, noise, of_single_cells, small
 
 from deepfake.explain.baseline import refilled
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.controls import Loudness, Random
 from deepfake.explain.map import Map
 from deepfake.explain.saliency import Saliency
@@ -23,12 +23,12 @@ from deepfake.faithfulness.sanity import rank_correlation, redrawn
 
 
 @pytest.fixture(scope="module")
-def clip():
+def parts():
     """A clip, its cells' true evidence as a map, and its blocks."""
-    listening = refilled(Listening(Linear(noise(0.4, seed=2)), noise(0.4)), "noise")
-    values = of_single_cells(listening).double().numpy()
-    map = Map("true", values, listening.hz, listening.seconds, {})
-    return listening, map, Blocks(listening, seconds=0.05, bands=4)
+    clip = refilled(Clip(Linear(noise(0.4, seed=2)), noise(0.4)), "noise")
+    values = of_single_cells(clip).double().numpy()
+    map = Map("true", values, clip.hz, clip.seconds, {})
+    return clip, map, Blocks(clip, seconds=0.05, bands=4)
 
 
 def along(*over_time, seconds=None):
@@ -38,9 +38,9 @@ def along(*over_time, seconds=None):
     return Map("test", np.array([over_time], dtype=float), np.array([0.0, 8000.0]), edges, {})
 
 
-def test_areas_of_evidence_that_adds_up(clip):
+def test_areas_of_evidence_that_adds_up(parts):
     """The curve is a running sum of the blocks' evidence, largest first."""
-    _, map, blocks = clip
+    _, map, blocks = parts
     assert blocks.shape == (4, 9)
     of_block = np.zeros(blocks.shape)
     for f, row in enumerate(blocks.rows):
@@ -61,11 +61,11 @@ def test_areas_of_evidence_that_adds_up(clip):
     assert areas(blocks, map, steps=6).deletion < chance.deletion < worst.deletion
 
 
-def test_a_block_is_heard_once(clip, monkeypatch):
-    listening = clip[0]
-    heard, blocks = [], Blocks(listening, batch_size=3)
-    spoof = listening.spoof
-    monkeypatch.setattr(listening, "spoof", lambda gain: heard.append(len(gain)) or spoof(gain))
+def test_a_block_is_heard_once(parts, monkeypatch):
+    clip = parts[0]
+    heard, blocks = [], Blocks(clip, batch_size=3)
+    spoof = clip.spoof
+    monkeypatch.setattr(clip, "spoof", lambda gain: heard.append(len(gain)) or spoof(gain))
     masks = np.random.default_rng(0).integers(0, 2, (5, *blocks.shape))
     first = blocks.evidence(np.concatenate([masks, masks]))
     assert heard == [3, 2]
@@ -73,23 +73,19 @@ def test_a_block_is_heard_once(clip, monkeypatch):
     assert heard == [3, 2]
 
 
-def test_infidelity_is_nothing_for_the_truth_and_one_for_silence(clip):
-    listening, map, _ = clip
-    fine = Blocks(listening, seconds=0.01, bands=40)
+def test_infidelity_is_nothing_for_the_truth_and_one_for_silence(parts):
+    clip, map, _ = parts
+    fine = Blocks(clip, seconds=0.01, bands=40)
     assert infidelity(fine, map) < 1e-3
     assert infidelity(fine, map._replace(values=3 * map.values)) < 1e-3  # up to one factor
     assert infidelity(fine, map._replace(values=0 * map.values)) == pytest.approx(1, abs=1e-4)
-    assert infidelity(fine, Random().attribute(listening)) > 0.5
+    assert infidelity(fine, Random().attribute(clip)) > 0.5
 
 
-def test_sensitivity_knows_a_map_that_does_not_move(clip):
-    listening = clip[0]
-    assert max_sensitivity(Random(), listening) == 0
-    assert (
-        0
-        < max_sensitivity(Loudness(), listening)
-        < max_sensitivity(Saliency(), Listening(small("cnn", "mel"), noise(0.5)))
-    )
+def test_sensitivity_knows_a_map_that_does_not_move(parts):
+    clip = parts[0]
+    assert max_sensitivity(Random(), clip) == 0
+    assert 0 < max_sensitivity(Loudness(), clip) < max_sensitivity(Saliency(), Clip(small("cnn", "mel"), noise(0.5)))
 
 
 def test_units_of_a_coarse_map():

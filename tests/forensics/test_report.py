@@ -17,7 +17,7 @@ from tiny import write_audio
 from deepfake.cli import main
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
 from deepfake.explain.regions import regions
 from deepfake.forensics import schema
@@ -53,16 +53,16 @@ GOOD |= {"top_hz": 8000.0}
 
 def made(path, run, *, start_seconds=0.0, measures=GOOD, more=(), **options):
     detector = Detector.load(run)
-    listening = Listening(detector, provenance.source(path, detector, start_seconds))
+    clip = Clip(detector, provenance.source(path, detector, start_seconds))
     with torch.inference_mode():
-        score = detector(listening.heard()).item()
+        score = detector(clip.input()).item()
     rng = np.random.default_rng(0)
-    values = rng.standard_normal((40, len(listening.seconds) - 1))
-    one = Map("test", values, listening.hz, listening.seconds, {"error": np.float32(0.5), "ratio": math.nan})
+    values = rng.standard_normal((40, len(clip.seconds) - 1))
+    one = Map("test", values, clip.hz, clip.seconds, {"error": np.float32(0.5), "ratio": math.nan})
     return report(
         path,
         run=run,
-        listening=listening,
+        clip=clip,
         score=score,
         maps=[one],
         regions=regions(one, shortest_seconds=0),

@@ -22,7 +22,7 @@ from deepfake.audio import decode as audio_source
 from deepfake.audio import waveform as audio
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.localisation.scan import Sweep, curve, mirrored, sweep
 from deepfake.metrics.calibration import Calibration
 
@@ -140,7 +140,7 @@ def test_a_window_says_what_the_detector_says_of_a_clip(score, calibrated, tmp_p
     found = sweep(detector, tmp_path / "clip.wav")
     clip = audio.load(tmp_path / "clip.wav")
     assert found.scores == pytest.approx([detector.score_file(tmp_path / "clip.wav")], rel=1e-4)
-    assert found.spoof == pytest.approx([Listening(detector, clip).spoof_of(clip[None]).item()], rel=1e-4)
+    assert found.spoof == pytest.approx([Clip(detector, clip).spoof_of(clip[None]).item()], rel=1e-4)
     assert found.p_fake == pytest.approx([detector.p_fake(found.scores[0])])
     assert bool(found.spoof < -2.0) == calibrated  # not capped, where p_fake is
     _, spoof, p_fake = curve(found, frame_seconds=0.1)

@@ -11,7 +11,7 @@ from tiny import compose
 from torch import Tensor, nn
 
 from deepfake.detector import Detector
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 
 SMALL = {
     "aasist": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_filters=12"),
@@ -76,15 +76,15 @@ def tone(n_samples: int, hz: float, start: float, end: float) -> Tensor:
     return torch.sin(2 * torch.pi * hz * t) * ((t >= start) & (t < end))
 
 
-def of_single_cells(listening: Listening) -> Tensor:
+def of_single_cells(clip: Clip) -> Tensor:
     """Evidence that each cell alone adds to a clip of nothing but filling, cell by cell, `[F, L]`."""
-    n_bands, n_frames = listening.gain.shape[1:]
+    n_bands, n_frames = clip.gain.shape[1:]
     none = torch.zeros(1, n_bands, n_frames)
     with torch.no_grad():
-        base = listening.spoof(none)
+        base = clip.spoof(none)
         rows = []
         for f in range(n_bands):
             gain = torch.zeros(n_frames, n_bands, n_frames)
             gain[torch.arange(n_frames), f, torch.arange(n_frames)] = 1
-            rows.append(listening.spoof(gain) - base)
+            rows.append(clip.spoof(gain) - base)
     return torch.stack(rows)
