@@ -87,6 +87,10 @@ class BestCheckpoint(ModelCheckpoint):
         ties = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
         return ties or super().check_monitor_top_k(trainer, current)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.current_score = state_dict["current_score"]  # saved by the base class, but not loaded
+
 
 def progress() -> ProgressBar:
     """Rich bars where a person watches, plain lines in a log."""

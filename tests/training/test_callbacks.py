@@ -3,10 +3,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 from tiny import tiny_run
 
 from deepfake import run
-from deepfake.training.callbacks import Bars, PlainProgress, progress
+from deepfake.training.callbacks import Bars, BestCheckpoint, PlainProgress, progress
 
 
 def test_bars_for_a_person_and_lines_for_a_log(monkeypatch):
@@ -33,3 +34,10 @@ def test_a_long_epoch_says_where_it_is(tiny_la, tmp_path, monkeypatch, caplog, e
         run.train(tiny_run(tiny_la, tmp_path, "trainer.max_epochs=1"))
     assert ("epoch 1, step 2 of 3" in caplog.text) == (every_seconds == 0.0)
     assert "epoch 1 of 1, loss" in caplog.text and "dev EER" in caplog.text
+
+
+def test_the_best_checkpoint_loads_all_that_it_saves(tmp_path):
+    saved, loaded = (BestCheckpoint(tmp_path, monitor="dev/eer") for _ in range(2))
+    saved.best_model_score = saved.current_score = torch.tensor(0.25)
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.state_dict() == saved.state_dict()
