@@ -1,11 +1,9 @@
 """Score a corpus with a trained detector and judge the scores: `python evaluate.py run=RUN [dataset=...]`."""
 
-import sys
-
 import hydra
 from omegaconf import DictConfig
 
-from deepfake import commandline, run
+from deepfake import run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -14,6 +12,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = commandline.own_dataset(commandline.quoted(sys.argv[1:]))
-    main()
-    sys.exit(run.exit_code())
+    run.script("evaluate", main)

@@ -15,8 +15,22 @@ from typing import Any
 from deepfake.errors import InputError
 
 
+SCRIPTS = {  # what `train.py`, `evaluate.py` and `explain.py` do, with Hydra's arguments
+    "train": "train a detector, score dev, write a report",
+    "evaluate": "score a corpus, or take a score file, and write a report",
+    "explain": "explain the verdict on a recording",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 1 an error, 2 wrong usage, 3 some inputs were passed over."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and argv[0] in SCRIPTS:
+        from deepfake import run
+
+        run.installed(argv[0], argv[1:])
+    if argv[:1] == ["-sc"]:
+        _complete(argv)
     arguments = _parser().parse_args(argv)
     try:
         return arguments.task(arguments)
@@ -31,9 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
+def _complete(argv: Sequence[str]) -> None:
+    """Let Hydra complete what is being typed after `deepfake train`, as its own shell functions ask for it."""
+    from deepfake import run
+
+    line = os.environ.get("COMP_LINE", "").split(maxsplit=2)
+    if len(line) > 1 and line[1] in SCRIPTS:
+        os.environ["COMP_LINE"] = " ".join([line[0], *line[2:]])
+        os.environ["COMP_POINT"] = str(int(os.environ.get("COMP_POINT", "0")) - len(line[1]) - 1)
+        run.installed(line[1], argv)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deepfake", description="Detectors of spoofed speech.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, what in SCRIPTS.items():
+        commands.add_parser(name, help=what, add_help=False)
 
     command = commands.add_parser("fetch", help="bring published weights and make a run folder of them")
     command.add_argument("name", choices=("aasist", "aasist_l"))

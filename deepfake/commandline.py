@@ -17,6 +17,11 @@ _PLUGINS |= {f"hydra/launcher=submitit_{kind}": "submitit_launcher" for kind in 
 _LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^,]+""", re.DOTALL)
 
 
+def prepared(command: str, arguments: Iterable[str]) -> list[str]:
+    """The arguments of `train`, `evaluate` or `explain` as Hydra is to read them; doing it twice changes nothing."""
+    return quoted(arguments) if command == "train" else own_dataset(quoted(arguments))
+
+
 def quoted(arguments: Iterable[str]) -> list[str]:
     """Quote path-valued overrides, whose spaces, commas, digits or `=` Hydra would read as its own.
 

@@ -6,11 +6,12 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, read_write
 
+from deepfake import CONF, commandline
 from deepfake.errors import InputError
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
@@ -41,7 +43,24 @@ def _run_folder(name: str, resume: str | None, check: bool) -> str:
     return resume or f"outputs/train/{name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
 
 
+def _groups(*names: str) -> str:
+    """A line for each group of configs with its choices, for `--help`."""
+    lines = []
+    for name in names:
+        choices = ", ".join(sorted(path.stem for path in (CONF / name).glob("*.yaml")))
+        lines += textwrap.wrap(f"  {name:10} {choices}", 80, subsequent_indent=" " * 13, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _choices() -> dict[str, str]:
+    """What was chosen of each group of configs, for the record."""
+    chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {group: str(name) for group, name in chosen.items() if not group.startswith("hydra/") and name is not None}
+
+
 OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("groups", _groups, replace=True)
+OmegaConf.register_new_resolver("choices", _choices, replace=True)
 
 
 def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
@@ -81,9 +100,30 @@ def _sentence(error: BaseException | None) -> str | None:
     return _sentence(error.__cause__) if error else None
 
 
-def exit_code() -> int:
-    """1 where a trial of a sweep failed, 3 where something was passed over, else 0."""
-    return 1 if _state["failed"] else 3 if _state["passed_over"] else 0
+def script(command: str, main: Callable[[], Any]) -> NoReturn:
+    """Run a function of `hydra.main` on the arguments of this process, and exit.
+
+    Args:
+        command: `train`, `evaluate` or `explain`.
+        main: The function.
+    """
+    sys.argv[1:] = commandline.prepared(command, sys.argv[1:])
+    if lacking := commandline.lacking(sys.argv[1:]):
+        sys.exit(f"error: {lacking}")
+    main()
+    sys.exit(1 if _state["failed"] else 3 if _state["passed_over"] else 0)
+
+
+def installed(command: str, arguments: Sequence[str]) -> NoReturn:
+    """What the script of this name does, for `deepfake COMMAND ...`, with the configs of the package."""
+    typed = list(sys.argv)
+
+    def main(cfg: DictConfig) -> Any:
+        sys.argv[:] = typed  # what is written down, and what the processes of other devices run again
+        return launch({"train": train, "evaluate": evaluate, "explain": explain}[command], cfg)
+
+    sys.argv[1:] = arguments
+    script(command, hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(main))
 
 
 # ---------------------------------------------------------------- sweep

@@ -7,13 +7,13 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
+from deepfake import CONF
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.runs.environment import write_environment
@@ -93,9 +93,8 @@ def fetch(name: str, output: Path) -> Detector:
 
 def _config(name: str) -> dict[str, Any]:
     """The detector's config from the project's own yaml files, as `train.py model=NAME` composes it."""
-    conf = files("conf")
-    model = OmegaConf.create((conf / "model" / f"{name}.yaml").read_text())
-    features = OmegaConf.create((conf / "features" / "raw.yaml").read_text())
+    model = OmegaConf.load(CONF / "model" / f"{name}.yaml")
+    features = OmegaConf.load(CONF / "features" / "raw.yaml")
     both = OmegaConf.create(
         {
             "features": features,

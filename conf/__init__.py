@@ -1,1 +1,0 @@
-"""Hydra configs; a package, so that a wheel carries them."""
