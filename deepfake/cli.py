@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import logging
 import os
 import random
 import sys
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.errors import InputError
-
 
 SCRIPTS = {  # what `train.py`, `evaluate.py` and `explain.py` do, with Hydra's arguments
     "train": "train a detector, score dev, write a report",
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["-sc"]:
         _complete(argv)
     arguments = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("deepfake").setLevel(logging.INFO)
     try:
         return arguments.task(arguments)
     except InputError as error:
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("predict", help="is this file bona fide or spoofed?")
     command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER")
-    command.add_argument("--run", required=True, type=Path, help="run folder or detector.pt")
+    command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table")
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
     command.add_argument("--random", action="store_true", help="score only one of the files, picked at random")
@@ -135,6 +137,19 @@ def _import(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _newest_run() -> Path:
+    """The run that is meant where none is named."""
+    from deepfake.runs.folder import RunFolder
+
+    if (newest := RunFolder.newest(Path("outputs"))) is None:
+        raise InputError(
+            "there is no finished run below outputs/: give --run RUN, train one with `deepfake train`, or bring "
+            "published weights with `deepfake fetch aasist`"
+        )
+    print(f"run: {newest.path}", file=sys.stderr)
+    return newest.path
+
+
 def _predict(arguments: argparse.Namespace) -> int:
     paths = _inputs(arguments)
     if arguments.random:
@@ -146,7 +161,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from deepfake.scores.compute import device_of, score
 
     keep_freed_memory()
-    detector = Detector.load(arguments.run)
+    detector = Detector.load(arguments.run or _newest_run())
     utterances = [Utterance(str(path), str(path), None) for path in paths]
     scores, errors, _ = score(detector, utterances, batch_size=8, device=device_of(arguments.device), whole=True)
     rows: list[dict[str, Any]] = []
@@ -262,11 +277,10 @@ def _make_corpus(arguments: argparse.Namespace) -> int:
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from deepfake.runs.compare import table
+    from deepfake.terminal import show
 
-    Console().print(table(arguments.folder))
+    show(table(arguments.folder), stdout=True)
     return 0
 
 

@@ -193,6 +193,8 @@ def train(cfg: DictConfig) -> float | None:
         raise InputError(f"monitor.metric={cfg.monitor.metric}: one of {', '.join(MONITORED)} was expected")
     cfg.dataset = _absolute_roots(cfg.dataset)
 
+    from deepfake.evaluation.report import table
+    from deepfake.terminal import show
     from deepfake.training.finish import objective
     from deepfake.training.train import train
 
@@ -207,7 +209,7 @@ def train(cfg: DictConfig) -> float | None:
     if done is None:
         return None
     if done.new and "n_bonafide" in done.metrics:
-        _show(done.metrics)
+        show(table(done.metrics))
     _state["passed_over"] |= done.passed_over
     print(cfg.run_dir, flush=True)
     return objective(done.metrics, cfg.monitor.metric)
@@ -265,14 +267,6 @@ def _judged_dev(dataset: DictConfig, scores: Scores, threshold: float) -> dict[s
         partition="dev",
         intervals=Intervals(),
     )
-
-
-def _show(metrics: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    from deepfake.evaluation.report import table
-
-    Console(stderr=True).print(table(metrics))
 
 
 # ---------------------------------------------------------------- check, resume
@@ -407,8 +401,8 @@ def _known_corpus(cfg: DictConfig, command: str) -> Corpus:
 
 def _told(result: dict[str, Any], table: Any, folder: Path) -> dict[str, Any]:
     """Show what was found, and say last where it lies."""
-    from rich.console import Console
+    from deepfake.terminal import show
 
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
+    show(table)
     print(folder, flush=True)
     return result

@@ -12,7 +12,8 @@ from tiny import REPOSITORY
 
 PACKAGE = REPOSITORY / "deepfake"
 LAYERS = (  # from the top; a part imports what stands below it, and nothing of its own row
-    ("run", "cli"),
+    ("cli",),
+    ("run",),
     ("commands", "training"),
     ("evaluation", "faithfulness", "forensics", "audit", "sweep"),
     ("runs",),
@@ -21,7 +22,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("detector",),
     ("augment",),
     ("datasets", "features", "models", "losses", "audio", "metrics"),
-    ("errors", "atomic", "commandline", "allocator"),
+    ("errors", "atomic", "commandline", "allocator", "terminal"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")

@@ -34,7 +34,7 @@ from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 from deepfake.metrics.bootstrap import intervals
 from deepfake.metrics.eer import eer, trials
-from deepfake.scores.compute import shown
+from deepfake.terminal import progress
 
 CONFIDENCE = 0.95
 STRONG = 0.40  # upper end of the interval
@@ -54,12 +54,11 @@ Bools = NDArray[np.bool_]
 Table = dict[str, Floats]
 
 
-def measure(utterances: Sequence[Utterance], *, progress: bool = True) -> tuple[Table, dict[int, str]]:
+def measure(utterances: Sequence[Utterance]) -> tuple[Table, dict[int, str]]:
     """Measure all cues of a list of utterances.
 
     Args:
         utterances: N of them.
-        progress: Show a bar in a terminal, a line now and then in a log.
 
     Returns:
         The cues by name, `[N]` each, NaN where there is none, and for each file that could not be read its index and
@@ -71,7 +70,7 @@ def measure(utterances: Sequence[Utterance], *, progress: bool = True) -> tuple[
     table = {name: np.full(len(utterances), np.nan) for name in MEANINGS}
     errors: dict[int, str] = {}
     batches = [range(len(utterances))[i : i + FILES_AT_ONCE] for i in range(0, len(utterances), FILES_AT_ONCE)]
-    for batch in shown(cast(Any, batches), "measuring cues") if progress else batches:
+    for batch in progress(cast(Any, batches), "measuring cues"):
         for i in batch:
             try:
                 for name, value in cues(utterances[i].path).items():

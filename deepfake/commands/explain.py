@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
 
 from deepfake.atomic import write_atomically
 from deepfake.audio import waveform as audio
@@ -43,6 +41,7 @@ from deepfake.localisation.figure import timeline as timeline_figure
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment
+from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells at length which glyphs it embeds
@@ -148,7 +147,7 @@ def explain(
     files = _files(Path(given))
     folders = _folders(base, files)
     reports, passed_over = {}, {}
-    for file in _shown(files):
+    for file in progress(files, "explaining"):
         try:
             reports[str(file)] = explain_file(file, background, settings, folders[file])
         except InputError as error:
@@ -314,13 +313,3 @@ def _folders(base: Path, files: Sequence[Path]) -> dict[Path, Path]:
         numbered = (f"{name}_{i}" for i in range(2, len(files) + 2))
         names[file] = name if name not in taken else next(n for n in numbered if n not in taken)
     return {file: base / name for file, name in names.items()}
-
-
-def _shown(files: Sequence[Path]) -> Iterable[Path]:
-    """The same files, with a bar where a person watches and a line each in a log."""
-    if sys.stderr.isatty():
-        yield from track(files, description="explaining", console=Console(stderr=True), transient=True)
-        return
-    for i, file in enumerate(files, start=1):
-        log.info("explaining %s (%d of %d)", file, i, len(files))
-        yield file

@@ -40,7 +40,7 @@ from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, 
 from deepfake.localisation.segments import THRESHOLD
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment, told
-from deepfake.scores.compute import shown
+from deepfake.terminal import progress
 
 FILE = "localisation.json"
 SCHEMA = {"name": "deepfake.localisation", "version": 1}
@@ -96,7 +96,7 @@ def localise_run(
         if known is None:
             raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
         heard[partition] = []
-        for utterance in shown(utterances, f"scanning {partition}"):
+        for utterance in progress(utterances, f"scanning {partition}"):
             stretches = _stretches(utterance, known)
             try:
                 swept = windows.sweep(detector, utterance.path, **scan)

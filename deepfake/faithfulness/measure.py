@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.detector import Detector
@@ -26,6 +23,7 @@ from deepfake.faithfulness import pointing, sanity, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
 from deepfake.runs import provenance
+from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 CONTROLS = ("random", "loudness")
@@ -44,7 +42,6 @@ def measure(
     n_slow: int = 15,
     steps: int = 10,
     fillings: Sequence[str] = ("noise", "silence", "reversed"),
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Measure explanation methods, and the controls `random` and `loudness` beside them, on the clips of a corpus.
 
@@ -64,7 +61,6 @@ def measure(
         fillings: That take the place of what is deleted, of `deepfake.explain.baseline.FILLINGS`; infidelity is
             measured with the first. None at all: deletion, insertion and infidelity are left out, which take most of
             the time of a slow detector.
-        progress: Show a bar in a terminal, a line for each file in a log.
 
     Returns:
         `methods`: by name, controls last, `measures` (by name `value`, `low`, `high`, `n`), `warnings` (sentences);
@@ -83,7 +79,7 @@ def measure(
     pools: dict[str, dict[int, tuple[NDArray, NDArray]]] = defaultdict(dict)
     slow = {int(i) for i in np.linspace(0, len(utterances) - 1, min(n_slow, len(utterances)))}
     used = []
-    for i, utterance in _shown(utterances, progress):
+    for i, utterance in enumerate(progress(utterances, "measuring explanations")):
         try:
             clip = Clip(detector, provenance.source(utterance.path, detector))
         except InputError as error:
@@ -271,15 +267,3 @@ def _warnings(measures: Mapping[str, Any]) -> list[str]:
     if beats_random(measures) is False:
         found.append("Deletion and insertion in its order are not better than in random order with every filling.")
     return found
-
-
-def _shown(utterances: Sequence[Utterance], progress: bool) -> Iterator[tuple[int, Utterance]]:
-    """The same, numbered, with a bar where a person watches and a line each in a log."""
-    numbered = list(enumerate(utterances))
-    if progress and sys.stderr.isatty():
-        yield from track(numbered, description="measuring", console=Console(stderr=True), transient=True)
-        return
-    for i, utterance in numbered:
-        if progress:
-            log.info("measuring explanations of %s (%d of %d)", utterance.id, i + 1, len(numbered))
-        yield i, utterance

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from deepfake.audio.waveform import MIN_SECONDS, info
@@ -24,6 +23,7 @@ from deepfake.datasets.utterance import (
 )
 from deepfake.errors import InputError
 from deepfake.loading.datamodule import require_both_classes
+from deepfake.terminal import progress
 
 
 def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
@@ -94,8 +94,7 @@ def _one_class(utterances: list[Utterance], where: str) -> list[str]:
 def _headers(utterances: list[Utterance], partition: str) -> tuple[float, list[str]]:
     """Seconds that the headers claim, and what is wrong with those that cannot be read."""
     seconds, errors = 0.0, []
-    watched = sys.stderr.isatty()
-    for u in track(utterances, f"reading headers of {partition}", console=Console(stderr=True), disable=not watched):
+    for u in progress(utterances, f"reading headers of {partition}"):
         try:
             claimed = info(u.path).seconds
             seconds += claimed or 0.0

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from deepfake.errors import InputError
+from deepfake.runs.folder import RunFolder
 from deepfake.runs.resume import config_of
+from deepfake.terminal import shortened
 
-SKIPPED = ("run_dir", "resume", "trusted", "check", "threshold", "imported.sha256", "imported.file", "task.seed")
+LONGEST_NAME = 32
+SKIPPED = ("choices.", "trusted", "run_dir", "resume", "check", "threshold", "task.seed")
+SKIPPED += ("imported.sha256", "imported.file")
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -26,31 +29,31 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def table(folder: Path) -> Table:
-    """Every run below a folder: its dev EER, the EERs of its evaluations, and the settings in which runs differ.
+    """A line for every run below a folder: its dev EER, the EERs of its evaluations, the settings in which runs differ.
 
     Raises:
         InputError: No such folder, or no run in it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    configs = {path.parent: _settings(path) for path in sorted(folder.rglob("config.yaml"))}
+    configs = {path.parent: _settings(path) for path in sorted(folder.rglob(RunFolder(folder).config.name))}
     if not configs:
         raise InputError(f"there are no run folders below {folder}")
     view = Table(box=box.SIMPLE_HEAD)
     for heading in ("run", "EER %", "differs in"):
-        view.add_column(heading, overflow="fold", vertical="top")
+        view.add_column(heading, no_wrap=True, overflow="ellipsis")
     for path, words in differences(configs).items():
         imported = "imported.model" in configs[path]
-        outcomes = _outcomes(path) or ["imported" if imported else "not finished"]
-        view.add_row(escape(str(path.relative_to(folder))), "\n".join(outcomes), escape("\n".join(words)))
+        outcomes = _outcomes(RunFolder(path)) or ["imported" if imported else "not finished"]
+        name = shortened(str(path.relative_to(folder)), LONGEST_NAME)
+        view.add_row(Text(name), Text(", ".join(outcomes)), Text(" ".join(words)))
     return view
 
 
 def differences(configs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, list[str]]:
     """Per run the settings that are not the same in all runs.
 
-    Where a choice differs (another model), it is named by its class, and the settings below it are compared only among
-    the runs that chose alike.
+    Where a choice differs (another model), the settings below it are compared only among the runs that chose alike.
     """
     words: dict[Path, list[str]] = {path: [] for path in configs}
     for key in sorted({key for config in configs.values() for key in config}):
@@ -62,35 +65,38 @@ def differences(configs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, list[st
         for paths in alike.values():
             if len({str(configs[path][key]) for path in paths}) > 1:
                 for path in paths:
-                    value = str(configs[path][key])
-                    words[path].append(
-                        f"{group}={value.rpartition('.')[2]}" if name == "_target_" else f"{key}={value}"
-                    )
+                    words[path].append(f"{group if name == '_target_' else key}={configs[path][key]}")
     return words
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """A run's config, flat, without what differs by nature: where it lies."""
+    """A run's config, flat, each choice by its name, without what differs by nature: where the run lies."""
     config = flat(config_of(path))
     own = str(config.get("run_dir"))
     config |= {f"{key}._target_": value for key, value in config.items() if value == "None"}
+    config |= {key: _stem(str(value)) for key, value in config.items() if key.endswith("._target_")}
+    chosen = {key.removeprefix("choices."): value for key, value in config.items() if key.startswith("choices.")}
+    config |= {f"{group}._target_": name for group, name in chosen.items() if f"{group}._target_" in config}
     return {k: v for k, v in config.items() if not k.startswith(SKIPPED) and not str(v).startswith(own)}
 
 
-def _outcomes(run: Path) -> list[str]:
-    """`dev 1.2`, `demo-eval 3.4` ...: what each judged partition's EER is in percent."""
-    reports = [run / "reports" / "metrics.json", *sorted(run.glob("evaluations/*/metrics.json"))]
+def _stem(target: str) -> str:
+    """The name of a choice by its target, for runs that do not tell it: our modules are named as their yamls are."""
+    *modules, name = target.split(".")
+    return modules[-1] if modules[:1] == ["deepfake"] else name
+
+
+def _outcomes(run: RunFolder) -> list[str]:
+    """`dev 1.2`, `demo-eval 3.4` ...: the EER of each evaluation in percent."""
     lines = []
-    for path in reports:
-        if path.is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                if "objective" in content:
-                    lines.append("pre-trained")
-                    continue
-                eer = content["eer"]
-            except (ValueError, KeyError) as error:
-                raise InputError(f"{path} is not a report's metrics.json: {error}") from error
-            where = "dev" if path.parent.name == "reports" else path.parent.name
+    for where, report in {"dev": run.report, **{r.path.name: r for r in run.evaluations()}}.items():
+        if (metrics := report.read_metrics()) is None:
+            continue
+        if "objective" in metrics:
+            lines.append("pre-trained")
+        elif "eer" in metrics:
+            eer = metrics["eer"]
             lines.append(f"{where} {'-' if eer is None else f'{100 * eer:.2f}'}")
+        else:
+            raise InputError(f"{report.metrics} is not a report's metrics.json: it has no eer")
     return lines

@@ -17,6 +17,7 @@ import torch
 
 import deepfake
 from deepfake.atomic import write_atomically
+from deepfake.runs.folder import RunFolder
 
 PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfile", "soxr", "librosa")
 
@@ -29,7 +30,7 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
     Returns:
         The facts of this call.
     """
-    path = folder / "environment.json"
+    path = RunFolder(folder).environment
     now = facts = environment(command, device, seed)
     if path.is_file():
         first = json.loads(path.read_text(encoding="utf-8"))

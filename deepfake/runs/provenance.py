@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deepfake.audio import load
 from deepfake.detector import Detector, detector_file
+from deepfake.runs.folder import RunFolder
 from deepfake.scores.table import UNKNOWN, read_scores
 
 OWN_DEV = "the dev scores of its training"  # what a calibration without a corpus calls its source
@@ -49,10 +50,7 @@ def hash_of_settings(settings: Any) -> str | None:
 
 def dev_rates(run: str | Path, detector: Detector) -> dict[str, Any] | None:
     """Error rates on dev at the threshold that the detector carries, None where the run has not that."""
-    file = detector_file(run).parent / "reports" / "metrics.json"
-    if not file.is_file():
-        return None
-    metrics = json.loads(file.read_text(encoding="utf-8"))
+    metrics = RunFolder.of(run).report.read_metrics() or {}
     threshold = metrics.get("threshold")
     if threshold is None or not math.isclose(threshold, detector.threshold, rel_tol=1e-9, abs_tol=1e-12):
         return None
@@ -72,9 +70,9 @@ def calibration_set(run: str | Path, detector: Detector) -> str | None:
 
 def seen(run: str | Path, detector: Detector) -> tuple[float, float] | None:
     """Least and greatest score of the trials that it was calibrated on, of dev if not calibrated; None if not there."""
-    folder, calibration = detector_file(run).parent, detector.calibration
-    for file in (folder / "calibration" / "scores.csv", folder / "scores" / "dev.csv"):
-        if not file.is_file() or (calibration is None and file.parent.name == "calibration"):
+    folder, calibration = RunFolder.of(run), detector.calibration
+    for file in (*([folder.calibration.scores] if calibration else []), folder.dev_scores):
+        if not file.is_file():
             continue
         scores = read_scores(file)
         values = scores.scores[scores.labels != UNKNOWN]
@@ -88,7 +86,7 @@ def facts(run: str | Path, detector: Detector) -> dict[str, Any]:
     """The entry `detector` of a report: where it is, its hashes, its classes, its calibration."""
     file = detector_file(run)
     own = {key: value for key, value in detector.config.items() if key != "calibration"}
-    calibration, config = detector.config.get("calibration"), file.parent / "config.yaml"
+    calibration, config = detector.config.get("calibration"), RunFolder.of(run).config
     return {
         "path": str(file.absolute()),
         "sha256": hash_of_file(file),

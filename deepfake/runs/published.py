@@ -17,6 +17,7 @@ from deepfake import CONF
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.runs.environment import write_environment
+from deepfake.runs.folder import RunFolder
 
 SOURCE = "https://github.com/clovaai/aasist/raw/a04c986/models/weights/"
 PUBLISHED = {  # name: file, SHA-256
@@ -39,8 +40,7 @@ def import_aasist(weights: Path, output: Path) -> Detector:
     Raises:
         InputError: The file is not such a state dict, or the folder is taken.
     """
-    if (output / "detector.pt").exists():
-        raise InputError(f"{output} holds a detector.pt already: choose another --output")
+    folder = _free(output)
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -58,8 +58,8 @@ def import_aasist(weights: Path, output: Path) -> Detector:
             detector.set_threshold(0.0, "none was published; zero")
             detector.config["imported"] = {"model": name, "file": weights.name, "sha256": digest}
             output.mkdir(parents=True, exist_ok=True)
-            detector.save(output / "detector.pt")
-            OmegaConf.save(OmegaConf.create({"name": f"published_{name}", **detector.config}), output / "config.yaml")
+            detector.save(folder.detector)
+            OmegaConf.save(OmegaConf.create({"name": f"published_{name}", **detector.config}), folder.config)
             write_environment(output, sys.argv, torch.device("cpu"), 0)
             return detector.eval()
     raise InputError(f"{weights} holds the weights of neither AASIST nor AASIST-L: names or shapes differ")
@@ -72,8 +72,7 @@ def fetch(name: str, output: Path) -> Detector:
         InputError: No such name, no connection, or the file is not the published one.
     """
     file, digest = PUBLISHED[name]
-    if (output / "detector.pt").exists():
-        raise InputError(f"{output} holds a detector.pt already: choose another --output")
+    _free(output)
     try:
         with urllib.request.urlopen(SOURCE + file, timeout=30) as answer:
             content = answer.read(MAX_BYTES)
@@ -89,6 +88,14 @@ def fetch(name: str, output: Path) -> Detector:
         path = Path(folder) / file
         path.write_bytes(content)
         return import_aasist(path, output)
+
+
+def _free(output: Path) -> RunFolder:
+    """A run folder that holds no detector yet."""
+    folder = RunFolder(output)
+    if folder.detector.exists():
+        raise InputError(f"{folder.detector} exists already: choose another --output")
+    return folder
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from deepfake import CONF
 from deepfake.errors import InputError
+from deepfake.runs.folder import RunFolder
 
 WRITERS = ("callbacks", "logger", "trainer")  # the parts of a run that are given folders to write to
 
@@ -29,7 +29,7 @@ def resumed(folder: str, trusted: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: It is no run folder, it was imported and never trained, or see `refuse_unknown`.
     """
-    path = Path(folder) / "config.yaml"
+    path = RunFolder(Path(folder)).config
     if not path.is_file():
         raise InputError(f"resume={folder}: there is no config.yaml in it, so it is not a run folder")
     config = config_of(path)
@@ -127,8 +127,7 @@ def _outside(state: Any, run: str, folders: Sequence[str]) -> list[tuple[tuple[A
 @cache
 def _named() -> tuple[list[str], list[str]]:
     """The classes that the yamls of `conf/` name, and the keys that they fill with the run's folder."""
-    with as_file(files("conf")) as conf:
-        read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in conf.rglob("*.yaml")]
+    read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in CONF.rglob("*.yaml")]
     texts = [(keys, value) for keys, value in nested(read) if isinstance(value, str)]
     named = {value for keys, value in texts if keys[-1] == "_target_"}
     folders = {keys[-1] for keys, value in texts if value.startswith("${run_dir}")}
@@ -140,14 +139,3 @@ def nested(state: Any, *keys: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     yield keys, state
     for key, value in state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ():
         yield from nested(value, *keys, key)
-
-
-def left(run_dir: Path) -> bool:
-    """Whether a run left what it was for: a detector, or the critic of a game."""
-    return any((run_dir / name).is_file() for name in ("detector.pt", "critic.pt"))
-
-
-def finished(folder: str) -> dict[str, Any] | None:
-    """Dev metrics of a run that is done, None of one that is not."""
-    path = Path(folder) / "reports" / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() and left(Path(folder)) else None

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch.utils.data import DataLoader
 
 from deepfake.datasets.utterance import Utterance
@@ -20,6 +16,7 @@ from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
 from deepfake.loading.sampler import SeededSampler
 from deepfake.scores.table import COLUMNS, UNKNOWN, Scores
+from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +102,7 @@ def score(
         collate_fn=collate,
         num_workers=num_workers,
     )
-    for batch in shown(loader, "scoring"):
+    for batch in progress(loader, "scoring"):
         errors.update(batch["errors"])
         seconds += batch["seconds"]
         if len(batch["index"]):
@@ -115,20 +112,3 @@ def score(
                 errors[int(i)] = f"{utterances[i].path}: the detector's score is {scores[i]}, which says nothing"
                 scores[i] = np.nan
     return Scored(scores, errors, seconds)
-
-
-def shown(batches: Collection[Any] | DataLoader[Any], what: str, every_seconds: float = 30.0) -> Iterator[Any]:
-    """The same batches, or files, with a bar where a person watches and a line now and then in a log."""
-    if sys.stderr.isatty():
-        yield from track(batches, description=what, console=Console(stderr=True), transient=True)
-        return
-    yield from _with_lines(batches, what, len(batches), every_seconds)
-
-
-def _with_lines(batches: Iterable[Any], what: str, n_batches: int, every_seconds: float) -> Iterator[Any]:
-    last = time.monotonic()
-    for i, batch in enumerate(batches, start=1):
-        yield batch
-        if time.monotonic() - last > every_seconds:
-            last = time.monotonic()
-            log.info("%s: %d of %d", what, i, n_batches)

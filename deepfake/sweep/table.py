@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from deepfake.atomic import write_atomically
+from deepfake.runs.folder import RunFolder
 from deepfake.sweep.trial import RECORD, Trial, read_trial
+from deepfake.terminal import show
 
 METRICS = ("eer", "auc", "accuracy", "f1", "min_tdcf", "min_dcf", "cllr")
 UNFINISHED = "it did not end: interrupted, killed, or out of time"
@@ -48,7 +49,7 @@ def close(folder: Path) -> list[Trial]:
         The trials.
     """
     trials, best = write_results(folder)
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table(folder, trials))
+    show(table(folder, trials))
     print(f"the sweep's folder is {folder}", file=sys.stderr)
     if best:
         print(best.folder, flush=True)
@@ -90,7 +91,7 @@ def table(folder: Path, trials: Sequence[Trial]) -> Table:
 
 
 def _row(trial: Trial, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    path = trial.folder / "reports" / "metrics.json"
+    path = RunFolder(trial.folder).report.metrics
     metrics = json.loads(path.read_text(encoding="utf-8")) if trial.done and path.is_file() else {}
     return {
         "trial": trial.number,

@@ -13,8 +13,6 @@ import json
 import logging
 import os
 import signal
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -35,12 +33,12 @@ from deepfake.synthesis.plan import Source, plan, recordings
 from deepfake.synthesis.sound import Made, Recipe, make
 from deepfake.synthesis.systems import EVAL_ONLY, SYSTEMS, available
 from deepfake.synthesis.tts import SENTENCES, texts_of
+from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raise it when the sound changes
 MARK = "corpus.json"
-EVERY_SECONDS = 30.0  # between two lines in a log
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +119,9 @@ def make_corpus(
     sources = plan(found, systems, copies, **options)
     recipe = Recipe(str(bonafide), str(output), seed, min_seconds, max_seconds, sentences)
 
+    making = _made(sources, partial(make, recipe=recipe), workers or os.cpu_count() or 1)
     made: dict[str, Made] = {}
-    for one in _shown(_made(sources, partial(make, recipe=recipe), workers or os.cpu_count() or 1), len(sources)):
+    for one in progress(making, "making the corpus", total=len(sources)):
         made[one.source.path] = one
     counts, left_out = write_lists(output, [made[source.path] for source in sources], settings)
     absent = {name: f"{s.what}: {s.needs}" for name, s in SYSTEMS.items() if name not in with_version}
@@ -233,19 +232,3 @@ def _worker() -> None:
     import torch  # has a pool of its own, which the decoder brings
 
     torch.set_num_threads(1)
-
-
-def _shown(made: Iterator[Made], n: int) -> Iterator[Made]:
-    """The same, with a bar where a person watches and a line now and then in a log."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(made, "making the corpus", total=n, console=Console(stderr=True), transient=True)
-        return
-    last = time.monotonic()
-    for i, one in enumerate(made, start=1):
-        yield one
-        if time.monotonic() - last > EVERY_SECONDS:
-            last = time.monotonic()
-            print(f"making the corpus: recording {i} of {n}", file=sys.stderr, flush=True)

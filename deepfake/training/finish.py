@@ -16,8 +16,9 @@ from deepfake.evaluation.tensorboard import show
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.runs.compare import flat
-from deepfake.scores.compute import scored, shown
+from deepfake.scores.compute import scored
 from deepfake.scores.table import write_scores
+from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
 from deepfake.training.course import Course
 
@@ -28,7 +29,7 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
     if front_end.normalise.mode != "train_stats" or front_end.normalise.fitted:
         return
     with torch.inference_mode():
-        for batch in shown(datamodule.train_clips(), "normalisation statistics"):
+        for batch in progress(datamodule.train_clips(), "normalisation statistics"):
             front_end.normalise.update(front_end.extract(datamodule.on_before_batch_transfer(batch, 0)["waveform"]))
     front_end.normalise.finish()
 

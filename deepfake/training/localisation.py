@@ -15,7 +15,7 @@ from deepfake.errors import InputError
 from deepfake.loading.splices import Splices
 from deepfake.metrics.classification import auc
 from deepfake.metrics.eer import eer
-from deepfake.scores.compute import shown
+from deepfake.terminal import progress
 from deepfake.training.course import Course
 from deepfake.training.detection import Detection
 
@@ -90,7 +90,7 @@ class Localisation(Detection):
         detector = self.detector.to(device).eval()
         frames, labels = [], []
         with torch.inference_mode():
-            for batch in shown(course.datamodule.dev_clips(), "frames of dev"):
+            for batch in progress(course.datamodule.dev_clips(), "frames of dev"):
                 frames.append(detector.frames(batch["waveform"].to(device)).float().cpu().numpy())
                 labels.append(bonafide_frames(batch["spoofed"], frames[-1].shape[1]).numpy())
         values, threshold = frame_metrics(np.concatenate(frames), np.concatenate(labels))

@@ -22,7 +22,7 @@ from deepfake.detector import Detector, init_from
 from deepfake.errors import InputError
 from deepfake.loading.datamodule import DataModule
 from deepfake.runs.environment import write_environment
-from deepfake.runs.resume import finished, left
+from deepfake.runs.folder import RunFolder
 from deepfake.scores.table import Scores
 from deepfake.training.callbacks import Resumable
 from deepfake.training.course import Course
@@ -70,16 +70,17 @@ def train(
             was interrupted.
     """
     run_dir = Path(config["run_dir"])
-    last = run_dir / "checkpoints" / "last.ckpt"
+    folder = RunFolder(run_dir)
+    last = folder.last_checkpoint
     again = f"python train.py {shlex.quote(f'resume={run_dir}')}"
-    if config["resume"] and (metrics := finished(config["run_dir"])) is not None:
+    if config["resume"] and (metrics := folder.finished()) is not None:
         log.info("%s is finished already: nothing to resume", run_dir)
         return Trained(metrics, new=False, passed_over=False)
     keep_freed_memory()
     _hush()
     lightning.seed_everything(config["seed"], verbose=False)
     main = rank_zero_only.rank == 0
-    if main and not config["resume"] and (last.is_file() or left(run_dir)):
+    if main and not config["resume"] and (last.is_file() or folder.done):
         raise InputError(f"{run_dir} holds a run already: `{again}` goes on with it")
 
     datamodule = datamodule_of(config, corpus, build)
@@ -96,9 +97,9 @@ def train(
     if main:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not config["resume"]:
-            write_atomically(run_dir / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+            write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
         write_environment(run_dir, sys.argv, trainer.strategy.root_device, config["seed"])
-    with _logfile(run_dir / "train.log" if main else None):
+    with _logfile(folder.log if main else None):
         if main:
             datamodule.prepare_data()
             fit_normalisation(detector, datamodule)

@@ -297,4 +297,4 @@ def test_measure_gives_a_column_per_cue_and_names_what_cannot_be_read(tmp_path):
     assert np.isnan([column[1] for column in table.values()]).all()
     assert np.delete(table["duration_s"], 1) == pytest.approx(0.6)
     with pytest.raises(InputError, match=r"none of the 1 files could be measured.*b\.wav"):
-        measure([Utterance("b", str(tmp_path / "b.wav"), 1)], progress=False)
+        measure([Utterance("b", str(tmp_path / "b.wav"), 1)])

@@ -62,7 +62,6 @@ def measured(tmp_path_factory):
         n_slow=4,
         steps=5,
         fillings=("noise", "silence"),
-        progress=False,
     )
 
 
@@ -150,7 +149,7 @@ def test_every_method_on_a_real_detector_without_known_stretches(tmp_path):
 def test_without_fillings_there_is_no_deletion_and_no_recommendation(tmp_path):
     utterances, segments = corpus(tmp_path, n=2)
     found = faithfulness.measure(
-        Linear(PLANT), utterances, {"right": Saliency()}, segments=segments, fillings=(), n_slow=0, progress=False
+        Linear(PLANT), utterances, {"right": Saliency()}, segments=segments, fillings=(), n_slow=0
     )
     names = found["methods"]["right"]["measures"].keys()
     assert "localisation_auc" in names and not any(n.startswith(("deletion", "infid", "sanity")) for n in names)
@@ -160,14 +159,14 @@ def test_without_fillings_there_is_no_deletion_and_no_recommendation(tmp_path):
 def test_what_cannot_be_measured_is_refused(tmp_path):
     utterances, _ = corpus(tmp_path, n=2)
     with pytest.raises(InputError, match="control"):
-        faithfulness.measure(Linear(PLANT), utterances, {"random": Saliency()}, progress=False)
+        faithfulness.measure(Linear(PLANT), utterances, {"random": Saliency()})
     with pytest.raises(InputError, match="fillings=tea"):
-        faithfulness.measure(Linear(PLANT), utterances, {"a": Saliency()}, fillings=["tea"], progress=False)
+        faithfulness.measure(Linear(PLANT), utterances, {"a": Saliency()}, fillings=["tea"])
     with pytest.raises(InputError, match="none of the 0 files"):
-        faithfulness.measure(Linear(PLANT), [], {"a": Saliency()}, progress=False)
+        faithfulness.measure(Linear(PLANT), [], {"a": Saliency()})
     nowhere = [Utterance("x", str(tmp_path / "x.wav"), 1)]
     with pytest.raises(InputError, match="none of the 1 files"):
-        faithfulness.measure(Linear(PLANT), nowhere, {"a": Saliency()}, progress=False)
+        faithfulness.measure(Linear(PLANT), nowhere, {"a": Saliency()})
 
 
 def test_recommended_passes_every_check_and_localises_best():
@@ -207,6 +206,5 @@ def test_real_splices_can_be_measured(shared):
         n_slow=0,
         steps=2,
         fillings=("noise",),
-        progress=False,
     )
     assert found["methods"]["saliency"]["measures"]["localisation_auc"]["n"] == 2

@@ -16,7 +16,7 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.loading.datamodule import DataModule
 from deepfake.models.gmm import GaussianMixtures
-from deepfake.scores.compute import shown
+from deepfake.terminal import progress
 from deepfake.training.callbacks import board_of
 from deepfake.training.course import Course
 from deepfake.training.finish import finish
@@ -127,7 +127,7 @@ class MixtureFit:
         log.info("%s frames of bona fide speech, %s of spoof", f"{n_all[BONAFIDE]:,}", f"{n_all[SPOOF]:,}")
         frames = {label: torch.empty(n, self.model.in_channels) for label, n in n_all.items()}
         filled = dict.fromkeys(WORDS, 0)
-        for batch in shown(datamodule.train_clips(), "features"):
+        for batch in progress(datamodule.train_clips(), "features"):
             waveform = datamodule.on_before_batch_transfer(batch, 0)["waveform"]
             features = front_end(waveform.to(device)).transpose(1, 2).cpu()  # [B, L, C]
             for index, label, clip in zip(batch["index"].tolist(), batch["label"].tolist(), features, strict=True):
