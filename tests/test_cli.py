@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 
 import numpy as np
@@ -90,8 +91,24 @@ def test_errors_are_sentences(run_folder, tmp_path, capsys, arguments, message):
 
 def test_wrong_usage_exits_with_2():
     with pytest.raises(SystemExit) as stop:
-        main(["predict"])
+        main(["predict", "--format", "xml"])
     assert stop.value.code == 2
+
+
+def test_without_a_run_the_newest_finished_one_is_taken_and_named(run_folder, audio, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = str(audio / "0.wav")
+    assert main(["predict", file]) == 1
+    assert "no finished run below outputs/" in capsys.readouterr().err
+    for age, name in enumerate(("new", "old")):
+        shutil.copytree(run_folder, tmp_path / "outputs" / "train" / name)
+        detector = tmp_path / "outputs" / "train" / name / "detector.pt"
+        os.utime(detector, (1e9 - age, 1e9 - age))
+    (tmp_path / "outputs" / "train" / "unfinished").mkdir()
+    assert main(["predict", "--format", "json", file]) == 0
+    done = capsys.readouterr()
+    assert "run: outputs/train/new" in done.err
+    assert json.loads(done.out)[0]["score"] == pytest.approx(Detector.load(run_folder).score_file(file), abs=1e-5)
 
 
 def test_weights_become_a_run_that_scores_as_published(tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_every_method_on_a_real_detector_without_known_stretches(tmp_path):
         "integrated_gradients": IntegratedGradients(steps=16),
         "occlusion": Occlusion(),
     }
-    settings = {"n_bootstrap": 50, "n_slow": 1, "steps": 2, "fillings": ("reversed",), "progress": False}
+    settings = {"n_bootstrap": 50, "n_slow": 1, "steps": 2, "fillings": ("reversed",)}
     found, again = (faithfulness.measure(small("cnn", "mel"), utterances, methods, **settings) for _ in range(2))
     for name in methods:
         measures = found["methods"][name]["measures"]

@@ -21,14 +21,14 @@ def test_only_what_differs_is_named():
 
 def test_settings_of_another_model_are_not_compared():
     runs = {
-        A: {"model._target_": "x.CNN", "model.width": 1},
-        B: {"model._target_": "x.CNN", "model.width": 2},
-        C: {"model._target_": "x.AASIST", "model.nodes": 3},
+        A: {"model._target_": "cnn", "model.width": 1},
+        B: {"model._target_": "cnn", "model.width": 2},
+        C: {"model._target_": "aasist", "model.nodes": 3},
     }
     assert differences(runs) == {
-        A: ["model=CNN", "model.width=1"],
-        B: ["model=CNN", "model.width=2"],
-        C: ["model=AASIST"],
+        A: ["model=cnn", "model.width=1"],
+        B: ["model=cnn", "model.width=2"],
+        C: ["model=aasist"],
     }
 
 
