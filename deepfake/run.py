@@ -110,7 +110,10 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
     sys.argv[1:] = commandline.prepared(command, sys.argv[1:])
     if lacking := commandline.lacking(sys.argv[1:]):
         sys.exit(f"error: {lacking}")
-    main()
+    try:
+        main()
+    except BrokenPipeError:  # `--help | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1 if _state["failed"] else 3 if _state["passed_over"] else 0)
 
 
