@@ -162,9 +162,12 @@ class Detector(nn.Module):
     def load(cls, path: str | os.PathLike[str]) -> Detector:
         """Load from a run folder or a `detector.pt`, on the CPU, in eval mode.
 
+        From then on convolutions on a GPU keep single precision in this process; see `keep_single_precision`.
+
         Raises:
             InputError: There is none, it is not one, or its weights are those of another model.
         """
+        keep_single_precision()
         file = detector_file(path)
         content = read_detector_file(file)
         if content["config"].get("kind") == "critic":
@@ -179,6 +182,14 @@ class Detector(nn.Module):
             target = content["config"]["model"]["_target_"]
             raise InputError(f"{file}: the weights do not fit {target}: {_one_line(error)}") from error
         return detector.eval()
+
+
+def keep_single_precision() -> None:
+    """Have cuDNN convolve in single precision on a GPU, not in its default, TF32, which moves scores by up to 5e-3.
+
+    A report made on one device is then verified on another.
+    """
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def detector_file(run: str | os.PathLike[str]) -> Path:

@@ -198,3 +198,9 @@ def test_a_critic_is_no_detector(tmp_path):
     detector.save(tmp_path / "critic.pt")
     with pytest.raises(InputError, match=r"is a critic, no detector: train\.py with init_from="):
         Detector.load(tmp_path / "critic.pt")
+
+
+def test_a_loaded_detector_convolves_in_single_precision_on_a_gpu(run_folder):
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    Detector.load(run_folder)
+    assert torch.backends.cudnn.allow_tf32 is False

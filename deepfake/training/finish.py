@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import yaml
 
-from deepfake.detector import Detector
+from deepfake.detector import Detector, keep_single_precision
 from deepfake.errors import InputError
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tensorboard import show
@@ -59,6 +59,7 @@ def finish(course: Course, detector: Detector, more: Mapping[str, float]) -> dic
         What stands in `reports/metrics.json`.
     """
     trainer, datamodule, config, run_dir = course.trainer, course.datamodule, course.config, course.run_dir
+    keep_single_precision()
     scores, errors, _ = scored(
         detector,
         datamodule.dev,
