@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepfake.errors import InputError
+from deepfake.errors import InputError, sentence
 
 SCRIPTS = {  # what `train.py`, `evaluate.py` and `explain.py` do, with Hydra's arguments
     "train": "train a detector, score dev, write a report",
@@ -36,14 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("deepfake").setLevel(logging.INFO)
     try:
         return arguments.task(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
     except BrokenPipeError:  # who read the output has seen enough; what is still buffered goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:
+        if (told := sentence(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
     return 1
 
 
@@ -194,13 +192,12 @@ def _likelihood_ratio(detector: Any, score: float) -> dict[str, Any]:
 
 def _inputs(arguments: argparse.Namespace) -> list[Path]:
     from deepfake.datasets import manifest
-    from deepfake.datasets.folder import AUDIO
+    from deepfake.datasets.folder import audio_below
 
     paths: list[Path] = []
     for path in arguments.inputs:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
-            if not found:
+            if not (found := audio_below(path)):
                 raise InputError(f"{path}: there are no audio files in this folder")
             paths += found
         else:
@@ -295,8 +292,8 @@ def _verify_report(arguments: argparse.Namespace) -> int:
     from deepfake.forensics.verify import TOLERANCE, verify
 
     mismatches = verify(arguments.report, arguments.file, detector=arguments.run)
-    for sentence in mismatches:
-        print(f"mismatch: {sentence}", file=sys.stderr)
+    for mismatch in mismatches:
+        print(f"mismatch: {mismatch}", file=sys.stderr)
     if not mismatches:
         print(f"{arguments.file}: hashes, detector, score (to {TOLERANCE:g}) and words are those of {arguments.report}")
     return 1 if mismatches else 0

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from deepfake import CONF, commandline
-from deepfake.errors import InputError
+from deepfake.errors import InputError, sentence
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.commands.scoring import Corpus
@@ -71,33 +70,14 @@ def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     try:
         return _trial(task, cfg) if _sweeping() and "monitor" in cfg else task(cfg)
     except (Exception, KeyboardInterrupt) as error:
-        sentence = _sentence(error)
-        if sentence is None:
+        if (told := sentence(error)) is None:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(1)
 
 
 def _sweeping() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def _sentence(error: BaseException | None) -> str | None:
-    """What the user is to read of an error, None where it is a fault of the program."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is needed and was not given"
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError | ValueError | ImportError):
-        return _sentence(error.__cause__) or " ".join(str(error.__cause__).split())  # a setting that its class refuses
-    known = {"MisconfigurationException": "", "OutOfMemoryError": "; a smaller batch_size needs less memory"}
-    if type(error).__name__ in known:  # lightning's and torch's own, not imported here
-        return " ".join(str(error).split()) + known[type(error).__name__]
-    return _sentence(error.__cause__) if error else None
 
 
 def script(command: str, main: Callable[[], Any]) -> NoReturn:
@@ -149,7 +129,7 @@ def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
         return task(cfg), _state["passed_over"]
 
     given = {"number": settings.job.num, "overrides": list(settings.overrides.task), "monitor": cfg.monitor}
-    return attempt(folder, run, **given, sentence=_sentence).objective
+    return attempt(folder, run, **given, sentence=sentence).objective
 
 
 class SweepResults(Callback):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from deepfake.datasets.folder import SUFFIXES, audio_below
 from deepfake.errors import InputError
-
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".aif"}
 
 
 def audio_files(root: str | os.PathLike[str], key: str) -> list[Path]:
@@ -20,7 +19,6 @@ def audio_files(root: str | os.PathLike[str], key: str) -> list[Path]:
     Raises:
         InputError: There is no such folder, or no audio in it.
     """
-    files = sorted(path for path in Path(root).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{key}={root}: a folder with audio files ({' '.join(sorted(SUFFIXES))}) was expected")
+    if not (files := audio_below(Path(root))):
+        raise InputError(f"{key}={root}: a folder with audio files ({SUFFIXES}) was expected")
     return files

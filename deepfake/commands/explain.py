@@ -21,7 +21,7 @@ from deepfake.atomic import write_atomically
 from deepfake.audio import waveform as audio
 from deepfake.commands.faithfulness import warnings_of
 from deepfake.commands.localise import threshold_of
-from deepfake.datasets.folder import AUDIO
+from deepfake.datasets.folder import audio_below
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
@@ -297,8 +297,7 @@ def _drawn(clip: Clip, maps: Mapping[str, Map], found: Sequence[Region], by: str
 def _files(given: Path) -> list[Path]:
     if not given.is_dir():
         return [given]
-    files = sorted(p for p in given.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
-    if not files:
+    if not (files := audio_below(given)):
         raise InputError(f"{given}: there are no audio files in this folder")
     return files
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from deepfake.errors import InputError
 from deepfake.explain.map import Map
+from deepfake.metrics.localisation import stretches
 
 CARRIED = 0.8  # share of a region's evidence that its band holds
-ROUNDING = 1e-9  # of frame edges, in seconds
 
 
 class Region(NamedTuple):
@@ -62,16 +62,10 @@ def regions(
     evidence = np.maximum(map.over_time(), 0)  # [L]
     if not (peak := evidence.max(initial=0)) > 0:
         return []
-    runs: list[tuple[int, int]] = []  # frames, first and one past the last
-    for frame in np.flatnonzero(evidence > threshold * peak):
-        first, after = int(frame), int(frame) + 1
-        if runs and map.seconds[first] - map.seconds[runs[-1][1]] <= gap_seconds + ROUNDING:
-            first = runs.pop()[0]
-        runs.append((first, after))
+    limits = {"gap_seconds": gap_seconds, "shortest_seconds": shortest_seconds}
     return [
         Region(float(map.seconds[i]), float(map.seconds[j]), *_band(map, i, j), float(evidence[i:j].sum()))
-        for i, j in runs
-        if map.seconds[j] - map.seconds[i] >= shortest_seconds - ROUNDING
+        for i, j in stretches(evidence > threshold * peak, map.seconds, **limits)
     ]
 
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfake.audio.crossfade import crossfade
 from deepfake.explain.map import Map
 
 FADE_SECONDS = 0.01
@@ -33,9 +33,7 @@ def spliced(host: Tensor, guest: Tensor, *, sample_rate: int, seed: int = 0) -> 
     fade = round(FADE_SECONDS * sample_rate)
     n = min(round(rng.uniform(*SHARES) * len(host)), len(guest))
     start, begin = int(rng.integers(fade, max(fade + 1, len(host) - n - fade))), int(rng.integers(len(guest) - n + 1))
-    ramp = (1 - torch.cos(torch.pi * (torch.arange(fade) + 0.5) / fade)) / 2
-    weight = torch.ones(n)
-    weight[:fade], weight[n - fade :] = ramp, ramp.flip(0)
+    weight = crossfade(n, fade // 2, n - fade // 2, fade)  # the fades lie within the stretch
     own, other = host[start : start + n], guest[begin : begin + n]
     level = own.square().mean().sqrt() / other.square().mean().sqrt().clamp(min=1e-6)
     mixed = host.clone()

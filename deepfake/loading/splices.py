@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deepfake.audio import crop_or_repeat, load
+from deepfake.audio.crossfade import crossfade
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips
@@ -116,17 +117,10 @@ class Splices(Clips):
         n = round(rng.uniform(min(self.seconds[0], longest), longest) * self.sample_rate)
         start = int(rng.integers(len(clip) - n + 1))
         gain = _rms(clip[start : start + n]) / _rms(other[start : start + n])
-        weight = _window(len(clip), start, n, round(FADE_SECONDS * self.sample_rate))
+        weight = crossfade(len(clip), start, start + n, round(FADE_SECONDS * self.sample_rate))
         inside = weight > 0.5
         return clip + weight * (gain * other - clip), torch.where(inside, other_spoofed, spoofed)
 
 
 def _rms(waveform: Tensor) -> Tensor:
     return waveform.square().mean().sqrt().clamp(min=1e-5)
-
-
-def _window(n_samples: int, start: int, n: int, fade: int) -> Tensor:
-    """1 from `start` for `n` samples, 0 outside, with raised cosines of `fade` samples centred on the edges."""
-    at = torch.arange(n_samples, dtype=torch.float32) + 0.5
-    distance = torch.minimum(at - start, start + n - at)  # into the stretch, in samples
-    return 0.5 - 0.5 * torch.cos(math.pi * (distance / max(fade, 1) + 0.5).clamp(0, 1))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
+from deepfake.metrics.localisation import stretches
 
 THRESHOLD = 0.3  # of p_fake
 WHOLE = 0.95  # share of a file beyond which all of it counts as fake
@@ -64,17 +65,7 @@ def segments(
     for name, value in (("shortest_seconds", shortest_seconds), ("gap_seconds", gap_seconds)):
         if not 0 <= value < math.inf:
             raise InputError(f"{name}={value}: a length of at least 0 s was expected")
-    flagged = np.concatenate([[False], p > threshold, [False]])
-    turns = (
-        np.flatnonzero(flagged[1:] != flagged[:-1]).reshape(-1, 2).tolist()
-    )  # frames first ... last + 1 of a stretch
-    stretches: list[list[int]] = []
-    for first, last in turns:
-        if stretches and at[first] - at[stretches[-1][1]] <= gap_seconds + ROUNDING:
-            stretches[-1][1] = last
-        else:
-            stretches.append([first, last])
-    shortest = min(shortest_seconds, at[-1] - at[0]) - ROUNDING
+    shortest = min(shortest_seconds, at[-1] - at[0])
     return [
         Segment(
             float(at[i]),
@@ -82,8 +73,7 @@ def segments(
             float(np.average(p[i:k], weights=np.diff(at[i : k + 1]))),
             float(p[i:k].max()),
         )
-        for i, k in stretches
-        if at[k] - at[i] >= shortest
+        for i, k in stretches(p > threshold, at, gap_seconds=gap_seconds, shortest_seconds=shortest)
     ]
 
 

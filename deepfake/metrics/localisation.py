@@ -223,3 +223,29 @@ def _framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     if not (np.isfinite(s).all() and np.isfinite(at).all()):
         raise InputError("a score or an edge is NaN or infinite: find out which recording gave it")
     return at, s
+
+
+def stretches(
+    flagged: NDArray[np.bool_], edges: NDArray[np.float64], *, gap_seconds: float, shortest_seconds: float
+) -> list[tuple[int, int]]:
+    """Stretches of flagged frames: the gaps between them are closed first, then short ones are dropped.
+
+    Args:
+        flagged: Frames `[L]`.
+        edges: Of the frames in seconds, ascending `[L + 1]`.
+        gap_seconds: Stretches this far apart or nearer are one.
+        shortest_seconds: What is shorter is dropped.
+
+    Returns:
+        First frame and one past the last of each, in order of time, no two touching.
+
+    >>> stretches(np.array([1, 0, 1, 0, 0, 1], bool), np.arange(7.0), gap_seconds=1.0, shortest_seconds=2.0)
+    [(0, 3)]
+    """
+    turns = np.flatnonzero(np.diff(np.concatenate([[0], flagged.astype(np.int8), [0]]))).reshape(-1, 2)
+    found: list[tuple[int, int]] = []
+    for first, after in turns.tolist():
+        if found and edges[first] - edges[found[-1][1]] <= gap_seconds + ROUNDING:
+            first = found.pop()[0]
+        found.append((first, after))
+    return [(i, k) for i, k in found if edges[k] - edges[i] >= shortest_seconds - ROUNDING]

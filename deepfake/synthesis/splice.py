@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.random import Generator
 
+from deepfake.audio.crossfade import crossfade
 from deepfake.synthesis.frames import SAMPLE_RATE, Floats
 
 FADE = SAMPLE_RATE // 100  # samples: 10 ms
@@ -36,11 +38,7 @@ def spliced(bonafide: Floats, spoof: Floats, start: int, end: int) -> Floats:
     Shape:
         `[T]`, `[T]` -> `[T]`
     """
-    n, inner = len(bonafide), slice(start, end)
+    inner = slice(start, end)
     gain = np.sqrt(np.sum(bonafide[inner] ** 2) / max(np.sum(spoof[inner] ** 2), 1e-12))
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(FADE) + 0.5) / FADE)
-    share = np.zeros(n)
-    share[start - FADE // 2 : end + FADE // 2] = 1
-    share[start - FADE // 2 : start + FADE // 2] = rise
-    share[end - FADE // 2 : end + FADE // 2] = rise[::-1]
+    share = crossfade(len(bonafide), start, end, FADE, torch.float64).numpy()
     return bonafide * (1 - share) + spoof * gain * share

@@ -228,11 +228,11 @@ class SnapshotAveraging(WeightAveraging):
 class Pictures(Callback):
     """Shows TensorBoard what the detector hears and how its scores spread.
 
-    At the start of training the first dev clips as audio and as the front end sees them, after each epoch the
+    At the start of training the first dev clips of each class as audio and as features, after each epoch the
     histograms of the dev scores by class.
 
     Args:
-        n_clips: Number of clips shown.
+        n_clips: Number of clips, half of them of each class.
     """
 
     def __init__(self, n_clips: int = 4) -> None:
@@ -242,10 +242,15 @@ class Pictures(Callback):
         board = board_of(trainer)
         if board is None:
             return
-        batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-        waveform = batch["waveform"][: self.n_clips]
-        for i, clip in enumerate(waveform):
-            tag = f"input/{i}_{('spoof', 'bonafide')[int(batch['label'][i])]}"
+        dev: Any = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
+        picked = [
+            i
+            for label in (1, 0)
+            for i in [i for i, u in enumerate(dev.utterances) if u.label == label][: -(-self.n_clips // 2)]
+        ]
+        items = [item for i in picked if "waveform" in (item := dev[i, None])]
+        for i, item in enumerate(items):
+            clip, tag = item["waveform"], f"input/{i}_{('spoof', 'bonafide')[int(item['label'])]}"
             board.add_audio(tag, clip.cpu(), trainer.global_step, sample_rate=pl_module.detector.sample_rate)
             with torch.no_grad():
                 feature = pl_module.detector.features(clip.unsqueeze(0).to(pl_module.device))[0].float()  # [C, L]

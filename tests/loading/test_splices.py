@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.errors import InputError
-from deepfake.loading.splices import Splices, _window
+from deepfake.loading.splices import Splices
 from deepfake.metrics.localisation import frame_labels
 
 RATE = 8000
@@ -87,18 +85,6 @@ def test_known_stretches_are_heard_as_they_are(listed):
     assert found == {(SPOOF, True), (BONAFIDE, False)}  # a crop beside the stretch is bona fide
     with pytest.raises(InputError, match="no line about their stretches, first 5"):
         Splices(listed, n_samples=RATE, sample_rate=RATE, segments={u.id: [] for u in listed[:5]})
-
-
-@settings(max_examples=50, deadline=None)
-@given(start=st.integers(0, 900), n=st.integers(1, 1000), fade=st.integers(0, 200))
-def test_the_window_is_one_inside_and_half_at_its_edges(start, n, fade):
-    window = _window(2000, start, n, fade).numpy()
-    at = np.arange(2000) + 0.5
-    deep = (at > start + fade / 2) & (at < start + n - fade / 2)
-    outside = (at < start - max(fade, 1) / 2) | (at > start + n + max(fade, 1) / 2)
-    assert np.allclose(window[deep], 1, atol=1e-6) or fade == 0
-    assert np.allclose(window[outside], 0, atol=1e-6)
-    assert ((window > 0.5) == ((at > start) & (at < start + n))).all()
 
 
 def test_bad_input_is_said(listed, tmp_path):
