@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,18 +62,19 @@ def write_pdf(path: Path, report: Mapping[str, Any], pictures: Mapping[str, Path
     """
     file = _part(report, "file")
     digest = str(file.get("sha256") or "")
-    pages = Pages(footer=f"{file.get('name') or title} · SHA-256 {digest[:16] or UNKNOWN}{'…' if digest[16:] else ''}")
+    pages = Pages(foot=f"{file.get('name') or title} · SHA-256 {digest[:16] or UNKNOWN}{'…' if digest[16:] else ''}")
     pages.heading(title, size=16)
     _result(pages, report)
     _recording(pages, report)
     _pictures(pages, report, pictures)
-    pages.page()
+    pages.add_page()
     pages.heading("Regions, method and limits", size=14)
     _regions(pages, report)
     if CUES in pictures:
         pages.picture(pictures[CUES], CAPTIONS[CUES], name=CUES, highest=210)
     _method(pages, report)
-    write_atomically(path, pages.write(title=title))
+    _technical(pages, report)
+    write_atomically(path, pages.write_bytes(title=title))
 
 
 def _result(pages: Pages, report: Mapping[str, Any]) -> None:
@@ -103,7 +105,7 @@ def _result(pages: Pages, report: Mapping[str, Any]) -> None:
         "Error rates on dev": threshold.get("dev"),
         "p_fake": f"{_value(report['p_fake'])}, {_at(report.get('prior'))}" if "p_fake" in report else None,
     }
-    pages.table([(name, _value(value)) for name, value in rows.items() if value is not None], (1, 4))
+    pages.columns([(name, _value(value)) for name, value in rows.items() if value is not None], (1, 4))
     _scale(pages, words)
 
 
@@ -115,7 +117,7 @@ def _scale(pages: Pages, words: Mapping[str, Any]) -> None:
     strength = words.get("strength")
     marked = next((at for at, row in enumerate(scale) if strength and row.get("words") == strength), None)
     rows = [[_range(row), _value(row.get("words"))] for row in scale]
-    pages.table(rows, (1, 1.6), header=("Likelihood ratio, or one over it", "Words"), marked=marked, size=8)
+    pages.columns(rows, (1, 1.6), header=("Likelihood ratio, or one over it", "Words"), marked=marked, size=8)
     notes = [SCALE_NOTE if marked is not None else "", words.get("scale_convention"), words.get("scale_source")]
     pages.paragraph(" ".join(str(note) for note in notes if note), size=7.5, colour=QUIET)
 
@@ -129,11 +131,11 @@ def _recording(pages: Pages, report: Mapping[str, Any]) -> None:
     pages.heading("Recording")
     file, heard = _part(report, "file"), _part(report, "heard")
     rows = [(_name(name), _value(value)) for name, value in _flat(file) if name != "sha256"]
-    pages.table([*rows, *([("heard", _value(heard))] if heard else [])], (1, 4), size=8)
+    pages.columns([*rows, *([("heard", _value(heard))] if heard else [])], (1, 4), size=8)
     if any(drawable(value) != value for _, value in rows):
         pages.paragraph(CODES_NOTE, size=7.5, colour=QUIET)
     hashes = {"SHA-256 of the file": file.get("sha256"), "SHA-256 of the samples heard": report.get("heard_sha256")}
-    pages.table([(name, _value(value)) for name, value in hashes.items()], (1.25, 4), mono=True, size=7.5)
+    pages.columns([(name, _value(value)) for name, value in hashes.items()], (1.25, 4), mono=True, size=7.5)
 
 
 def _pictures(pages: Pages, report: Mapping[str, Any], pictures: Mapping[str, Path | bytes]) -> None:
@@ -142,7 +144,7 @@ def _pictures(pages: Pages, report: Mapping[str, Any], pictures: Mapping[str, Pa
         found = [name for name in names if name in pictures]
         hidden = heading == "Maps" and report.get("state") == INCONCLUSIVE and not {*MAPS[1:]} & {*found}
         if found or hidden:
-            pages.page()
+            pages.add_page()
             pages.heading(heading, size=14)
         if hidden:
             pages.paragraph(MAPS_HIDDEN)
@@ -160,7 +162,7 @@ def _method(pages: Pages, report: Mapping[str, Any]) -> None:
         for reason in reasons
     ]
     if rows:
-        pages.table(rows, (2, 1.3, 1, 6), header=("Reason", "Measured", "Limit", "In words"), size=8)
+        pages.columns(rows, (2, 1.3, 1, 6), header=("Reason", "Measured", "Limit", "In words"), size=8)
     else:
         pages.paragraph("None of the checks gave one." if "reasons" in report else NOT_STATED, size=9)
     if limits := _list(_part(report, "words"), "limits"):
@@ -169,15 +171,25 @@ def _method(pages: Pages, report: Mapping[str, Any]) -> None:
             pages.paragraph(_value(limit), bullet="•", size=9)
     pages.heading("Disclaimer")
     pages.paragraph(_value(report.get("disclaimer") or DISCLAIMER), size=9)
+
+
+def _technical(pages: Pages, report: Mapping[str, Any]) -> None:
+    """All that it takes to make the report again, on a page of its own."""
     environment = dict(_part(report, "environment"))
     if isinstance(command := environment.get("command"), Sequence) and not isinstance(command, str):
         environment["command"] = shlex.join(map(str, command))
     others = {name: report[name] for name in ("parameters", "finished", "schema") if name in report}
-    tables = {name.capitalize(): _part(report, name) for name in ("detector", "quality", "methods")}
-    for heading, facts in (*tables.items(), ("Provenance", {**environment, **others})):
-        if rows := [(_name(name), _value(value)) for name, value in _flat(facts)]:
-            pages.heading(heading)
-            pages.table(rows, (1.2, 3), size=7.5)
+    facts = {name: _part(report, name) for name in ("detector", "quality", "methods")}
+    facts["quality"] = {"of the recording": facts["quality"]} if facts["quality"] else {}
+    rows = [
+        (_name(part if first else ""), _name(name), _value(value))
+        for part, found in {**facts, "provenance": {**environment, **others}}.items()
+        for first, (name, value) in zip(itertools.chain([True], itertools.repeat(False)), found.items(), strict=False)
+    ]
+    if rows:
+        pages.add_page()
+        pages.heading("Technical details", size=14)
+        pages.columns(rows, (1, 1.5, 6), size=7)
 
 
 def _regions(pages: Pages, report: Mapping[str, Any]) -> None:
@@ -193,7 +205,7 @@ def _regions(pages: Pages, report: Mapping[str, Any]) -> None:
     columns = list(dict.fromkeys(name for region in regions for name in region))
     cells = [[region.get(name, "") for name in columns] for region in regions[:MOST_REGIONS]]
     rows = [[f"{cell:.4g}" if isinstance(cell, float) else _value(cell) for cell in row] for row in cells]
-    pages.table(rows, [1] * len(columns), header=[_name(name) for name in columns], size=8)
+    pages.columns(rows, [1] * len(columns), header=[_name(name) for name in columns], size=8)
     if len(regions) > MOST_REGIONS:
         pages.paragraph(f"{len(regions) - MOST_REGIONS} more are in report.json.", size=9)
 

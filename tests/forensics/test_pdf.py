@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.colors import to_rgba
-from paper import picture, said, within_and_apart
+from paper import pages, picture, sizes
 
 from deepfake.errors import InputError
 from deepfake.figures.a4 import Pages
@@ -59,25 +59,20 @@ NAMES = ("waveform_highlight", "timeline", "time_importance", "mel", "mel_salien
 
 @pytest.fixture(scope="module")
 def pictures():
-    return {name: picture(800, 300) for name in (*NAMES, "radar")}
+    return {name: picture(800 + i, 300) for i, name in enumerate((*NAMES, "radar"))}  # each another file
 
 
-def made(tmp_path, monkeypatch, report, pictures):
-    """The document as it was set, after it was written and looked over."""
-    kept = []
-    monkeypatch.setattr(pdf, "Pages", lambda **settings: kept.append(Pages(**settings)) or kept[0])
+def made(tmp_path, report, pictures):
+    """The file's bytes and the text of its pages."""
     path = tmp_path / "report.pdf"
     pdf.write_pdf(path, report, pictures, title="Report")
     data = path.read_bytes()
     assert data.startswith(b"%PDF") and data.rstrip().endswith(b"%%EOF")
-    assert data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") == len(kept[0].figures)
-    return within_and_apart(kept[0])
+    return data, pages(data)
 
 
-def test_full_report(tmp_path, monkeypatch, pictures):
-    document = made(tmp_path, monkeypatch, REPORT, pictures)
-    first, over_time, _, limits, *rest = (" ".join(page) for page in said(document))
-    assert len(rest) <= 1
+def test_full_report(tmp_path, pictures):
+    data, (first, over_time, maps, limits, technical) = made(tmp_path, REPORT, pictures)
     for text in ("SPOOF", "State: reported with caution", "about 26 times", "26.3 for spoof", "Confidence: high"):
         assert text in first, text
     for row in SCALE.rows():
@@ -85,15 +80,14 @@ def test_full_report(tmp_path, monkeypatch, pictures):
     assert "▶ 10 to 100" in first and first.count("▶") == 2  # the row and the note
     assert "-0.757 (EER on dev)" in first and "fpr 0.02" in first and "prior probability of spoof of 0.5" in first
     assert "0123456789abcdef" * 4 in first and "fedcba9876543210" * 4 in first and "кто-то" in first
-    assert "Over time" in over_time and [len(figure.axes) for figure in document.figures[:4]] == [0, 3, 3, 1]
+    assert "Over time" in over_time and "Maps" in maps and [len(found) for found in sizes(data)] == [0, 3, 3, 1, 0]
     for text in ("0.27", "4000", "50.3% of the clip", "low snr", "4.1", "Disclaimer"):
         assert text in limits, text
     assert " ".join(LIMITS[0].split()[:8]) in limits
-    for text in ("completeness error", "0.004", "explain.py 'input=a b.wav'", "2.11.0", "2026-01-01", "ab" * 32):
-        assert text in limits + "".join(rest), text
-    for number, figure in enumerate(document.figures, start=1):
-        name, page = [text.get_text() for text in figure.texts if text.get_gid() == "foot"]
-        assert "SHA-256 0123456789abcdef…" in name and page == f"page {number} of {len(document.figures)}"
+    for text in ("completeness error 0.004", "explain.py 'input=a b.wav'", "torch 2.11.0", "2026-01-01", "ab" * 32):
+        assert text in technical, text
+    for number, page in enumerate((first, over_time, maps, limits, technical), start=1):
+        assert "SHA-256 0123456789abcdef…" in page and page.endswith(f"page {number} of 5")
 
 
 @pytest.mark.parametrize(
@@ -107,13 +101,14 @@ def test_full_report(tmp_path, monkeypatch, pictures):
     ],
 )
 def test_banner(tmp_path, monkeypatch, verdict, state, banner, colour):
-    report = {**REPORT, "verdict": verdict, "state": state}
-    document = made(tmp_path, monkeypatch, report, {})
-    page = said(document)[0]
-    assert page[1] == banner
-    field = document.figures[0].patches[0] if document.figures[0].patches else document.figures[0].artists[0]
-    assert field.get_facecolor() == pytest.approx(to_rgba(colour))
-    assert ("not proof that the speech is genuine" in " ".join(page)) == (banner == "BONA FIDE")
+    fields = []
+    original = Pages.banner
+    monkeypatch.setattr(
+        Pages, "banner", lambda self, *a, colour: (fields.append(colour), original(self, *a, colour=colour))
+    )
+    _, (page, *_) = made(tmp_path, {**REPORT, "verdict": verdict, "state": state}, {})
+    assert page.startswith(f"Report {banner} State:") and fields == [colour]
+    assert ("not proof that the speech is genuine" in page) == (banner == "BONA FIDE")
 
 
 def test_white_text_on_the_banner_can_be_read():
@@ -134,37 +129,36 @@ def test_ratio(log10, capped, words):
 
 
 @pytest.mark.parametrize(("state", "missed"), [("inconclusive", True), ("reported", False)])
-def test_maps_are_missed_only_where_the_result_is_inconclusive(tmp_path, monkeypatch, pictures, state, missed):
+def test_maps_are_missed_only_where_the_result_is_inconclusive(tmp_path, pictures, state, missed):
     shown = {name: data for name, data in pictures.items() if "overlay" not in name}
-    document = made(tmp_path, monkeypatch, {**REPORT, "state": state}, shown)
-    assert any(pdf.MAPS_HIDDEN[:20] in text for page in said(document) for text in page) == missed
+    _, found = made(tmp_path, {**REPORT, "state": state}, shown)
+    assert any(pdf.MAPS_HIDDEN[:20] in page for page in found) == missed
 
 
 def test_any_part_may_be_missing_or_null(tmp_path, monkeypatch):
-    monkeypatch.setattr(Pages, "write", lambda self, title: within_and_apart(self) and b"set")  # the rest takes long
+    monkeypatch.setattr(Pages, "write_bytes", lambda self, title: b"set")  # the rest takes long
     for key in REPORT:
         for gone in ({k: v for k, v in REPORT.items() if k != key}, {**REPORT, key: None}, {**REPORT, key: "?"}):
             pdf.write_pdf(tmp_path / "r.pdf", gone, {}, title="Report")
 
 
-def test_an_empty_report_claims_nothing(tmp_path, monkeypatch):
-    words = " ".join(text for page in said(made(tmp_path, monkeypatch, {}, {})) for text in page)
+def test_an_empty_report_claims_nothing(tmp_path):
+    words = " ".join(made(tmp_path, {}, {})[1])
     assert "INCONCLUSIVE" in words and "None of the checks" not in words and "No region was found" not in words
 
 
-def test_a_hostile_report(tmp_path, monkeypatch, pictures):
+def test_a_hostile_report(tmp_path, pictures):
     report = copy.deepcopy(REPORT)
-    report["file"]["name"] = "x$y^2_{a}\u202e\n" + "很长" * 150 + "ö" * 400
+    report["file"]["name"] = "x$y^2_{a}<b>\u202e\n" + "很长" * 150 + "ö" * 400
     report["file"]["path"] = "/" + "a" * 3000
     report["reasons"] = [{**REPORT["reasons"][0], "name": f"r{i}", "sentence": "word " * 60} for i in range(40)]
     report["regions"] = [{**REPORT["regions"][0], "strength": 1e300 * i} for i in range(200)]
     report["words"]["sentence"] = "More probable. " * 400
     report["words"]["limits"] = ["x" * 2000, 3, None, {"a": [1, 2]}]
     report["detector"] = {"deep": {"er": {"and": {"deeper": ["y" * 900] * 3}}}}
-    document = made(tmp_path, monkeypatch, report, {**pictures, "my_own": picture(600, 600)})
-    words = " ".join(text for page in said(document) for text in page)
-    assert "140 more are in report.json" in words and "my own." in words and "[U+202E][U+000A]" in words
-    assert "is the code of a character" in words
+    words = " ".join(made(tmp_path, report, {**pictures, "my_own": picture(600, 600)})[1])
+    assert "140 more are in report.json" in words and "my own." in words and "<b>[U+202E][U+000A]" in words
+    assert "is the code of a character" in words and words.count("probable.") == 400
 
 
 def test_the_same_bytes_in_another_process(tmp_path):
