@@ -90,7 +90,12 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         main()
     except BrokenPipeError:  # `--help | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(1 if _state["failed"] else 3 if _state["passed_over"] else 0)
+    sys.exit(exit_code())
+
+
+def exit_code() -> int:
+    """1 where a trial of a sweep failed, 3 where files were skipped, else 0."""
+    return 1 if _state["failed"] else 3 if _state["passed_over"] else 0
 
 
 def installed(command: str, arguments: Sequence[str]) -> NoReturn:
