@@ -155,6 +155,4 @@ def _reader(target: str, key: str) -> Reader:
         found: Any = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"{key}._target_={target}: a function of a module was expected, got: {error}") from error
-    if not callable(found):
-        raise InputError(f"{key}._target_={target}: a function of a module was expected, got {type(found).__name__}")
     return found if isinstance(found, Reader) else Reader(found)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from deepfake.datasets.corpus import Corpus, Reader, Segments
 from deepfake.datasets.layout import NoPartition, check_partition
-from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, SPOOF, Utterance
+from deepfake.datasets.utterance import PARTITIONS, SPOOF, Utterance
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,9 @@ def segments(partition: str, **settings: Any) -> Segments | None:
     found = {}
     for name, stretches in known.items():
         if stretches is None:
-            whole = {BONAFIDE: lambda u: [], SPOOF: lambda u: [(0.0, math.inf, u.attack)]}
-            listed = _asked(name, taken[name].read, partition)
-            stretches = {u.id: whole[u.label](u) for u in listed if u.label is not None}
-        found |= {_id(name, own): of_utterance for own, of_utterance in stretches.items()}
+            labelled = [u for u in _asked(name, taken[name].read, partition) if u.label is not None]
+            stretches = {u.id: [(0.0, math.inf, u.attack)] * (u.label == SPOOF) for u in labelled}
+        found |= {_id(name, own): spoofed for own, spoofed in stretches.items()}
     return found
 
 
