@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+SUBSET_KEYS = ("per_class", "on_bad_audio")  # what every dataset has, of whatever corpus
+
+_PATH_KEY = r"(?:\w+_)?(?:root|file|folder|keys)"  # of a part of the config, as dataset.real_root
 _PATH = re.compile(
-    r"(\+{0,2}(?:[\w@]+\.)*(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|trusted|init_from|root|real_root|keys|weights)"
-    r"|hydra\.(?:run|sweep)\.dir)=(.+)",
+    r"(\+{0,2}(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|trusted|init_from|weights)"
+    rf"|\+{{0,2}}(?:[\w@]+\.)+{_PATH_KEY}|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )
 _PLUGINS = {"sweep=tpe": "optuna_sweeper", "hydra/sweeper=optuna": "optuna_sweeper"}
@@ -20,6 +23,11 @@ _LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^
 def prepared(command: str, arguments: Iterable[str]) -> list[str]:
     """The arguments of `train`, `evaluate` or `explain` as Hydra is to read them; doing it twice changes nothing."""
     return quoted(arguments) if command == "train" else own_dataset(quoted(arguments))
+
+
+def names_a_path(key: str) -> bool:
+    """Whether the value of a key in a part of the config is a path: `root`, `file`, `folder`, `keys`, or `..._root`."""
+    return re.fullmatch(_PATH_KEY, key) is not None
 
 
 def quoted(arguments: Iterable[str]) -> list[str]:
@@ -50,7 +58,7 @@ def own_dataset(arguments: list[str]) -> list[str]:
     Beside a `dataset=` of its own, the keys that every dataset has are still added rather than changed.
     """
     chosen = any(a.startswith("dataset=") for a in arguments)
-    added = ("dataset.per_class.", "dataset.on_bad_audio=") if chosen else "dataset."
+    added = tuple(f"dataset.{key}" for key in SUBSET_KEYS) if chosen else "dataset."
     return [f"++{a}" if a.startswith(added) else a for a in arguments]
 
 

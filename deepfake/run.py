@@ -7,9 +7,8 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,15 +22,12 @@ from deepfake import CONF, commandline
 from deepfake.errors import InputError, sentence
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
-    from deepfake.commands.scoring import Corpus
-    from deepfake.datasets.utterance import Utterance
-    from deepfake.scores.table import Scores
+    from deepfake.datasets.corpus import Corpus
+    from deepfake.training.setup import Setup
+    from deepfake.training.task import Task
 
 log = logging.getLogger(__name__)
 
-MONITORED = ("dev/eer", "dev/auc", "dev/accuracy", "dev/frame_eer")
-DATASET_PATHS = ("root", "real_root", "keys")
-SHARED_DATASET_KEYS = ("name", "per_class", "on_bad_audio")
 _state = {"passed_over": False, "failed": False}
 
 
@@ -94,7 +90,12 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         main()
     except BrokenPipeError:  # `--help | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(1 if _state["failed"] else 3 if _state["passed_over"] else 0)
+    sys.exit(exit_code())
+
+
+def exit_code() -> int:
+    """1 where a trial of a sweep failed, 3 where files were skipped, else 0."""
+    return 1 if _state["failed"] else 3 if _state["passed_over"] else 0
 
 
 def installed(command: str, arguments: Sequence[str]) -> NoReturn:
@@ -170,25 +171,24 @@ def train(cfg: DictConfig) -> float | None:
         cfg.trainer.devices = own_device(cfg.trainer, HydraConfig.get().launcher)
     if cfg.resume:
         cfg = _resumed(cfg)
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+
+    from deepfake.datasets.corpus import Corpus
+
+    corpus = Corpus.of(plain["dataset"])
+    plain["dataset"] = corpus.config
     if cfg.check:
-        return _check(cfg)
-    if cfg.monitor.metric not in MONITORED:
-        raise InputError(f"monitor.metric={cfg.monitor.metric}: one of {', '.join(MONITORED)} was expected")
-    cfg.dataset = _absolute_roots(cfg.dataset)
+        return _check(corpus)
 
     from deepfake.evaluation.report import table
     from deepfake.terminal import show
     from deepfake.training.finish import objective
-    from deepfake.training.train import train
+    from deepfake.training.train import begin, train
 
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    done = train(
-        plain,
-        build=_build,
-        corpus=_corpus(cfg.dataset),
-        segments=partial(_of_reader, cfg.dataset, "segments"),
-        judged=partial(_judged_dev, cfg.dataset),
-    )
+    task = _task_class(plain)
+    if task.monitored and cfg.monitor.metric not in task.monitored:
+        raise InputError(f"monitor.metric={cfg.monitor.metric}: one of {', '.join(task.monitored)} was expected")
+    done = begin(plain) or train(*_composed(plain, corpus))
     if done is None:
         return None
     if done.new and "n_bonafide" in done.metrics:
@@ -198,68 +198,47 @@ def train(cfg: DictConfig) -> float | None:
     return objective(done.metrics, cfg.monitor.metric)
 
 
+def _task_class(config: Mapping[str, Any]) -> type[Task]:
+    return _build(config["task"], _partial_=True, _recursive_=False).func
+
+
+def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
+    """What a training consists of, built in an order that decides which random numbers each part draws."""
+    from deepfake.loading.datamodule import DataModule
+    from deepfake.training.callbacks import Resumable
+    from deepfake.training.setup import Setup
+    from deepfake.training.train import new_detector
+
+    task_class = _task_class(config)
+    numbers = ("sample_rate", "seconds", "train_seconds", "batch_size", "score_batch_size", "num_workers", "seed")
+    datamodule = DataModule(
+        corpus,
+        **{key: config[key] for key in numbers},
+        bonafide_share=config.get("bonafide_share"),
+        augment=[_build(a) for a in (config.get("augment") or {}).values()],
+        supervised=task_class.supervised,
+        run_dir=Path(config["run_dir"]),
+    )
+    parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
+    task = _build(config["task"], *parts, _recursive_=False)
+    callbacks = [_build(c) for c in config["callbacks"].values() if c] + [Resumable(config)]
+    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]))
+    return task, Setup(config, datamodule, trainer)
+
+
 def _build(config: Any, *args: Any, **more: Any) -> Any:
     """What a part of a config describes, its lists and dictionaries plain."""
     return hydra.utils.instantiate(config, *args, _convert_="all", **more)
 
 
-def _absolute_roots(dataset: Any) -> Any:
-    """The same dataset config with every path absolute: a run is resumed and evaluated from anywhere."""
-    if OmegaConf.is_dict(dataset):
-        roots = [k for k in dataset if k in DATASET_PATHS and not OmegaConf.is_missing(dataset, k) and dataset[k]]
-        values = {k: str(Path(dataset[k]).expanduser().absolute()) for k in roots}
-        nested = {k: _absolute_roots(v) for k, v in dataset.items_ex(resolve=False) if OmegaConf.is_config(v)}
-        return OmegaConf.merge(dataset, nested, values)
-    return dataset
-
-
-def _corpus(dataset: DictConfig) -> Callable[[str], Iterable[Utterance]]:
-    """The reader of a dataset config, without the keys that are ours; so is each part of a mix."""
-
-    def own(config: Any) -> Any:
-        if not OmegaConf.is_dict(config):
-            return config
-        ours = SHARED_DATASET_KEYS if "_target_" in config else ()
-        return {k: own(v) for k, v in config.items() if k not in ours}
-
-    return _build(own(dataset))
-
-
-def _asv_scores(dataset: DictConfig, partition: str) -> Path | None:
-    """The ASV score file that the corpus has for a partition."""
-    return _of_reader(dataset, "asv_scores", partition)
-
-
-def _of_reader(dataset: Mapping[str, Any] | DictConfig, name: str, partition: str) -> Any:
-    """What else than utterances a corpus's reader has for a partition, None where it has not."""
-    reader = sys.modules[hydra.utils.get_method(dataset["_target_"]).__module__]
-    return getattr(reader, name)(partition, root=dataset["root"]) if hasattr(reader, name) else None
-
-
-def _judged_dev(dataset: DictConfig, scores: Scores, threshold: float) -> dict[str, Any]:
-    """Metrics of the dev scores at the end of training."""
-    from deepfake.evaluation.metrics import Intervals, judge
-    from deepfake.evaluation.tandem import read_tandem
-
-    path = _asv_scores(dataset, "dev")
-    return judge(
-        scores,
-        threshold=threshold,
-        tandem=read_tandem(path) if path else None,
-        dataset=dataset.name,
-        partition="dev",
-        intervals=Intervals(),
-    )
-
-
 # ---------------------------------------------------------------- check, resume
 
 
-def _check(cfg: DictConfig) -> None:
+def _check(corpus: Corpus) -> None:
     from deepfake.loading.check import check
 
-    if problems := check(_corpus(cfg.dataset), cfg.dataset.name):
-        raise InputError(f"{problems} problem(s) with {cfg.dataset.name}, listed above")
+    if problems := check(corpus):
+        raise InputError(f"{problems} problem(s) with {corpus.name}, listed above")
 
 
 def _resumed(cfg: DictConfig) -> DictConfig:
@@ -287,24 +266,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
     keep_freed_memory()
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    done = evaluate(plain, _judged_corpus)
+    done = evaluate(plain)
     _state["passed_over"] |= done.passed_over
     return _told(done.content, done.table, done.folder)
-
-
-def _judged_corpus(dataset: Mapping[str, Any]) -> Corpus:
-    """A dataset config as the commands of `evaluate.py` take it."""
-    from deepfake.commands.scoring import Corpus
-
-    config = _absolute_roots(OmegaConf.create({"per_class": {}, "on_bad_audio": "raise", **dataset}))
-    return Corpus(
-        name=config.name,
-        config=OmegaConf.to_container(config),  # type: ignore[arg-type]
-        read=_corpus(config),
-        asv_scores=partial(_asv_scores, config),
-        per_class=config.per_class or {},
-        on_bad_audio=config.on_bad_audio,
-    )
 
 
 # ---------------------------------------------------------------- explain
@@ -350,10 +314,9 @@ def _measured(cfg: DictConfig, methods: Any, device: Any) -> dict[str, Any]:
     from deepfake.commands.faithfulness import measure_run
     from deepfake.faithfulness.report import table
 
-    corpus = _known_corpus(cfg, "faithfulness")
-    known = _of_reader(corpus.config, "segments", cfg.partition)
     options = {"quick": cfg.quick, "output": cfg.output, "device": device}
-    result, folder = measure_run(cfg.run, corpus, cfg.partition, methods, known, **options)
+    corpus = _known_corpus(cfg, "faithfulness")
+    result, folder = measure_run(cfg.run, corpus, cfg.partition, methods, **options)
     return _told(result, table(result), folder)
 
 
@@ -361,11 +324,9 @@ def _localised(cfg: DictConfig, device: Any) -> dict[str, Any]:
     from deepfake.commands.localise import localise_run
     from deepfake.localisation.report import table
 
-    corpus = _known_corpus(cfg, "localisation")
     result, folder = localise_run(
         cfg.run,
-        corpus,
-        partial(_of_reader, corpus.config, "segments"),
+        _known_corpus(cfg, "localisation"),
         window_seconds=cfg.window.seconds,
         overlap=cfg.window.overlap,
         batch_size=cfg.batch_size,
@@ -377,9 +338,11 @@ def _localised(cfg: DictConfig, device: Any) -> dict[str, Any]:
 
 
 def _known_corpus(cfg: DictConfig, command: str) -> Corpus:
+    from deepfake.datasets.corpus import Corpus
+
     if "_target_" not in cfg.dataset:
         raise InputError(f"{command}=true needs a corpus: say dataset=... dataset.root=DIR; spliced has known fakes")
-    return _judged_corpus(OmegaConf.to_container(cfg.dataset))  # type: ignore[arg-type]
+    return Corpus.of(OmegaConf.to_container(cfg.dataset, resolve=True))  # type: ignore[arg-type]
 
 
 def _told(result: dict[str, Any], table: Any, folder: Path) -> dict[str, Any]:

@@ -10,10 +10,17 @@ import torch
 from tiny import REPOSITORY, tiny_run, write_la
 
 from deepfake import run
+from deepfake.datasets import protocol
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core is enough
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def no_corpus_was_warned_of() -> None:
+    """What is logged once in a process is logged once in a test."""
+    protocol._incomplete.clear()
 
 
 @pytest.fixture(scope="session")

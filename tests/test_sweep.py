@@ -36,7 +36,7 @@ def sweep(tmp_path, monkeypatch, capsys):
     """`train.py -m` in this process, with a function of the config in the place of training."""
 
     def go(outcome, *overrides):
-        def stub(config, **_):
+        def stub(config):
             folder = Path(config["run_dir"])
             write_atomically(folder / "config.yaml", yaml.safe_dump(config))
             value = outcome(config)
@@ -44,7 +44,7 @@ def sweep(tmp_path, monkeypatch, capsys):
             write_atomically(folder / "reports" / "metrics.json", json.dumps(metrics))
             return Trained(metrics, new=False, passed_over=config["seed"] == 77)
 
-        monkeypatch.setattr(deepfake.training.train, "train", stub)
+        monkeypatch.setattr(deepfake.training.train, "begin", stub)
         monkeypatch.setitem(run._state, "failed", False)
         monkeypatch.setitem(run._state, "passed_over", False)
         arguments = [f"{REPOSITORY}/train.py", "-m", f"hydra.sweep.dir={tmp_path}/sweep", *overrides]

@@ -18,6 +18,7 @@ size: not that there is no shortcut. A low EER means that a detector could cheat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -52,6 +53,7 @@ FEW_SPEAKERS = "A class has too few speakers to draw them anew: some intervals d
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Table = dict[str, Floats]
+Splits = list[tuple[Any, Any]]  # training and held-out indices of each fold
 
 
 def measure(utterances: Sequence[Utterance]) -> tuple[Table, dict[int, str]]:
@@ -129,58 +131,9 @@ def audit(
         )
         notes.append(f"{why.capitalize()}: one speaker may stand on both sides of a fold, and the intervals ignore it.")
 
-    def judged(scores: Floats, of: Bools) -> dict[str, Any]:
-        """The scores of some of the utterances."""
-        rate, _ = eer(scores[of], y[of])
-        options = {"n": n_bootstrap, "confidence": CONFIDENCE, "seed": seed}
-        try:
-            clusters = speakers[of] if grouped else None
-            low, high = intervals(scores[of], y[of], clusters=clusters, **options)["eer"]
-        except InputError:  # one speaker is all there is of a class
-            low, high = intervals(scores[of], y[of], **options)["eer"]
-            if FEW_SPEAKERS not in notes:
-                notes.append(FEW_SPEAKERS)
-        return {
-            "eer": rate,
-            "low": low,
-            "high": high,
-            "verdict": verdict(high),
-            "by_attack": {
-                name: eer(scores[some], y[some])[0]
-                for name in np.unique(data["attacks"][~y & of]).tolist()
-                for some in [of & (y | (data["attacks"] == name))]
-            },
-        }
-
-    everyone = np.ones(len(y), dtype=bool)
-    single = {}
-    for name, column in values.items():
-        scores = np.empty(len(y))
-        for train, test in splits:
-            scores[test] = log_ratio(column[train], y[train], column[test])
-        single[name] = judged(scores, everyone) | {
-            "constant": not _varies(column),
-            "typical": {"bonafide": _typical(name, column[y]), "spoof": _typical(name, column[~y])},
-            "n_missing": int(np.isnan(column).sum()),
-        }
-
-    together: dict[str, dict[str, Any]] = {}
-    carried: dict[str, dict[str, Any]] = {}
-    train = data["partitions"] == "train"
-    others = [p for p in np.unique(data["partitions"]).tolist() if p != "train" and _both(y[data["partitions"] == p])]
-    for kind, names in {"trivial": [n for n in TRIVIAL if n in values], "all": list(values)}.items():
-        if not (names := [n for n in names if _varies(values[n])]):
-            continue
-        matrix = np.column_stack([values[n] for n in names])  # [N, K]
-        for model, scored in MODELS.items():
-            scores = np.empty(len(y))
-            for some, test in splits:
-                scores[test] = scored(matrix[some], y[some], matrix[test], seed)
-            together[f"{model}, {kind}"] = judged(scores, everyone) | {"cues": names}
-            if others and _both(y[train]):
-                scores = scored(matrix[train], y[train], matrix, seed)
-                for part in others:
-                    carried.setdefault(part, {})[f"{model}, {kind}"] = judged(scores, data["partitions"] == part)
+    judge = _Judge(y, speakers if grouped else None, data["attacks"], n_bootstrap, seed, notes)
+    single = _alone(values, y, splits, judge)
+    together, carried = _together(values, y, data["partitions"], splits, judge, seed)
     return {
         "n_bonafide": int(y.sum()),
         "n_spoof": int((~y).sum()),
@@ -195,6 +148,84 @@ def audit(
         "carried": carried,
         "notes": notes,
     }
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What scores of the utterances are worth.
+
+    Args:
+        bonafide: Which of the N are.
+        speakers: N, None where the folds do not part them.
+        attacks: N.
+        n_bootstrap: Resamplings.
+        seed: Of them.
+        notes: Where a sentence goes on intervals that could not be made as they should.
+    """
+
+    bonafide: Bools
+    speakers: NDArray[Any] | None
+    attacks: NDArray[Any]
+    n_bootstrap: int
+    seed: int
+    notes: list[str]
+
+    def __call__(self, scores: Floats, of: Bools) -> dict[str, Any]:
+        """EER, interval, verdict and EER by attack of those of the scores `[N]` that `of` `[N]` picks."""
+        y, settings = self.bonafide, {"n": self.n_bootstrap, "confidence": CONFIDENCE, "seed": self.seed}
+        try:
+            clusters = None if self.speakers is None else self.speakers[of]
+            low, high = intervals(scores[of], y[of], clusters=clusters, **settings)["eer"]
+        except InputError:  # one speaker is all there is of a class
+            low, high = intervals(scores[of], y[of], **settings)["eer"]
+            if FEW_SPEAKERS not in self.notes:
+                self.notes.append(FEW_SPEAKERS)
+        by_attack = {
+            name: eer(scores[some], y[some])[0]
+            for name in np.unique(self.attacks[~y & of]).tolist()
+            for some in [of & (y | (self.attacks == name))]
+        }
+        rate, _ = eer(scores[of], y[of])
+        return {"eer": rate, "low": low, "high": high, "verdict": verdict(high), "by_attack": by_attack}
+
+
+def _alone(values: Table, y: Bools, splits: Splits, judge: _Judge) -> dict[str, dict[str, Any]]:
+    """Each cue judged by its likelihood ratio, out of fold."""
+    single = {}
+    for name, column in values.items():
+        scores = np.empty(len(y))
+        for train, test in splits:
+            scores[test] = log_ratio(column[train], y[train], column[test])
+        single[name] = judge(scores, np.ones(len(y), dtype=bool)) | {
+            "constant": not _varies(column),
+            "typical": {"bonafide": _typical(name, column[y]), "spoof": _typical(name, column[~y])},
+            "n_missing": int(np.isnan(column).sum()),
+        }
+    return single
+
+
+def _together(
+    values: Table, y: Bools, partitions: NDArray[Any], splits: Splits, judge: _Judge, seed: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Cues judged together, out of fold and, by partition, as `train` carries over to the others."""
+    together: dict[str, dict[str, Any]] = {}
+    carried: dict[str, dict[str, Any]] = {}
+    train = partitions == "train"
+    others = [p for p in np.unique(partitions).tolist() if p != "train" and _both(y[partitions == p])]
+    for kind, names in {"trivial": [n for n in TRIVIAL if n in values], "all": list(values)}.items():
+        if not (names := [n for n in names if _varies(values[n])]):
+            continue
+        matrix = np.column_stack([values[n] for n in names])  # [N, K]
+        for model, scored in MODELS.items():
+            scores = np.empty(len(y))
+            for some, test in splits:
+                scores[test] = scored(matrix[some], y[some], matrix[test], seed)
+            together[f"{model}, {kind}"] = judge(scores, np.ones(len(y), dtype=bool)) | {"cues": names}
+            if others and _both(y[train]):
+                scores = scored(matrix[train], y[train], matrix, seed)
+                for part in others:
+                    carried.setdefault(part, {})[f"{model}, {kind}"] = judge(scores, partitions == part)
+    return together, carried
 
 
 def verdict(high: float) -> str:
@@ -284,7 +315,7 @@ MODELS: dict[str, Callable[[Floats, Bools, Floats, int], Floats]] = {
 }
 
 
-def _splits(y: Bools, speakers: NDArray[Any], folds: int, seed: int) -> tuple[list[tuple[Any, Any]], bool]:
+def _splits(y: Bools, speakers: NDArray[Any], folds: int, seed: int) -> tuple[Splits, bool]:
     """Training and held-out indices, and whether the folds part the speakers."""
     n_speakers = len(np.unique(speakers))
     if 1 < n_speakers < len(y):

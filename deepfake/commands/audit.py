@@ -13,7 +13,8 @@ from rich.table import Table
 
 from deepfake.audit.report import table, write_audit
 from deepfake.audit.shortcuts import audit, measure
-from deepfake.commands.scoring import Corpus, Settings
+from deepfake.commands.scoring import Settings
+from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
 from deepfake.runs.environment import told, write_environment
@@ -41,7 +42,7 @@ def audit_corpus(
     why: list[str] = []
     for partition in partitions or PARTITIONS:
         try:
-            found += corpus.chosen(partition, 0)
+            found += corpus.select(partition, 0)
         except InputError as error:
             if partitions:
                 raise

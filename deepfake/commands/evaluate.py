@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepfake.commands import audit as audited
 from deepfake.commands import evaluate_runs as runs_judged
 from deepfake.commands import evaluate_scores as files_judged
-from deepfake.commands.scoring import Corpus, Settings
+from deepfake.commands.scoring import Settings
+from deepfake.datasets.corpus import Corpus
 from deepfake.detector import detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison, report
@@ -48,12 +49,11 @@ class Done(NamedTuple):
     passed_over: bool = False
 
 
-def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Corpus]) -> Done:
+def evaluate(config: Mapping[str, Any]) -> Done:
     """Do what the config of `conf/evaluate.yaml` asks for.
 
     Args:
         config: As plain data.
-        build: Makes a corpus of a dataset config.
 
     Raises:
         InputError: It asks for nothing, for two things at once, or for what does not go together.
@@ -78,7 +78,7 @@ def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Cor
     reading = {key: config[key] for key in READING}
     what = config[asked[0]]
     if asked == ["audit"]:
-        return _audited(config, build, settings)
+        return _audited(config, settings)
     if asked == ["fuse"]:
         fit_on = _several(config["fit"], "fit") if config["fit"] else []
         return _done(files_judged.fuse_files(_several(what, "fuse"), fit_on, settings, **reading))
@@ -93,13 +93,13 @@ def evaluate(config: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Cor
         return _compared(*files_judged.compare_files(_several(what, "scores"), settings, **reading))
     if not isinstance(what, list):
         one = _calibrated if config["calibrate"] else _judged_run
-        return _done(one(what, config, build, settings))
+        return _done(one(what, config, settings))
     if config["calibrate"]:
         raise InputError("calibrate=true takes one run at a time")
     apart = Settings(
         **{**vars(settings), "output": None}
     )  # each run has its own folder, `output` is for the comparison
-    runs = {run: _judged_run(run, config, build, apart) for run in _several(what, "run")}
+    runs = {run: _judged_run(run, config, apart) for run in _several(what, "run")}
     found, folder = runs_judged.compare_runs(runs, settings)
     return _compared(found, folder, any(judged.passed_over for judged in runs.values()))
 
@@ -137,11 +137,11 @@ def _several(given: Any, key: str) -> list[str]:
     return paths
 
 
-def _judged_run(run: str, config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Judged:
+def _judged_run(run: str, config: Mapping[str, Any], settings: Settings) -> Judged:
     from deepfake.datasets import manifest
 
     dataset, trained = _dataset(run, config)
-    corpus, own = build(dataset), trained.get("dataset", {})
+    corpus, own = Corpus.of(dataset), trained.get("dataset", {})
     listed = runs_judged.folder_of(run) / "manifests" / "train.csv"
     heard = manifest.rows(listed) if corpus.name == own.get("name") and listed.is_file() else []
     same = bool(own) and all(own.get(key) == value for key, value in corpus.config.items())
@@ -149,20 +149,20 @@ def _judged_run(run: str, config: Mapping[str, Any], build: Callable[..., Corpus
     return runs_judged.judge_run(run, corpus, partition, settings, heard=heard, own=same, seed=seed)
 
 
-def _calibrated(run: str, config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Judged:
+def _calibrated(run: str, config: Mapping[str, Any], settings: Settings) -> Judged:
     dataset, trained = _dataset(run, config) if config["dataset"] or config["partition"] else (None, {})
-    corpus = build(dataset) if dataset else None
+    corpus = Corpus.of(dataset) if dataset else None
     partition, seed = config["partition"] or "dev", trained.get("seed", 0)
     return runs_judged.calibrate_run(run, corpus, partition, settings, seed=seed)
 
 
-def _audited(config: Mapping[str, Any], build: Callable[..., Corpus], settings: Settings) -> Done:
+def _audited(config: Mapping[str, Any], settings: Settings) -> Done:
     if "_target_" not in config["dataset"]:
         raise InputError("audit=true needs the corpus: say dataset=... dataset.root=DIR")
     if not settings.intervals.n:
         raise InputError("bootstrap.n=0: the verdicts of an audit rest on its intervals, which need some")
     partitions = [config["partition"]] if config["partition"] else None
-    return Done(*audited.audit_corpus(build(config["dataset"]), partitions, settings))
+    return Done(*audited.audit_corpus(Corpus.of(config["dataset"]), partitions, settings))
 
 
 def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from deepfake.commands.scoring import Corpus, Settings, score_partition
+from deepfake.commands.scoring import Settings, score_partition
+from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError

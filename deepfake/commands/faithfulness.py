@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deepfake.commands.scoring import Corpus
+from deepfake.datasets.corpus import Corpus
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.explain.controls import Method, supported
@@ -26,7 +26,6 @@ def measure_run(
     corpus: Corpus,
     partition: str,
     methods: Mapping[str, Method],
-    segments: Mapping[str, Sequence[tuple[float, float, str]]] | None,
     *,
     quick: bool,
     output: str | None,
@@ -39,7 +38,6 @@ def measure_run(
         corpus: The corpus.
         partition: Of it.
         methods: By name.
-        segments: Known fake stretches by utterance, None where the corpus has none.
         quick: Leave out what takes many passes (deletion, insertion, infidelity, sensitivity, sanity).
         output: Folder; None for `faithfulness` in the run's, where explanations of that run find their warnings.
         device: Where to compute.
@@ -50,7 +48,8 @@ def measure_run(
     detector = Detector.load(run).to(device)
     less = {"fillings": (), "n_slow": 0} if quick else {}
     methods = supported(methods, detector)
-    result = faithfulness.measure(detector, corpus.chosen(partition, 0), methods, segments=segments, **less)
+    utterances, segments = corpus.select(partition, 0), corpus.segments(partition)
+    result = faithfulness.measure(detector, utterances, methods, segments=segments, **less)
     folder = Path(output) if output else detector_file(run).parent / "faithfulness"
     facts = told(environment(sys.argv, device, None))
     about = {"detector": Path(run).absolute(), "corpus": f"{corpus.name}, partition {partition}"}

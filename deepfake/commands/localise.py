@@ -23,13 +23,13 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deepfake.commands.scoring import Corpus
+from deepfake.datasets.corpus import Corpus, Segments
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import SPOOF, Utterance
 from deepfake.detector import Detector, detector_file
@@ -44,13 +44,11 @@ from deepfake.terminal import progress
 
 FILE = "localisation.json"
 SCHEMA = {"name": "deepfake.localisation", "version": 1}
-Segments = Mapping[str, Sequence[tuple[float, float, str]]]
 
 
 def localise_run(
     run: str,
     corpus: Corpus,
-    segments_of: Callable[[str], Segments | None],
     *,
     window_seconds: float | None,
     overlap: float,
@@ -64,7 +62,6 @@ def localise_run(
     Args:
         run: Run folder or detector file.
         corpus: The corpus.
-        segments_of: `segments_of(partition)` gives the stretches by utterance, None where the corpus does not know.
         window_seconds: Of the scan; None for the length that the detector hears.
         overlap: Of its windows, a share.
         batch_size: Windows per step.
@@ -84,33 +81,17 @@ def localise_run(
     heard: dict[str, list[Heard]] = {}
     about: dict[str, Any] = {}
     notes: list[str] = []
-    passed_over = 0
+    n_skipped = 0
     for partition in ("dev", "eval"):
         try:
-            utterances, known = corpus.chosen(partition, 0), segments_of(partition)
+            heard[partition], skipped, about = _scanned(detector, corpus, partition, scan)
         except NoPartition as error:
             if partition == "eval":
                 raise
             notes.append(f"There is no threshold, and nothing at one, but at the default: {error}.")
             continue
-        if known is None:
-            raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
-        heard[partition] = []
-        for utterance in progress(utterances, f"scanning {partition}"):
-            stretches = _stretches(utterance, known)
-            try:
-                swept = windows.sweep(detector, utterance.path, **scan)
-            except InputError as error:
-                if corpus.on_bad_audio == "raise":
-                    raise
-                notes.append(f"Passed over: {error}.")
-                passed_over += 1
-                continue
-            edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
-            heard[partition].append(Heard(utterance.id, edges, p_fake, stretches))
-            about = {"kind": swept.kind, "resolution": swept.resolution}
-        if not heard[partition]:
-            raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
+        notes += skipped
+        n_skipped += len(skipped)
     try:
         fixed = dev_threshold(heard["dev"]) if "dev" in heard else None
         thresholds = {"dev": fixed, "default": THRESHOLD}
@@ -134,7 +115,7 @@ def localise_run(
         if fixed is None
         else {"value": fixed, "source": f"frame EER threshold of {corpus.name}, partition dev"},
         "partitions": partitions,
-        "passed_over": passed_over,
+        "passed_over": n_skipped,
         "settings": {"n_bootstrap": n_bootstrap, "seed": 0},
         "notes": notes,
         "provenance": told(environment(sys.argv, device, None)),
@@ -142,6 +123,38 @@ def localise_run(
     folder = Path(output) if output else detector_file(run).parent / "localisation"
     localised_report.write(folder, result, heard)
     return result, folder
+
+
+def _scanned(
+    detector: Detector, corpus: Corpus, partition: str, scan: Mapping[str, Any]
+) -> tuple[list[Heard], list[str], dict[str, Any]]:
+    """The curves of a partition's files, a note on each file that was skipped, and what the curves are.
+
+    Raises:
+        InputError: See `localise_run`.
+    """
+    utterances, known = corpus.select(partition, 0), corpus.segments(partition)
+    if known is None:
+        raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
+    heard: list[Heard] = []
+    notes: list[str] = []
+    about: dict[str, Any] = {}
+    for utterance in progress(utterances, f"scanning {partition}"):
+        spoofed = _stretches(utterance, known)
+        try:
+            swept = windows.sweep(detector, utterance.path, **scan)
+        except InputError as error:
+            if corpus.on_bad_audio == "raise":
+                raise
+            notes.append(f"Passed over: {error}.")
+            continue
+        edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
+        spoofed = [(start, end if end < math.inf else float(edges[-1])) for start, end in spoofed]
+        heard.append(Heard(utterance.id, edges, p_fake, spoofed))
+        about = {"kind": swept.kind, "resolution": swept.resolution}
+    if not heard:
+        raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
+    return heard, notes, about
 
 
 def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, overlap: float) -> tuple[float, str]:

@@ -1,14 +1,15 @@
-"""A corpus as the commands of `evaluate.py` take it, and the scores of one of its partitions."""
+"""What the commands of `evaluate.py` share: their settings, and the scores of a partition of a corpus."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepfake.datasets.utterance import Utterance, chosen, speaker_overlap, write_manifest, write_skipped
+from deepfake.datasets.corpus import Corpus
+from deepfake.datasets.utterance import Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.evaluation.metrics import Intervals
@@ -16,34 +17,7 @@ from deepfake.scores.compute import device_of, scored
 from deepfake.scores.table import Scores, write_scores
 
 log = logging.getLogger(__name__)
-HIDDEN = ("name", "_target_", "_partial_", "per_class", "on_bad_audio", "parts")
 STALE = ("metrics.json", "report.html", "skipped.csv")
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A corpus.
-
-    Args:
-        name: Of the corpus.
-        config: Of its reader, as plain data.
-        read: `read(partition)` yields the utterances.
-        asv_scores: `asv_scores(partition)` is its ASV score file, None where it has none.
-        per_class: Size of each class of a balanced subset, by partition.
-        on_bad_audio: `raise` or `skip`.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    read: Callable[[str], Iterable[Utterance]]
-    asv_scores: Callable[[str], Path | None]
-    per_class: Mapping[str, int | None]
-    on_bad_audio: str = "raise"
-
-    def chosen(self, partition: str, seed: int) -> list[Utterance]:
-        """The utterances of a partition, or of its balanced subset, all there."""
-        source = f"{self.name}, partition {partition}"
-        return chosen(self.read(partition), self.per_class.get(partition), seed, source)
 
 
 @dataclass(frozen=True)
@@ -107,7 +81,7 @@ def score_partition(
     Raises:
         InputError: Files could not be scored (unless the corpus says `skip`); the scores of the others are kept.
     """
-    utterances = corpus.chosen(partition, seed)
+    utterances = corpus.select(partition, seed)
     if partition != "train":
         for speakers in speaker_overlap({"train": heard, partition: utterances}).values():
             first = ", ".join(speakers[:3])
@@ -129,7 +103,7 @@ def score_partition(
                 f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
             )
     told = {
-        "corpus": ", ".join([corpus.name, *(f"{k}={v}" for k, v in corpus.config.items() if k not in HIDDEN and v)]),
+        "corpus": str(corpus),
         "partition": partition,
         "speech": f"{len(scores):,} utterances, {seconds / 3600:.2f} h ({seconds:,.0f} s)",
         "passed over": len(errors),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from deepfake.datasets.corpus import Reader
 from deepfake.datasets.layout import base_of, check_partition, placed
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import PARTITIONS, Utterance
@@ -17,6 +19,14 @@ PROTOCOLS = {
 TRIALS = {"train": (2580, 22800), "dev": (2548, 22296), "eval": (7355, 63882)}  # bona fide, spoof
 
 
+def asv_scores(partition: str, *, root: str, track: str = "LA") -> Path | None:
+    """The organisers' ASV score file of a partition, for t-DCF; None where there is none (as for train)."""
+    folder = _base(root, track) / f"ASVspoof2019_{track}_asv_scores"
+    path = folder / f"ASVspoof2019.{track}.asv.{partition}.gi.trl.scores.txt"
+    return path if path.is_file() else None
+
+
+@partial(Reader, asv_scores=asv_scores)
 def utterances(partition: str, *, root: str) -> list[Utterance]:
     """Read one partition, driven by its protocol: the audio folders hold files that are in no protocol.
 
@@ -29,7 +39,7 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
         InputError: Root or protocol is missing, a line is not `SPEAKER FILE - SYSTEM KEY`, a key is unknown: names
             the file and the line.
     """
-    return complete(read("LA", partition, root), TRIALS[partition], f"asvspoof2019_la, partition {partition}")
+    return complete(read("LA", partition, root), TRIALS[partition], "asvspoof2019_la", f"partition {partition}")
 
 
 def read(track: str, partition: str, root: str) -> list[Utterance]:
@@ -39,13 +49,6 @@ def read(track: str, partition: str, root: str) -> list[Utterance]:
     protocol = _protocol(base, track, partition)
     listed = read_protocol(protocol, LAYOUTS[f"asvspoof2019_{track.lower()}"])
     return placed(listed, base / f"ASVspoof2019_{track}_{partition}" / "flac", ".flac", partition)
-
-
-def asv_scores(partition: str, *, root: str, track: str = "LA") -> Path | None:
-    """The organisers' ASV score file of a partition, for t-DCF; None where there is none (as for train)."""
-    folder = _base(root, track) / f"ASVspoof2019_{track}_asv_scores"
-    path = folder / f"ASVspoof2019.{track}.asv.{partition}.gi.trl.scores.txt"
-    return path if path.is_file() else None
 
 
 def _base(root: str, track: str) -> Path:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from deepfake.datasets import asvspoof2019_la
+from deepfake.datasets.corpus import Reader
 from deepfake.datasets.protocol import complete
 from deepfake.datasets.utterance import Utterance
 
 TRIALS = {"train": (5400, 48600), "dev": (5400, 24300), "eval": (18090, 116640)}  # bona fide, spoof
 
 
+def asv_scores(partition: str, *, root: str) -> Path | None:
+    """The organisers' ASV score file of a partition, for t-DCF; None where there is none (as for train)."""
+    return asvspoof2019_la.asv_scores(partition, root=root, track="PA")
+
+
+@partial(Reader, asv_scores=asv_scores)
 def utterances(partition: str, *, root: str) -> list[Utterance]:
     """Read one partition, driven by its protocol.
 
@@ -25,9 +33,4 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
         InputError: Root or protocol is missing, or a line is not `SPEAKER FILE ENVIRONMENT ATTACK KEY`.
     """
     listed = asvspoof2019_la.read("PA", partition, root)
-    return complete(listed, TRIALS[partition], f"asvspoof2019_pa, partition {partition}")
-
-
-def asv_scores(partition: str, *, root: str) -> Path | None:
-    """The organisers' ASV score file of a partition, for t-DCF; None where there is none (as for train)."""
-    return asvspoof2019_la.asv_scores(partition, root=root, track="PA")
+    return complete(listed, TRIALS[partition], "asvspoof2019_pa", f"partition {partition}")

@@ -56,7 +56,7 @@ def read(
     found = [u for u in listed if subset in ("all", u.conditions.get("subset"))]
     n_bonafide = sum(u.label == BONAFIDE for u in found)
     log.info("%s, subset %s: %d bona fide, %d spoof", name, subset, n_bonafide, len(found) - n_bonafide)
-    complete(found, trials[subset], f"{name}, subset {subset}")
+    complete(found, trials[subset], name, f"subset {subset}")
     return placed(found, base / "flac", ".flac", partition)
 
 

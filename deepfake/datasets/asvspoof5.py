@@ -33,5 +33,5 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
     given = "the folder that holds flac_T, flac_D, flac_E_eval and what ASVspoof5_protocols.tar.gz unpacked to"
     base = base_of(root, FOLDERS.values(), unpacks=given)
     protocol = base_of(root, [name], inside=["ASVspoof5_protocols"], unpacks=given) / name
-    listed = complete(read_protocol(protocol, LAYOUTS["asvspoof5"]), TRIALS[partition], f"asvspoof5, {partition}")
+    listed = complete(read_protocol(protocol, LAYOUTS["asvspoof5"]), TRIALS[partition], "asvspoof5", partition)
     return placed(listed, base / FOLDERS[partition], ".flac", partition)

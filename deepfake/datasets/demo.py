@@ -17,6 +17,7 @@ import logging
 import shutil
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ import soundfile
 from numpy.random import Generator, default_rng
 
 from deepfake.datasets import asvspoof2019_la
+from deepfake.datasets.corpus import Reader
 from deepfake.datasets.demo_voice import (
     HOP,
     N_FFT,
@@ -36,6 +38,7 @@ from deepfake.datasets.demo_voice import (
     smooth,
     speak,
 )
+from deepfake.datasets.layout import check_partition
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
 
@@ -257,6 +260,13 @@ def _generate(root: Path, parameters: dict[str, int]) -> None:
     log.info("demo corpus: done in %.0f s", time.monotonic() - started)
 
 
+def asv_scores(partition: str, *, root: str = "data/demo", seed: int = 0, n_utterances: int = 300) -> Path | None:
+    """The synthetic ASV score file of a partition, for t-DCF; None for train."""
+    _make(partition, root, seed, n_utterances)
+    return asvspoof2019_la.asv_scores(partition, root=root)
+
+
+@partial(Reader, asv_scores=asv_scores)
 def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utterances: int = 300) -> list[Utterance]:
     """Read one partition of the demo corpus, making the corpus first if it is not there.
 
@@ -270,8 +280,13 @@ def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utte
         InputError: An argument is out of range, or ``root`` holds something else or a demo corpus of another seed or
             size, or it cannot be written.
     """
-    if partition not in PARTITIONS:
-        raise InputError(f"partition {partition!r} is not one of {', '.join(PARTITIONS)}")
+    _make(partition, root, seed, n_utterances)
+    return asvspoof2019_la.read("LA", partition, root)
+
+
+def _make(partition: str, root: str, seed: int, n_utterances: int) -> None:
+    """Make the corpus if it is not there."""
+    check_partition(partition)
     if seed < 0 or n_utterances < 24 or n_utterances % 2:
         raise InputError(
             f"dataset.seed={seed} dataset.n_utterances={n_utterances}: a seed from 0, an even number from 24 are wanted"
@@ -280,7 +295,3 @@ def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utte
     place = Path(root).resolve()
     if not _made_by_us(place, parameters):
         _generate(place, parameters)
-    return asvspoof2019_la.read("LA", partition, root)
-
-
-asv_scores = asvspoof2019_la.asv_scores

@@ -46,4 +46,4 @@ def utterances(partition: str, *, root: str, variant: str = "for-norm") -> list[
             f"{base} may be any variant, as its name is not {' or '.join(names)}: rename it or set variant"
         )
     found = folder.utterances(partition, root=str(base))
-    return complete(found, TRIALS[variant].get(partition), f"fake_or_real, {variant}, partition {partition}")
+    return complete(found, TRIALS[variant].get(partition), "fake_or_real", f"{variant}, partition {partition}")

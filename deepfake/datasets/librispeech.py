@@ -50,5 +50,5 @@ def utterances(partition: str, *, root: str, subsets: Sequence[str] | None = Non
             Utterance(path.stem, str(path), BONAFIDE, "", path.stem.split("-")[0], partition, "", said)
             for path in audio_below(base / name)
         ]
-        found += complete(listed, SUBSETS[partition][name], f"librispeech, {name}")
+        found += complete(listed, SUBSETS[partition][name], "librispeech", name)
     return found

@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
+from deepfake.datasets.corpus import Corpus, Reader, Segments
 from deepfake.datasets.layout import NoPartition, check_partition
-from deepfake.datasets.utterance import PARTITIONS, Utterance
+from deepfake.datasets.utterance import PARTITIONS, SPOOF, Utterance
 from deepfake.errors import InputError
 
+log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
+
+def segments(partition: str, **settings: Any) -> Segments | None:
+    """The spoofed stretches that the parts know, None where none of them knows any.
+
+    Beside a part that knows, the labels of one that does not are taken as they are: a bona fide utterance of it has no
+    spoofed stretch, a spoofed one is spoofed from end to end.
+    """
+    taken = _taken(partition, **settings)
+    known = {name: _asked(name, part.segments, partition) for name, part in taken.items()}
+    if all(stretches is None for stretches in known.values()):
+        return None
+    found = {}
+    for name, stretches in known.items():
+        if stretches is None:
+            labelled = [u for u in _asked(name, taken[name].read, partition) if u.label is not None]
+            stretches = {u.id: [(0.0, math.inf, u.attack)] * (u.label == SPOOF) for u in labelled}
+        found |= {_id(name, own): spoofed for own, spoofed in stretches.items()}
+    return found
+
+
+def asv_scores(partition: str, **settings: Any) -> Path | None:
+    """The one ASV score file that the parts have for a partition, None where they have none.
+
+    The t-DCF is of a countermeasure before one ASV system. Parts that bring no ASV scores are counted as if they stood
+    before the same one, which the log says. Where parts bring different ones there is no t-DCF, which it says too.
+    """
+    taken = _taken(partition, **settings)
+    files = {name: _asked(name, part.asv_scores, partition) for name, part in taken.items()}
+    have = [name for name, file in files.items() if file is not None]
+    lack = [name for name in files if name not in have]
+    if len({files[name] for name in have}) > 1:
+        log.warning("the mix has no t-DCF: its parts %s have ASV scores of their own", ", ".join(have))
+        return None
+    if have and lack:
+        log.warning("the t-DCF of the mix takes the ASV scores of %s for %s too", ", ".join(have), ", ".join(lack))
+    return files[have[0]] if have else None
+
+
+@partial(Reader, segments=segments, asv_scores=asv_scores)
 def utterances(
     partition: str,
     *,
-    parts: Mapping[str, Callable[[str], Iterable[Utterance]]],
+    parts: Mapping[str, Corpus],
     weights: Mapping[str, float] | None = None,
     partitions: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Utterance]:
@@ -29,7 +76,7 @@ def utterances(
 
     Args:
         partition: `train`, `dev` or `eval`.
-        parts: The corpora by name, each `corpus(partition)`.
+        parts: The corpora by name.
         weights: Of the parts, from 0; 1 where not given.
         partitions: For a part, which partitions are taken of it; all three where not given.
 
@@ -37,23 +84,39 @@ def utterances(
         NoPartition: It is taken of no part.
         InputError: There are no parts, a name or weight cannot be used, or a part does not have the partition.
     """
-    check_partition(partition)
-    weights, partitions = weights or {}, partitions or {}
-    _check(parts, weights, partitions)
-    taken = {name: part for name, part in parts.items() if partition in partitions.get(name, PARTITIONS)}
-    if not taken:
-        raise NoPartition(f"the mix has no {partition} partition: dataset.partitions takes it of no part")
-    found = {name: _read(name, part, partition) for name, part in taken.items()}
+    taken = _taken(partition, parts, weights, partitions)
+    found = {name: _asked(name, part.read, partition) for name, part in taken.items()}
+    weights = weights or {}
     n, total = sum(map(len, found.values())), sum(weights.get(name, 1.0) for name in found)
     out = []
     for name, listed in found.items():
         own = sum(u.weight for u in listed)
         scale = weights.get(name, 1.0) / total * (n / own) if own and total else 0.0
         out += [
-            replace(u, id=f"{name}-{u.id}", weight=scale * u.weight, conditions={**u.conditions, "corpus": name})
+            replace(u, id=_id(name, u.id), weight=scale * u.weight, conditions={**u.conditions, "corpus": name})
             for u in listed
         ]
     return out
+
+
+def _id(part: str, own: str) -> str:
+    return f"{part}-{own}"
+
+
+def _taken(
+    partition: str,
+    parts: Mapping[str, Corpus],
+    weights: Mapping[str, float] | None = None,
+    partitions: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Corpus]:
+    """The parts of which a partition is taken."""
+    check_partition(partition)
+    partitions = partitions or {}
+    _check(parts, weights or {}, partitions)
+    taken = {name: part for name, part in parts.items() if partition in partitions.get(name, PARTITIONS)}
+    if not taken:
+        raise NoPartition(f"the mix has no {partition} partition: dataset.partitions takes it of no part")
+    return taken
 
 
 def _check(parts: Mapping[str, object], weights: Mapping[str, float], partitions: Mapping[str, Sequence[str]]) -> None:
@@ -73,9 +136,10 @@ def _check(parts: Mapping[str, object], weights: Mapping[str, float], partitions
             raise InputError(f"dataset.partitions.{name}={some}: a list of {', '.join(PARTITIONS)} was expected")
 
 
-def _read(name: str, part: Callable[[str], Iterable[Utterance]], partition: str) -> list[Utterance]:
+def _asked(name: str, question: Callable[[str], Found], partition: str) -> Found:
+    """What a part answers of a partition; its errors name the part."""
     try:
-        return list(part(partition))
+        return question(partition)
     except NoPartition as error:
         others = ", ".join(p for p in PARTITIONS if p != partition)
         raise InputError(

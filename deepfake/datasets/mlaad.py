@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deepfake.datasets.folder import audio_below, bona_fide_below
 from deepfake.datasets.layout import base_of
+from deepfake.datasets.protocol import warn_incomplete
 from deepfake.datasets.split import split
 from deepfake.datasets.utterance import SPOOF, Utterance
 
@@ -53,10 +54,10 @@ def utterances(
     sizes = Counter((u.conditions["language"], u.attack) for u in fakes)
     log.info("mlaad: %d clips in %d folders", len(fakes), len(sizes))
     if short := [f"{language}/{system}" for (language, system), n in sizes.items() if n < CLIPS]:
-        log.warning(
-            "mlaad: %d of %d folders (%s ...) hold fewer than the %s clips that were published of each: a part of it",
-            len(short), len(sizes), short[0], f"{CLIPS:,}",
-        )  # fmt: skip
+        some = f"{len(short)} of {len(sizes)} folders ({short[0]} ...)"
+        warn_incomplete(
+            "mlaad", f"mlaad: {some} hold fewer than the {CLIPS:,} clips that were published of each: a part of it"
+        )
     real = [_described(u) for u in bona_fide_below(real_root, "mlaad")]
     return split(fakes + real, partition, train_share=train_share, seed=seed, source="mlaad")
 

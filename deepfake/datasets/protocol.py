@@ -16,6 +16,9 @@ from deepfake.datasets.folder import AUDIO
 from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, Utterance, label_of
 from deepfake.errors import InputError
 
+log = logging.getLogger(__name__)
+_incomplete: set[str] = set()  # corpora that were warned of
+
 NOT_SAID = ("", "-")
 GZIP = b"\x1f\x8b"
 SAMPLE = 200
@@ -245,23 +248,34 @@ def separator_of(text: str) -> str | None:
     return next((mark for mark in ("\t", ",", "|") if mark in first), None)
 
 
-def complete(utterances: list[Utterance], expected: tuple[int, int] | int | None, source: str) -> list[Utterance]:
+def complete(
+    utterances: list[Utterance], expected: tuple[int, int] | int | None, corpus: str, part: str = ""
+) -> list[Utterance]:
     """The same list, after a warning where it has not as many trials as the corpus was published with.
 
     Args:
         utterances: Of one partition.
         expected: Bona fide and spoofed trials, or all of them; None where nothing was published.
-        source: Corpus and partition, for the warning.
+        corpus: Its name.
+        part: Which part of it the list is.
     """
     labels = [u.label for u in utterances]
     pair = (labels.count(BONAFIDE), labels.count(SPOOF))
     got, words = (pair, "{:,} bona fide and {:,} spoof") if isinstance(expected, tuple) else ((len(labels),), "{:,}")
     if expected is not None and got != (published := expected if isinstance(expected, tuple) else (expected,)):
-        logging.getLogger(__name__).warning(
-            f"{source}: {words.format(*got)} trials, {words.format(*published)} were published: "
-            "a part of it, or another corpus in its layout"
+        warn_incomplete(
+            corpus,
+            f"{corpus}{part and f', {part}'}: {words.format(*got)} trials, {words.format(*published)} were published: "
+            "a part of it, or another corpus in its layout",
         )
     return utterances
+
+
+def warn_incomplete(corpus: str, message: str) -> None:
+    """Warn once of a corpus, however many of its partitions are incomplete and however often they are read."""
+    if corpus not in _incomplete:
+        _incomplete.add(corpus)
+        log.warning(message)
 
 
 def columns_of_header(header: list[str], separator: str | None) -> Columns | None:

@@ -6,15 +6,17 @@ Two layouts are read: a list `labels.csv`, and PartialSpoof (Zhang et al., IEEE/
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from deepfake.datasets.corpus import Reader
 from deepfake.datasets.folder import SYNONYMS
 from deepfake.datasets.layout import NoPartition, base_of, check_partition, placed
 from deepfake.datasets.protocol import LAYOUTS, NOT_SAID, cells_of, complete, read_protocol, read_text
 from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, SPOOF, Utterance
 from deepfake.errors import InputError
 
-Segments = list[tuple[float, float, str]]
+Stretches = list[tuple[float, float, str]]
 
 LABELS = "labels.csv"
 HEADER = ["file", "start_s", "end_s", "system"]
@@ -23,30 +25,7 @@ RTTMS = ("rttm_2cls_0sil_spoof", "rttm_2cls_0sil")
 TRIALS = {"train": (2580, 22800), "dev": (2548, 22296), "eval": (7355, 63882)}  # of PartialSpoof: bona fide, spoof
 
 
-def utterances(partition: str, *, root: str) -> list[Utterance]:
-    """Read one partition; a file with a spoofed stretch is spoof as a whole.
-
-    Args:
-        partition: `train`, `dev` or `eval`.
-        root: A folder that holds `labels.csv`, with the columns `file,start_s,end_s,system`: a line per spoofed
-            stretch, in seconds, or one with no times and system `-` where there is none; `file` is relative to the
-            folder and begins with `train`, `dev` or `eval`. Or PartialSpoof's `database`, or the folder above it.
-
-    Raises:
-        NoPartition: The list has no files of this partition.
-        InputError: Root, list or protocol is missing, or a line of it cannot be used: names the file and the line.
-    """
-    check_partition(partition)
-    base = _base(root)
-    if (base / LABELS).is_file():
-        return [u for u, _ in _listed(base, partition)]
-    protocol = base / PROTOCOLS / f"PartialSpoof.LA.cm.{partition}.trl.txt"
-    listed = read_protocol(protocol, LAYOUTS["partialspoof"])
-    complete(listed, TRIALS[partition], f"spliced (PartialSpoof), partition {partition}")
-    return placed(listed, base / partition / "con_wav", ".wav", partition)
-
-
-def segments(partition: str, *, root: str) -> dict[str, Segments]:
+def segments(partition: str, *, root: str) -> dict[str, Stretches]:
     """Where the spoofed stretches of each utterance are, as `(start, end, system)` in seconds, in order of time.
 
     PartialSpoof's are read from the RTTM files `<partition>/con_data/rttm_2cls_0sil`; its `segment_labels/*.npy` are
@@ -75,7 +54,7 @@ def segments(partition: str, *, root: str) -> dict[str, Segments]:
             "RTTM file there"
         )
     system = {u.id: u.attack for u in utterances(partition, root=root)}
-    found: dict[str, Segments] = {name: [] for name in system}
+    found: dict[str, Stretches] = {name: [] for name in system}
     for number, cells in cells_of(read_text(rttm), None, rttm):
         where = f"{rttm}, line {number}"
         if len(cells) < 8 or cells[1] not in found:
@@ -86,18 +65,42 @@ def segments(partition: str, *, root: str) -> dict[str, Segments]:
     return {name: sorted(stretches) for name, stretches in found.items()}
 
 
+@partial(Reader, segments=segments)
+def utterances(partition: str, *, root: str) -> list[Utterance]:
+    """Read one partition; a file with a spoofed stretch is spoof as a whole.
+
+    Args:
+        partition: `train`, `dev` or `eval`.
+        root: A folder that holds `labels.csv`, with the columns `file,start_s,end_s,system`: a line per spoofed
+            stretch, in seconds, or one with no times and system `-` where there is none; `file` is relative to the
+            folder and begins with `train`, `dev` or `eval`. Or PartialSpoof's `database`, or the folder above it.
+
+    Raises:
+        NoPartition: The list has no files of this partition.
+        InputError: Root, list or protocol is missing, or a line of it cannot be used: names the file and the line.
+    """
+    check_partition(partition)
+    base = _base(root)
+    if (base / LABELS).is_file():
+        return [u for u, _ in _listed(base, partition)]
+    protocol = base / PROTOCOLS / f"PartialSpoof.LA.cm.{partition}.trl.txt"
+    listed = read_protocol(protocol, LAYOUTS["partialspoof"])
+    complete(listed, TRIALS[partition], "spliced (PartialSpoof)", f"partition {partition}")
+    return placed(listed, base / partition / "con_wav", ".wav", partition)
+
+
 def _base(root: str) -> Path:
     marks, given = [LABELS, PROTOCOLS], "a folder with labels.csv, or PartialSpoof's folder database"
     return base_of(root, marks, inside=["database"], unpacks=given)
 
 
-def _listed(base: Path, partition: str) -> list[tuple[Utterance, Segments]]:
+def _listed(base: Path, partition: str) -> list[tuple[Utterance, Stretches]]:
     """The files of a partition in the order of `labels.csv`, with their stretches."""
     path = base / LABELS
     rows = cells_of(read_text(path), ",", path)
     if (header := next(rows, (1, []))[1]) != HEADER:
         raise InputError(f"{path}: the header is {header}: {','.join(HEADER)} was expected")
-    found: dict[str, tuple[Utterance, Segments]] = {}
+    found: dict[str, tuple[Utterance, Stretches]] = {}
     partitions = set()
     for number, cells in rows:
         where = f"{path}, line {number}"

@@ -132,19 +132,6 @@ def subset(utterances: Sequence[Utterance], per_class: int, seed: int) -> list[U
     return [u for u in utterances if u.id in chosen]
 
 
-def chosen(utterances: Iterable[Utterance], per_class: int | None, seed: int, source: str) -> list[Utterance]:
-    """What a command works on: checked to be unique, cut to a balanced subset if asked for, checked to be there.
-
-    Args:
-        utterances: Of one partition.
-        per_class: Size of each class, or None for everything.
-        seed: Of the subset.
-        source: Corpus and partition, for messages.
-    """
-    everything = unique(utterances, source)
-    return present(everything if per_class is None else subset(everything, per_class, seed), source)
-
-
 def speaker_overlap(partitions: Mapping[str, Sequence[Utterance]]) -> dict[tuple[str, str], list[str]]:
     """Speakers that stand in two partitions, by pair of partitions: a detector may then have learnt the voice."""
     speakers = {name: {u.speaker for u in us if u.speaker} for name, us in partitions.items()}

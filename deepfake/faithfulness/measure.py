@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake.datasets.corpus import Segments
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.detector import Detector
 from deepfake.errors import InputError
@@ -27,7 +28,6 @@ from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 CONTROLS = ("random", "loudness")
-Segments = Mapping[str, Sequence[tuple[float, float, str]]]
 Values = dict[str, dict[str, dict[int, float]]]  # by method, measure, file
 
 
@@ -87,7 +87,8 @@ def measure(
             continue
         used.append(utterance)
         known = None if segments is None else segments.get(utterance.id)
-        stretches = None if known is None else [(start, end) for start, end, _ in known]
+        clip_end = detector.n_samples / detector.sample_rate
+        stretches = None if known is None else [(start, end if end < math.inf else clip_end) for start, end, _ in known]
         blocks = {name: Blocks(refilled(clip, name, seed)) for name in fillings}
         everyone = {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}
         for name, method in everyone.items():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from deepfake.audio.waveform import MIN_SECONDS, info
+from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import (
     BONAFIDE,
@@ -26,21 +26,20 @@ from deepfake.loading.datamodule import require_both_classes
 from deepfake.terminal import progress
 
 
-def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
+def check(corpus: Corpus) -> int:
     """Print, per partition, counts, hours, speakers, attacks, missing and unreadable files, and what overlaps.
 
     A partition that the corpus does not have by design is stated, and is no problem. Only the headers of the audio are
     read. All of it goes to stdout.
 
     Args:
-        corpus: `corpus(partition)` yields its utterances.
-        name: Of the corpus.
+        corpus: The corpus.
 
     Returns:
         Number of problems.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title=name)
+    table = Table(title=corpus.name)
     for heading in ("partition", "bona fide", "spoof", "hours", "speakers", "missing", "unreadable", "attacks"):
         table.add_column(heading, justify="left" if heading in ("partition", "attacks") else "right")
     found: dict[str, list[Utterance]] = {}
@@ -48,7 +47,7 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
     problems: list[str] = []
     for partition in PARTITIONS:
         try:
-            utterances = found[partition] = list(corpus(partition))
+            utterances = found[partition] = corpus.read(partition)
         except NoPartition as error:
             stated.append(str(error))
             continue
@@ -64,7 +63,7 @@ def check(corpus: Callable[[str], Iterable[Utterance]], name: str) -> int:
         )
         problems += unreadable
         if partition != "eval" and utterances:
-            problems += _one_class(utterances, f"{name}, partition {partition}")
+            problems += _one_class(utterances, f"{corpus.name}, partition {partition}")
         problems += [f"{partition}: {len(twice)} utterances are listed more than once, as {twice[0]}"] if twice else []
         labels = Counter(u.label for u in utterances)
         attacks = " ".join(f"{attack}:{n}" for attack, n in by_attack(utterances).items())

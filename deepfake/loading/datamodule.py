@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from deepfake.datasets import manifest
-from deepfake.datasets.utterance import (
-    BONAFIDE,
-    SPOOF,
-    Utterance,
-    chosen,
-    speaker_overlap,
-    write_manifest,
-    write_skipped,
-)
+from deepfake.datasets.corpus import Corpus
+from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
 from deepfake.loading.sampler import SeededSampler
@@ -33,8 +26,8 @@ class DataModule(lightning.LightningDataModule):
     """Train and dev partitions of a corpus as batches of clips. The eval partition is never read here.
 
     Args:
-        corpus: `corpus(partition)` yields the utterances.
-        name: Of the corpus, for messages.
+        corpus: The corpus. Where it says that bad audio is to be skipped, all files are decoded before training, and
+            those that cannot be used are left out and listed in `skipped.csv`.
         sample_rate: In hertz.
         seconds: Length of a clip that is scored.
         train_seconds: Length of a clip in training, cropped at random.
@@ -42,21 +35,18 @@ class DataModule(lightning.LightningDataModule):
         score_batch_size: Utterances per scoring step.
         num_workers: Loader processes.
         seed: Of order, crops and subsets.
-        per_class: For a partition, the size of each class of a balanced subset (None = everything).
         bonafide_share: How large a share of the training draws is bona fide; None = as the corpus has it, each
             utterance once an epoch.
         augment: Of the training clips, in this order: what is `batched` (`(waveform [B, T], label [B], rngs) ->
             (waveform, label)`) on the device, the rest (`(waveform [T], rng) -> [T]`) in the loader.
-        on_bad_audio: `raise` stops at the first file that cannot be used; `skip` decodes all of them before training,
-            leaves such files out and lists them in `skipped.csv`.
+        supervised: Both classes and a dev partition are needed.
         run_dir: Where the manifests go.
     """
 
     def __init__(
         self,
-        corpus: Callable[[str], Iterable[Utterance]],
+        corpus: Corpus,
         *,
-        name: str,
         sample_rate: int,
         seconds: float,
         train_seconds: float,
@@ -64,15 +54,12 @@ class DataModule(lightning.LightningDataModule):
         score_batch_size: int,
         num_workers: int,
         seed: int,
-        per_class: Mapping[str, int | None],
-        on_bad_audio: str,
         bonafide_share: float | None = None,
         augment: Sequence[Callable[..., Any]] = (),
+        supervised: bool = True,
         run_dir: Path,
     ) -> None:
         super().__init__()
-        if on_bad_audio not in ("raise", "skip"):
-            raise InputError(f"dataset.on_bad_audio={on_bad_audio}: raise or skip was expected")
         lengths = {"seconds": seconds, "train_seconds": train_seconds}
         for key, value in {**lengths, "batch_size": batch_size, "score_batch_size": score_batch_size}.items():
             if not value > 0:
@@ -80,7 +67,6 @@ class DataModule(lightning.LightningDataModule):
         if bonafide_share is not None and not 0 < bonafide_share < 1:
             raise InputError(f"bonafide_share={bonafide_share}: a share between 0 and 1, or null, was expected")
         self.corpus = corpus
-        self.name = name
         self.sample_rate = sample_rate
         self.n_score = round(seconds * sample_rate)
         self.n_train = round(train_seconds * sample_rate)
@@ -88,13 +74,11 @@ class DataModule(lightning.LightningDataModule):
         self.score_batch_size = score_batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self.per_class = per_class
         self.bonafide_share = bonafide_share
         self.in_loader = [a for a in augment if not getattr(a, "batched", False)]
         self.on_device = [a for a in augment if getattr(a, "batched", False)]
-        self.supervised = True  # False: a task that needs neither both classes nor a dev partition
-        self.clips: Callable[..., Clips] = Clips
-        self.on_bad_audio = on_bad_audio
+        self.supervised = supervised
+        self.clips: dict[str, Callable[..., Clips]] = {"train": Clips, "dev": Clips}
         self.run_dir = run_dir
         self.train: list[Utterance] = []
         self.dev: list[Utterance] = []
@@ -125,29 +109,24 @@ class DataModule(lightning.LightningDataModule):
             self._read()
 
     def _read(self) -> None:
-        self.train = self.partition("train")
-        self.dev = self.partition("dev") if self.supervised else []
-        if self.on_bad_audio == "skip":
+        self.train = self.corpus.select("train", self.seed)
+        self.dev = self.corpus.select("dev", self.seed) if self.supervised else []
+        if self.corpus.on_bad_audio == "skip":
             self.train, self.dev = (self._usable(us) if us else us for us in (self.train, self.dev))
         if not self.supervised:
             return
         drawn = [u for u in self.train if u.weight > 0]
         for name, utterances in (("train", drawn), ("dev", self.dev)):
-            require_both_classes(utterances, f"{self.name}, partition {name}")
+            require_both_classes(utterances, f"{self.corpus.name}, partition {name}")
         for (a, b), speakers in speaker_overlap({"train": self.train, "dev": self.dev}).items():
             log.warning(
                 "%d speakers are in both %s and %s (%s ...): dev scores may flatter the detector",
                 len(speakers), a, b, ", ".join(speakers[:3]),
             )  # fmt: skip
 
-    def partition(self, name: str) -> list[Utterance]:
-        """One partition of the corpus, its balanced subset where `per_class` asks for one."""
-        source = f"{self.name}, partition {name}"
-        return chosen(self.corpus(name), self.per_class.get(name), self.seed, source)
-
     def _usable(self, utterances: list[Utterance]) -> list[Utterance]:
         errors: dict[int, str] = {}
-        for batch in self._loader(utterances, self.n_score, seed=None, sharded=False, whole=True):
+        for batch in self._loader(utterances, Clips, self.n_score, seed=None, sharded=False, whole=True):
             errors.update(batch["errors"])
         for index, message in sorted(errors.items()):
             log.warning("passed over: %s", message)
@@ -157,6 +136,7 @@ class DataModule(lightning.LightningDataModule):
     def _loader(
         self,
         utterances: list[Utterance],
+        clips: Callable[..., Clips],
         n_samples: int,
         *,
         seed: int | None,
@@ -169,10 +149,9 @@ class DataModule(lightning.LightningDataModule):
         weights = [u.weight for u in utterances] if seed is None else self._weights(utterances)
         sampler = SeededSampler(len(utterances), seed=seed, rank=rank, world_size=world_size, weights=weights)
         augment = self.in_loader if seed is not None else ()
-        make = Clips if whole else self.clips
-        clips = make(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole, augment=augment)
+        data = clips(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole, augment=augment)
         return Loader(
-            clips,
+            data,
             batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
             sampler=sampler,
             collate_fn=collate,
@@ -206,19 +185,19 @@ class DataModule(lightning.LightningDataModule):
 
     def train_clips(self) -> DataLoader[dict[str, Any]]:
         """The training partition once, in order, for statistics."""
-        return self._loader(self.train, self.n_score, seed=None, sharded=False)
+        return self._loader(self.train, self.clips["train"], self.n_score, seed=None, sharded=False)
 
     def dev_clips(self) -> DataLoader[dict[str, Any]]:
         """The dev partition once, in order, in one process."""
-        return self._loader(self.dev, self.n_score, seed=None, sharded=False)
+        return self._loader(self.dev, self.clips["dev"], self.n_score, seed=None, sharded=False)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Random crops, shuffled or drawn by weight; a last batch that is not full is dropped, unless it is alone."""
-        return self._loader(self.train, self.n_train, seed=self.seed)
+        return self._loader(self.train, self.clips["train"], self.n_train, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The dev partition whole, in order."""
-        return self._loader(self.dev, self.n_score, seed=None)
+        return self._loader(self.dev, self.clips["dev"], self.n_score, seed=None)
 
 
 class Loader(DataLoader[dict[str, Any]]):

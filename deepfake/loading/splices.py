@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from deepfake.audio import crop_or_repeat, load
 from deepfake.audio.crossfade import crossfade
+from deepfake.datasets.corpus import Segments
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips
-
-Stretches = Sequence[tuple[float, float, str]]
 
 UNIT_SECONDS = 0.01  # of the labels
 FADE_SECONDS = 0.01
@@ -39,7 +38,7 @@ class Splices(Clips):
         sample_rate: In hertz.
         whole: As for `Clips`.
         augment: As for `Clips`.
-        segments: Known spoofed stretches by utterance, `(start, end, system)` in seconds; None: splices are made.
+        segments: Known spoofed stretches by utterance; None: splices are made.
         share: Of the clips that get a splice.
         seconds: Shortest and longest stretch; none is longer than 0.8 of its clip.
 
@@ -55,7 +54,7 @@ class Splices(Clips):
         sample_rate: int,
         whole: bool = False,
         augment: Sequence[Callable[[Tensor, np.random.Generator], Tensor]] = (),
-        segments: Mapping[str, Stretches] | None = None,
+        segments: Segments | None = None,
         share: float = 0.7,
         seconds: tuple[float, float] = (0.2, 2.0),
     ) -> None:
@@ -104,6 +103,7 @@ class Splices(Clips):
         waveform = load(u.path, sample_rate=self.sample_rate)
         spoofed = torch.full((len(waveform),), u.label == SPOOF and self.segments is None)
         for start, end, _ in self.segments[u.id] if self.segments is not None else ():
+            end = min(end, len(waveform) / self.sample_rate)
             spoofed[round(start * self.sample_rate) : round(end * self.sample_rate)] = True
         start = int(rng.integers(max(len(waveform) - self.n_samples, 0) + 1)) if random else 0
         return tuple(crop_or_repeat(x, self.n_samples, start) for x in (waveform, spoofed))  # type: ignore[return-value]

@@ -28,15 +28,11 @@ from deepfake.sweep.pruning import Pruning
 
 log = logging.getLogger(__name__)
 
-_SHOWN = {"loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc"}
-_SHOWN |= {"frame EER": "dev/frame_eer"}
-_SHOWN |= {"Wasserstein": "train/wasserstein_epoch", "gradient norm": "train/gradient_norm_epoch"}
 
-
-def _shown(metrics: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, float]]:
+def _shown(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tuple[str, float]]:
     """What is watched, by name: its key and value; of a mix, the EER of each of its corpora too."""
     of_corpora = {f"EER {key.removeprefix('dev/eer_')}": key for key in metrics if key.startswith("dev/eer_")}
-    names = {**_SHOWN, **of_corpora}
+    names = {**task.progress_metrics, **of_corpora}
     return {name: (key, float(metrics[key])) for name, key in names.items() if key in metrics}
 
 
@@ -103,7 +99,7 @@ class Bars(RichProgressBar):
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: Any
     ) -> dict[str, int | str | float | dict[str, float]]:
-        return {name: round(value, 4) for name, (_, value) in _shown(trainer.callback_metrics).items()}
+        return {name: round(value, 4) for name, (_, value) in _shown(trainer.callback_metrics, pl_module).items()}
 
 
 class PlainProgress(ProgressBar):
@@ -142,11 +138,11 @@ class PlainProgress(ProgressBar):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         self._scored = True
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         if self.every_seconds == float("inf"):
             return
         words = [f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"]
-        for name, (key, value) in _shown(trainer.callback_metrics).items():
+        for name, (key, value) in _shown(trainer.callback_metrics, pl_module).items():
             if self._scored or not key.startswith("dev/"):
                 words.append(f"{name} {value:.4f}")
         self._scored = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer
-from deepfake.training.course import Course
 from deepfake.training.finish import best_weights, finish
 from deepfake.training.repeatable import Repeatable
+from deepfake.training.setup import Setup
 
 
 class Detection(Repeatable):
@@ -43,6 +43,11 @@ class Detection(Repeatable):
     Raises:
         InputError: The detector has no part of such a name.
     """
+
+    parts = ("loss", "optimizer", "scheduler")
+    progress_metrics: ClassVar = {
+        "loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -74,15 +79,15 @@ class Detection(Repeatable):
             part.eval()
         return self
 
-    def learn(self, course: Course) -> dict[str, Any] | None:
+    def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Train to the end, and write what a run leaves behind; see `deepfake.training.finish.finish`."""
-        course.trainer.fit(self, course.datamodule, ckpt_path=course.checkpoint, weights_only=True)
-        if not course.trainer.is_global_zero:
+        setup.trainer.fit(self, setup.datamodule, ckpt_path=setup.checkpoint, weights_only=True)
+        if not setup.trainer.is_global_zero:
             return None
-        best_weights(course, self.detector)
-        return finish(course, self.detector, self.closing(course))
+        best_weights(setup, self.detector)
+        return finish(setup, self.detector, self.closing(setup))
 
-    def closing(self, course: Course) -> dict[str, float]:
+    def closing(self, setup: Setup) -> dict[str, float]:
         """What else the metrics of a finished run are to hold; the best weights are in place."""
         return {}
 

@@ -11,7 +11,9 @@ import yaml
 
 from deepfake.detector import Detector, keep_single_precision
 from deepfake.errors import InputError
+from deepfake.evaluation.metrics import Intervals, judge
 from deepfake.evaluation.report import write_report
+from deepfake.evaluation.tandem import read_tandem
 from deepfake.evaluation.tensorboard import show
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
@@ -20,7 +22,7 @@ from deepfake.scores.compute import scored
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
-from deepfake.training.course import Course
+from deepfake.training.setup import Setup
 
 
 def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
@@ -34,31 +36,31 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
     front_end.normalise.finish()
 
 
-def best_weights(course: Course, detector: Detector) -> None:
+def best_weights(setup: Setup, detector: Detector) -> None:
     """Bring a trained detector to the weights of its best epoch, or to the average that was asked for."""
-    best = course.run_dir / "checkpoints" / "best.ckpt"
-    averaging = [c for c in course.trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
+    best = setup.folder.best_checkpoint
+    averaging = [c for c in setup.trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
     if averaging:
-        torch.manual_seed(course.config["seed"])
-        averaging[0].apply(course.trainer.lightning_module, course.datamodule.train_clips())
+        torch.manual_seed(setup.config["seed"])
+        averaging[0].apply(setup.trainer.lightning_module, setup.datamodule.train_clips())
     elif best.is_file():
         state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "detector."
         detector.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
 
-def finish(course: Course, detector: Detector, more: Mapping[str, float]) -> dict[str, Any]:
+def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[str, Any]:
     """Dev scores, threshold, report, detector file.
 
     Args:
-        course: After training, on rank 0.
+        setup: After training, on rank 0.
         detector: What was trained, as it is to be kept.
         more: Metrics to state beside those of the dev scores.
 
     Returns:
         What stands in `reports/metrics.json`.
     """
-    trainer, datamodule, config, run_dir = course.trainer, course.datamodule, course.config, course.run_dir
+    trainer, datamodule, config, folder = setup.trainer, setup.datamodule, setup.config, setup.folder
     keep_single_precision()
     scores, errors, _ = scored(
         detector,
@@ -70,17 +72,26 @@ def finish(course: Course, detector: Detector, more: Mapping[str, float]) -> dic
     if errors:
         raise InputError(f"{len(errors)} dev files could not be scored: {next(iter(errors.values()))}")
     threshold = carried_threshold(scores.scores, scores.labels)
-    detector.set_threshold(threshold, f"EER threshold of {datamodule.name}, partition dev")
-    write_scores(run_dir / "scores" / "dev.csv", scores)
-    metrics = {**course.judged(scores, threshold), **more}
+    detector.set_threshold(threshold, f"EER threshold of {datamodule.corpus.name}, partition dev")
+    write_scores(folder.dev_scores, scores)
+    asv = datamodule.corpus.asv_scores("dev")
+    metrics = judge(
+        scores,
+        threshold=threshold,
+        tandem=read_tandem(asv) if asv else None,
+        dataset=datamodule.corpus.name,
+        partition="dev",
+        intervals=Intervals(),
+    )
+    metrics |= more
     provenance = {
-        "run": run_dir,
+        "run": folder.path,
         "model": config["model"]["_target_"],
         "features": config["features"]["_target_"],
         "seed": config["seed"],
     }
-    write_report(run_dir / "reports", metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
-    detector.save(run_dir / "detector.pt")
+    write_report(folder.report.path, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
+    detector.save(folder.detector)
     if (board := board_of(trainer)) is not None:
         show(board, metrics, scores, "dev_final")
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```")

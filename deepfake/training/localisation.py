@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from deepfake.loading.splices import Splices
 from deepfake.metrics.classification import auc
 from deepfake.metrics.eer import eer
 from deepfake.terminal import progress
-from deepfake.training.course import Course
 from deepfake.training.detection import Detection
+from deepfake.training.setup import Setup
 
 
 class Localisation(Detection):
@@ -39,6 +39,9 @@ class Localisation(Detection):
         InputError: The network judges no frames.
     """
 
+    monitored = (*Detection.monitored, "dev/frame_eer", "dev/frame_auc")
+    progress_metrics: ClassVar = {**Detection.progress_metrics, "frame EER": "dev/frame_eer"}
+
     def __init__(self, *args: Any, clip_weight: float, share: float, seconds: Sequence[float], **more: Any) -> None:
         super().__init__(*args, **more)
         if not self.detector.locates:
@@ -48,18 +51,17 @@ class Localisation(Detection):
         self._splices = {"share": share, "seconds": tuple(seconds)}
         self._frames: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def learn(self, course: Course) -> dict[str, Any] | None:
-        data = course.datamodule
+    def fit(self, setup: Setup) -> dict[str, Any] | None:
+        data = setup.datamodule
         if unfit := [a for a in data.in_loader + data.on_device if a.batched or a.moves_time]:
             name = type(unfit[0]).__name__
             raise InputError(f"task=localisation: {name} changes when speech is spoofed: leave it out of augment")
-        known = {partition: course.segments(partition) for partition in ("train", "dev")}
+        known = {partition: data.corpus.segments(partition) for partition in data.clips}
         missing = [partition for partition, segments in known.items() if segments is None]
         if len(missing) == 1:
-            raise InputError(f"{data.name}: nothing is known of spoofed stretches in {missing[0]}")
-        segments = None if missing else {**known["train"], **known["dev"]}  # type: ignore[dict-item]
-        data.clips = partial(Splices, segments=segments, **self._splices)
-        return super().learn(course)
+            raise InputError(f"{data.corpus.name}: nothing is known of spoofed stretches in {missing[0]}")
+        data.clips = {name: partial(Splices, segments=segments, **self._splices) for name, segments in known.items()}
+        return super().fit(setup)
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
         frames = self.detector.frames(batch["waveform"])
@@ -84,17 +86,19 @@ class Localisation(Detection):
             values, _ = frame_metrics(frames[first], labels[first])
             self.log_dict({f"dev/{name}": x for name, x in values.items()}, rank_zero_only=False, sync_dist=False)
 
-    def closing(self, course: Course) -> dict[str, float]:
+    def closing(self, setup: Setup) -> dict[str, float]:
         """With the best weights: the frames of dev, whose threshold the detector carries."""
-        device = course.trainer.strategy.root_device
+        device = setup.trainer.strategy.root_device
         detector = self.detector.to(device).eval()
         frames, labels = [], []
         with torch.inference_mode():
-            for batch in progress(course.datamodule.dev_clips(), "frames of dev"):
+            for batch in progress(setup.datamodule.dev_clips(), "frames of dev"):
                 frames.append(detector.frames(batch["waveform"].to(device)).float().cpu().numpy())
                 labels.append(bonafide_frames(batch["spoofed"], frames[-1].shape[1]).numpy())
         values, threshold = frame_metrics(np.concatenate(frames), np.concatenate(labels))
-        detector.set_frame_threshold(threshold, f"EER threshold of frames of {course.datamodule.name}, partition dev")
+        detector.set_frame_threshold(
+            threshold, f"EER threshold of frames of {setup.datamodule.corpus.name}, partition dev"
+        )
         return values
 
     def _pooled(self, frames: Tensor) -> Tensor:

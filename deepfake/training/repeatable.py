@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from deepfake.detector import Detector
+from deepfake.training.task import Task
 
 
-class Repeatable(lightning.LightningModule):
+class Repeatable(Task, lightning.LightningModule):
     """Randomness that depends on the seed and the place in the run alone, and statistics that are the same everywhere.
 
     Args:

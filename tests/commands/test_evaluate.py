@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 from tiny import compose
@@ -11,6 +13,7 @@ from deepfake.commands import audit as audited
 from deepfake.commands import evaluate_runs as runs_judged
 from deepfake.commands import evaluate_scores as files_judged
 from deepfake.commands.evaluate import evaluate
+from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison
 from deepfake.evaluation.metrics import Intervals, judge
@@ -25,8 +28,10 @@ def config(*arguments):
     return OmegaConf.to_container(cfg, resolve=True)
 
 
-def unbuilt(dataset):
-    raise AssertionError("no corpus is read before the command line is understood")
+@pytest.fixture(autouse=True)
+def unread(monkeypatch):
+    """No corpus is read before the command line is understood."""
+    monkeypatch.setattr(Corpus, "read", lambda self, partition: pytest.fail("a corpus was read"))
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def called(monkeypatch, tmp_path):
 
 
 def test_one_score_file(called, tmp_path):
-    done = evaluate(config("scores=/a, b/A=1.csv", "protocol=P", "threshold=0", "output=O", "polarity=-1"), unbuilt)
+    done = evaluate(config("scores=/a, b/A=1.csv", "protocol=P", "threshold=0", "output=O", "polarity=-1"))
     (path, settings), reading = called["judge_file"]
     assert path == "/a, b/A=1.csv" and (settings.output, settings.asv_scores) == ("O", None)
     assert reading == {"threshold": 0, "protocol": "P", "subset": None, "score_column": None, "polarity": -1}
@@ -60,35 +65,33 @@ def test_one_score_file(called, tmp_path):
 
 
 def test_several_score_files(called):
-    evaluate(config("scores=['/a, b/A=1.csv',C D.csv]", "asv_scores=S", "subset=all"), unbuilt)
+    evaluate(config("scores=['/a, b/A=1.csv',C D.csv]", "asv_scores=S", "subset=all"))
     (paths, settings), reading = called["compare_files"]
     assert paths == ["/a, b/A=1.csv", "C D.csv"] and settings.asv_scores == "S" and reading["subset"] == "all"
 
 
 def test_fusion(called):
-    evaluate(config("fuse=[A,B]"), unbuilt)
+    evaluate(config("fuse=[A,B]"))
     assert called["fuse_files"][0][:2] == (["A", "B"], [])
-    evaluate(config("fuse=[A,B]", "fit=[C,D]", "score_column=2"), unbuilt)
+    evaluate(config("fuse=[A,B]", "fit=[C,D]", "score_column=2"))
     assert called["fuse_files"][0][:2] == (["A", "B"], ["C", "D"]) and called["fuse_files"][1]["score_column"] == 2
 
 
 def test_audit(called):
-    evaluate(config("audit=true", "dataset=folder", "dataset.root=D"), dict)
+    evaluate(config("audit=true", "dataset=folder", "dataset.root=D"))
     corpus, partitions, _ = called["audit_corpus"][0]
-    assert (corpus["root"], partitions) == ("D", None)
-    evaluate(config("audit=true", "dataset=folder", "dataset.root=D", "partition=dev"), dict)
+    assert (corpus.config["root"], partitions) == (str(Path("D").absolute()), None)
+    evaluate(config("audit=true", "dataset=folder", "dataset.root=D", "partition=dev"))
     assert called["audit_corpus"][0][1] == ["dev"]
 
 
 def test_how_intervals_are_made(called):
-    evaluate(
-        config("scores=A", "bootstrap.n=50", "bootstrap.metrics=[cllr,act_dcf]", "bootstrap.cluster=speaker"), unbuilt
-    )
+    evaluate(config("scores=A", "bootstrap.n=50", "bootstrap.metrics=[cllr,act_dcf]", "bootstrap.cluster=speaker"))
     made = called["judge_file"][0][1].intervals
     assert made == Intervals(n=50, cluster="speaker", metrics=("cllr", "act_dcf"))
-    evaluate(config("scores=A"), unbuilt)
+    evaluate(config("scores=A"))
     assert called["judge_file"][0][1].intervals == Intervals()
-    evaluate(config("scores=A", "bootstrap.n=0"), unbuilt)
+    evaluate(config("scores=A", "bootstrap.n=0"))
     assert called["judge_file"][0][1].intervals.n == 0
 
 
@@ -140,5 +143,5 @@ def test_how_intervals_are_made(called):
 def test_what_does_not_go_together_ends_in_a_sentence(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        evaluate(config(*arguments), unbuilt)
+        evaluate(config(*arguments))
     assert not list(tmp_path.iterdir())

@@ -18,8 +18,9 @@ from tiny import compose, write_lines
 from deepfake import run
 from deepfake.commands.explain import Settings, explain
 from deepfake.commands.localise import localise_run, threshold_of
-from deepfake.commands.scoring import Corpus
-from deepfake.datasets import spliced
+from deepfake.datasets import asvspoof2019_la, spliced
+from deepfake.datasets.corpus import Corpus, Reader
+from deepfake.datasets.mix import utterances as mixed
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.saliency import Saliency
@@ -47,16 +48,14 @@ def write_spliced(root, *partitions):
     return root
 
 
-def corpus_of(root, **keywords):
-    read = lambda partition: spliced.utterances(partition, root=str(root))  # noqa: E731
-    return Corpus(name="tiny", config={}, read=read, asv_scores=lambda _: None, per_class={}, **keywords)
+def corpus_of(root, segments=spliced.segments, **keywords):
+    return Corpus("tiny", Reader(spliced.utterances, segments), {"root": str(root)}, **keywords)
 
 
-def measure(run, root, *, output=None, segments_of=None, n_bootstrap=50, scan=SCAN, **keywords):
+def measure(run, root, *, output=None, segments=spliced.segments, n_bootstrap=50, scan=SCAN, **keywords):
     return localise_run(
         str(run),
-        corpus_of(root, **keywords),
-        segments_of or (lambda partition: spliced.segments(partition, root=str(root))),
+        corpus_of(root, segments, **keywords),
         batch_size=8,
         output=None if output is None else str(output),
         device=torch.device("cpu"),
@@ -121,6 +120,18 @@ def test_the_numbers_are_those_of_the_sweep(measured, root):
     assert at["measures"]["frame_recall"]["value"] == pytest.approx(hit / np.sum(spoof), abs=0.02)
 
 
+def test_a_mix_knows_the_stretches_of_its_parts(run_folder, root, tiny_la, tmp_path):
+    parts = {"cut": corpus_of(root), "la": Corpus("la", asvspoof2019_la.utterances, {"root": str(tiny_la)})}
+    mix = Corpus("mix", mixed, {"parts": parts})
+    options = {"batch_size": 8, "device": torch.device("cpu"), "n_bootstrap": 10, **SCAN}
+    result, _ = localise_run(str(run_folder), mix, output=str(tmp_path), **options)
+    found = result["partitions"]["eval"]
+    assert (found["n_bonafide"], found["n_spoof"]) == (3 + 6, 4 + 6)
+    assert found["seconds"] == pytest.approx(
+        {"bonafide": 7 * 1.5 - 4 * 0.6 + 6 * 0.6, "spoof": 4 * 0.6 + 6 * 0.6}, rel=1e-3
+    )  # a spoofed file of the part that says no more is spoofed throughout
+
+
 def test_without_dev_there_is_no_threshold(run_folder, tmp_path):
     write_spliced(tmp_path / "c", "eval")
     result, folder = measure(run_folder, tmp_path / "c", output=tmp_path / "out")
@@ -142,16 +153,19 @@ def test_files_that_cannot_be_used(run_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("segments_of", "words"),
+    ("segments", "words"),
     [
-        (lambda partition: None, "does not say where speech is spoofed"),
-        (lambda partition: {}, r"labels\.csv, line 2: it is not said where S_dev_0 is spoofed"),
-        (lambda partition: {f"S_{partition}_{i}": [] for i in range(7)}, "it is not said where S_dev_3 is spoofed"),
+        (lambda partition, root: None, "does not say where speech is spoofed"),
+        (lambda partition, root: {}, r"labels\.csv, line 2: it is not said where S_dev_0 is spoofed"),
+        (
+            lambda partition, root: {f"S_{partition}_{i}": [] for i in range(7)},
+            "it is not said where S_dev_3 is spoofed",
+        ),
     ],
 )
-def test_stretches_that_are_not_known(run_folder, root, tmp_path, segments_of, words):
+def test_stretches_that_are_not_known(run_folder, root, tmp_path, segments, words):
     with pytest.raises(InputError, match=words):
-        measure(run_folder, root, output=tmp_path / "out", segments_of=segments_of)
+        measure(run_folder, root, output=tmp_path / "out", segments=segments)
 
 
 def test_a_corpus_without_eval_or_without_spoof(run_folder, tmp_path):

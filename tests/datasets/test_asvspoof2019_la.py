@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from deepfake.datasets.asvspoof2019_la import PROTOCOLS, TRIALS, asv_scores, utterances
-from deepfake.datasets.utterance import chosen
+from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
 
 
 def read(partition, root):
-    return chosen(utterances(partition, root=str(root)), None, 0, f"asvspoof2019_la, partition {partition}")
+    return Corpus("asvspoof2019_la", utterances, {"root": str(root)}).select(partition, 0)
 
 
 def test_the_archive_as_it_unpacks(tiny_la):

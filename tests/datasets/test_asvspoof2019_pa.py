@@ -4,7 +4,7 @@ import pytest
 from tiny import touch, write_lines
 
 from deepfake.datasets.asvspoof2019_pa import TRIALS, asv_scores, utterances
-from deepfake.datasets.utterance import chosen
+from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
 
 
@@ -21,7 +21,7 @@ def root(tmp_path):
 
 
 def test_the_archive_as_it_unpacks(root, caplog):
-    bona_fide, spoof = chosen(utterances("dev", root=str(root)), None, 0, "pa")
+    bona_fide, spoof = Corpus("pa", utterances, {"root": str(root)}).select("dev", 0)
     assert (bona_fide.label, bona_fide.attack, bona_fide.conditions) == (1, "", {"environment": "aaa"})
     assert (spoof.label, spoof.attack, spoof.speaker) == (0, "CC", "PA_0078")
     assert spoof.conditions == {"environment": "ccc"} and spoof.partition == "dev"

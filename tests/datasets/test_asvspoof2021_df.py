@@ -4,8 +4,8 @@ import pytest
 from tiny import touch, write_lines
 
 from deepfake.datasets.asvspoof2021_df import TRIALS, utterances
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 LINES = (
@@ -22,7 +22,7 @@ def root(tmp_path):
 
 
 def test_the_eval_subset_with_all_that_is_said_of_it(root, caplog):
-    spoof, bona_fide = chosen(utterances("eval", root=str(root)), None, 0, "df")
+    spoof, bona_fide = Corpus("df", Reader(utterances), {"root": str(root)}).select("eval", 0)
     assert (spoof.id, spoof.label, spoof.attack) == ("DF_E_2000013", 0, "Task1-team20")
     assert spoof.conditions == {
         "codec": "low_m4a",

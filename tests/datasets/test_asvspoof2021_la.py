@@ -7,8 +7,8 @@ import pytest
 from tiny import touch, write_lines
 
 from deepfake.datasets.asvspoof2021_la import TRIALS, utterances
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 LINES = (
@@ -26,7 +26,7 @@ def root(tmp_path):
 
 
 def read(root, **options):
-    return chosen(utterances("eval", root=str(root), **options), None, 0, "la")
+    return Corpus("la", Reader(utterances), {"root": str(root), **options}).select("eval", 0)
 
 
 def test_the_eval_subset_with_its_conditions_and_counts(root, caplog):

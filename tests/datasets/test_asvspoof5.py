@@ -6,7 +6,7 @@ import pytest
 from tiny import touch, write_lines
 
 from deepfake.datasets.asvspoof5 import FOLDERS, PROTOCOLS, TRIALS, utterances
-from deepfake.datasets.utterance import chosen
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.errors import InputError
 
 LINES = {
@@ -25,7 +25,7 @@ def root(tmp_path):
 
 
 def read(partition, root):
-    return chosen(utterances(partition, root=str(root)), None, 0, "asvspoof5")
+    return Corpus("asvspoof5", Reader(utterances), {"root": str(root)}).select(partition, 0)
 
 
 def test_the_three_partitions(root, caplog):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from tiny import touch
 
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.fake_or_real import TRIALS, VARIANTS, utterances
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 FILES = [
@@ -13,7 +13,7 @@ FILES = [
 
 
 def read(partition, root, **options):
-    return chosen(utterances(partition, root=str(root), **options), None, 0, "for")
+    return Corpus("for", Reader(utterances), {"root": str(root), **options}).select(partition, 0)
 
 
 @pytest.mark.parametrize(

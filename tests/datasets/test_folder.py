@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.folder import utterances
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 
@@ -15,7 +15,7 @@ def fill(root, names):
 
 
 def read(partition, root, **options):
-    return chosen(utterances(partition, root=str(root), **options), None, 0, "folder")
+    return Corpus("folder", Reader(utterances), {"root": str(root), **options}).select(partition, 0)
 
 
 def test_splits_classes_and_formats(tmp_path):

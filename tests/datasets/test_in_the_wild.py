@@ -6,9 +6,10 @@ import soundfile
 from tiny import touch, write_lines
 
 from deepfake.audio import load
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.in_the_wild import TRIALS, utterances
 from deepfake.datasets.layout import NoPartition
-from deepfake.datasets.utterance import PARTITIONS, chosen
+from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 
 ROWS = [f"{i}.wav,Speaker {i % 10},{'spoof' if i % 3 else 'bona-fide'}" for i in range(60)]
@@ -21,7 +22,7 @@ def root(tmp_path):
 
 
 def read(partition, root, **options):
-    return chosen(utterances(partition, root=str(root), **options), None, 0, "in_the_wild")
+    return Corpus("in_the_wild", Reader(utterances), {"root": str(root), **options}).select(partition, 0)
 
 
 def test_all_of_it_is_eval(root, caplog):

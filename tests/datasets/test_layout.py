@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import inspect
-
 import pytest
-from tiny import REPOSITORY, compose, touch
+from tiny import touch
 
-from deepfake import run
 from deepfake.datasets.layout import base_of, check_partition, placed
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
@@ -33,12 +30,3 @@ def test_an_unknown_partition_is_refused():
 def test_utterances_get_their_path(tmp_path):
     (u,) = placed([Utterance("a.b", "", 1)], tmp_path / "flac", ".flac", "dev")
     assert (u.path, u.partition) == (str(tmp_path / "flac" / "a.b.flac"), "dev")
-
-
-@pytest.mark.parametrize("name", sorted(p.stem for p in (REPOSITORY / "conf" / "dataset").glob("*.yaml")))
-def test_every_config_builds_its_corpus(name):
-    dataset = compose(f"dataset={name}").dataset
-    root = [f"dataset.root={REPOSITORY}"] if name != "mix" else []
-    corpus = run._corpus(compose(f"dataset={name}", *root).dataset)
-    assert dataset.name == name
-    inspect.signature(corpus.func).bind("train", **corpus.keywords)

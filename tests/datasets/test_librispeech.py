@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tiny import touch
 
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.librispeech import SUBSETS, utterances
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 
@@ -19,11 +19,11 @@ def root(tmp_path):
 
 
 def read(partition, root, **options):
-    return chosen(utterances(partition, root=str(root), **options), None, 0, "librispeech")
+    return Corpus("librispeech", Reader(utterances), {"root": str(root), **options}).select(partition, 0)
 
 
 def test_subsets_are_partitions_and_all_is_bona_fide(root, caplog):
-    train, held_out = read("train", root.parent), read("eval", root)
+    held_out, train = read("eval", root.parent), read("train", root)
     assert [(u.id, u.speaker, u.label) for u in train[::2]] == [("103-1240-0000", "103", 1), ("20-1240-0000", "20", 1)]
     assert train[0].conditions == {"subset": "train-clean-100"} and train[0].partition == "train"
     assert [u.id for u in held_out] == ["1089-1240-0000", "1089-1240-0001"]

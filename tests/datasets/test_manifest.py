@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.manifest import utterances
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 
 def read(partition, path):
-    return chosen(utterances(partition, root=str(path)), None, 0, "manifest")
+    return Corpus("manifest", Reader(utterances), {"root": str(path)}).select(partition, 0)
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.mix import utterances
 from deepfake.datasets.utterance import PARTITIONS, Utterance, unique
@@ -18,7 +21,14 @@ def corpus(n, *, has=PARTITIONS, weights=None, **said):
             for i in range(n)
         ]
 
-    return read
+    return Corpus("part", Reader(read))
+
+
+def part(tmp_path, *, stretches=None, asv=None):
+    """A corpus of one bona fide, one spoofed and one unlabelled utterance, with what is known of it."""
+    listed = [Utterance("r", "", 1), Utterance("f", "", 0, "A01"), Utterance("x", "", None)]
+    path = tmp_path / asv if asv else None
+    return Corpus("part", Reader(lambda partition: listed, lambda partition: stretches, lambda partition: path))
 
 
 def shares(found):
@@ -89,5 +99,54 @@ def test_a_parts_error_names_the_part():
     def broken(partition):
         raise InputError("its root is not a folder")
 
-    with pytest.raises(InputError, match="part a: its root is not a folder"):
-        utterances("train", parts={"a": broken})
+    reader = Reader(broken, segments=broken, asv_scores=broken)
+    for question in (utterances, utterances.segments, utterances.asv_scores):
+        with pytest.raises(InputError, match="part a: its root is not a folder"):
+            question("train", parts={"a": Corpus("part", reader)})
+
+
+def test_stretches_of_parts_that_know_them_stand_beside_the_labels_of_those_that_do_not(tmp_path):
+    known = {"r": [], "f": [(0.5, 1.0, "A02")], "x": []}
+    parts = {"cut": part(tmp_path, stretches=known), "whole": part(tmp_path)}
+    found = utterances.segments("eval", parts=parts)
+    assert found == {
+        "cut-r": [],
+        "cut-f": [(0.5, 1.0, "A02")],
+        "cut-x": [],
+        "whole-r": [],
+        "whole-f": [(0.0, math.inf, "A01")],
+    }
+    assert {u.id for u in utterances("eval", parts=parts)} - set(found) == {"whole-x"}  # it has no label to go by
+
+
+def test_there_are_no_stretches_where_no_part_of_the_partition_knows_any(tmp_path):
+    parts = {"cut": part(tmp_path, stretches={"r": [], "f": [(0.5, 1.0, "A02")], "x": []}), "whole": part(tmp_path)}
+    taken = {"cut": ["train"]}
+    assert utterances.segments("dev", parts=parts, partitions=taken) is None
+    assert len(utterances.segments("train", parts=parts, partitions=taken)) == 5
+
+
+@pytest.mark.parametrize(
+    ("files", "found", "said"),
+    [
+        ({"a": "asv", "b": "asv"}, "asv", ""),
+        ({"a": None, "b": None}, None, ""),
+        ({"a": None, "b": "asv", "c": "asv"}, "asv", "the t-DCF of the mix takes the ASV scores of b, c for a too"),
+        (
+            {"a": "asv", "b": "other", "c": None},
+            None,
+            "the mix has no t-DCF: its parts a, b have ASV scores of their own",
+        ),
+    ],
+)
+def test_the_asv_scores_are_those_of_the_one_asv_system_of_the_parts(tmp_path, caplog, files, found, said):
+    parts = {name: part(tmp_path, asv=file) for name, file in files.items()}
+    assert utterances.asv_scores("eval", parts=parts) == (found and tmp_path / found)
+    assert [record.message for record in caplog.records] == [said] * bool(said)
+
+
+def test_a_mix_forwards_everything_of_a_mix_in_it(tmp_path):
+    cut = part(tmp_path, stretches={"r": [], "f": [], "x": []}, asv="asv")
+    parts = {"in": Corpus("mix", utterances, {"parts": {"cut": cut}})}
+    assert [*utterances.segments("dev", parts=parts)] == ["in-cut-r", "in-cut-f", "in-cut-x"]
+    assert utterances.asv_scores("dev", parts=parts) == tmp_path / "asv"

@@ -4,9 +4,10 @@ import pytest
 from tiny import touch
 
 from deepfake.datasets import mlaad
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.mlaad import utterances
-from deepfake.datasets.utterance import PARTITIONS, chosen
+from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 
 
@@ -20,7 +21,7 @@ def root(tmp_path):
 
 
 def read(partition, root, **options):
-    return chosen(utterances(partition, root=str(root), **options), None, 0, "mlaad")
+    return Corpus("mlaad", Reader(utterances), {"root": str(root), **options}).select(partition, 0)
 
 
 def test_systems_are_attacks_and_languages_a_condition(root, caplog):

@@ -267,14 +267,16 @@ def corpus(n_bonafide, n_spoof):
     return [Utterance(f"{i}", "", int(i < n_bonafide)) for i in range(n_bonafide + n_spoof)]
 
 
-def test_a_partial_corpus_is_noticed_and_a_whole_one_is_not(caplog):
+def test_a_partial_corpus_is_noticed_once_and_a_whole_one_is_not(caplog):
     whole = corpus(2, 3)
     with caplog.at_level(logging.WARNING):
         for expected in ((2, 3), 5, None):
-            assert complete(whole, expected, "la, partition eval") is whole
+            assert complete(whole, expected, "la", "partition eval") is whole
     assert not caplog.records
-    complete(whole, (2, 4000), "la, partition eval")
-    complete(whole, 6, "df")
+    for _ in range(2):
+        complete(whole, (2, 4000), "la", "partition eval")
+        complete(whole, (2, 5000), "la", "partition dev")
+        complete(whole, 6, "df")
     assert [r.message for r in caplog.records] == [
         "la, partition eval: 2 bona fide and 3 spoof trials, 2 bona fide and 4,000 spoof were published: "
         "a part of it, or another corpus in its layout",

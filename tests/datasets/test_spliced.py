@@ -4,14 +4,14 @@ import pytest
 import soundfile
 from tiny import touch, write_lines
 
+from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.spliced import TRIALS, segments, utterances
-from deepfake.datasets.utterance import chosen
 from deepfake.errors import InputError
 
 
 def read(partition, root):
-    return chosen(utterances(partition, root=str(root)), None, 0, "spliced")
+    return Corpus("spliced", utterances, {"root": str(root)}).select(partition, 0)
 
 
 @pytest.fixture

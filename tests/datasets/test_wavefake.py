@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from tiny import touch
 
+from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
-from deepfake.datasets.utterance import PARTITIONS, chosen
+from deepfake.datasets.utterance import PARTITIONS
 from deepfake.datasets.wavefake import TRIALS, utterances
 from deepfake.errors import InputError
 
@@ -23,7 +24,7 @@ def root(tmp_path):
 
 
 def read(partition, root, **options):
-    return chosen(utterances(partition, root=str(root), **options), None, 0, "wavefake")
+    return Corpus("wavefake", Reader(utterances), {"root": str(root), **options}).select(partition, 0)
 
 
 def test_the_fakes_alone_and_with_the_speech_they_were_made_from(root, caplog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 
 import numpy as np
 import pytest
@@ -154,6 +155,19 @@ def test_without_fillings_there_is_no_deletion_and_no_recommendation(tmp_path):
     names = found["methods"]["right"]["measures"].keys()
     assert "localisation_auc" in names and not any(n.startswith(("deletion", "infid", "sanity")) for n in names)
     assert found["recommended"] is None and found["methods"]["right"]["warnings"] == []
+
+
+def test_a_stretch_without_an_end_lasts_until_that_of_the_clip(tmp_path):
+    utterances, segments = corpus(tmp_path, n=4)
+    detector = Linear(PLANT)
+    results = []
+    for end in (math.inf, detector.n_samples / detector.sample_rate):
+        known = segments | {"1": [(0.0, end, "tone")]}
+        options = {"fillings": (), "n_slow": 0, "n_bootstrap": 20}
+        results.append(faithfulness.measure(detector, utterances, {"right": Saliency()}, segments=known, **options))
+    for name in ("pointing", "localisation_auc_pooled"):
+        one, other = (value(result, "right", name) for result in results)
+        assert one == other and one is not None
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path):

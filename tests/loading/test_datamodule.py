@@ -12,12 +12,14 @@ from omegaconf import OmegaConf
 from tiny import TINY, compose, tiny_run, write_audio
 
 from deepfake import run
+from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
-from deepfake.training.train import datamodule_of
 
 
 def data_of(cfg):
-    return datamodule_of(OmegaConf.to_container(cfg, resolve=True), run._corpus(cfg.dataset), run._build)
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    _, setup = run._composed(plain, Corpus.of(plain["dataset"]))
+    return setup.datamodule
 
 
 def module(tiny_la, tmp_path, *overrides):
@@ -162,6 +164,7 @@ def test_a_run_on_a_mix_is_judged(tiny_la, tmp_path):
     train_without_report(mixed(tiny_la, tmp_path, "trainer.max_epochs=1"))
     metrics = run.evaluate(compose(f"run={tmp_path / 'run'}", "num_workers=0", config="evaluate"))
     assert (metrics["n_bonafide"], metrics["n_spoof"], metrics["dataset"]) == (10, 10, "mix")
+    assert metrics["min_tdcf"] is not None
 
 
 def test_both_classes_are_drawn_as_asked_for_in_each_epoch_anew(tiny_la, tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -80,6 +82,8 @@ def test_known_stretches_are_heard_as_they_are(listed):
     assert torch.equal(item["waveform"], torch.from_numpy(soundfile.read(listed[4].path, dtype="float32")[0]))
     expected = frame_labels([(0.253, 0.5)], resolution=0.01, duration=1.0) == 0
     assert item["spoofed"].tolist() == expected.tolist()
+    whole = Splices(listed, n_samples=RATE, sample_rate=RATE, segments=known | {"4": [(0.5, math.inf, "A01")]})
+    assert whole[4, None]["spoofed"].tolist() == [False] * 50 + [True] * 50
     crop = Splices(listed, n_samples=RATE // 4, sample_rate=RATE, segments=known)
     found = {(crop[4, seed]["label"], bool(crop[4, seed]["spoofed"].any())) for seed in range(30)}
     assert found == {(SPOOF, True), (BONAFIDE, False)}  # a crop beside the stretch is bona fide

@@ -242,7 +242,7 @@ def test_a_reader_of_ones_own_is_built_for_evaluate_when_it_is_trusted(foreign):
     with pytest.raises(InputError, match=r"add 'trusted=\[deepfake\.datasets\.asvspoof2019_la\.read\]'"):
         run.evaluate(compose(f"run='{folder}'", config="evaluate"))
     trusted = "trusted=[deepfake.datasets.asvspoof2019_la.read]"
-    with pytest.raises(Exception, match="required positional argument"):
+    with pytest.raises(InputError, match="missing a required argument"):
         run.evaluate(compose(f"run='{folder}'", trusted, config="evaluate"))
 
 

@@ -8,12 +8,15 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 from interrupted import train_until, train_without_report, with_any_workers
+from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
-from tiny import compose, tiny_run, write_audio
+from tiny import TINY, compose, tiny_run, write_audio
 
 from deepfake import run
+from deepfake.datasets.corpus import Corpus
 from deepfake.detector import Detector
 from deepfake.errors import InputError
+from deepfake.training.detection import Detection
 from deepfake.training.localisation import bonafide_frames, frame_metrics
 
 FRAMES = ("model=frame_cnn", "task=localisation", "monitor=frame_eer", "optimizer.lr=1e-2")
@@ -61,6 +64,30 @@ def test_known_stretches_of_a_corpus_are_learnt(tmp_path):
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(InputError, match="no dev files"):
         run.train(compose(*settings, *cpu, *FRAMES, f"run_dir={tmp_path}/run"))
+
+
+def test_in_a_mix_each_part_and_partition_keeps_its_own_stretches(tiny_la, tmp_path, monkeypatch):
+    stretch = {"train": "0.1,0.3", "dev": "0.2,0.5"}  # of files that have the same names in both partitions
+    lines = [f"{p}/x{i}.wav,{f'{stretch[p]},A01' if i % 2 else ',,-'}" for p in stretch for i in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,start_s,end_s,system", *lines]) + "\n")
+    for partition in stretch:
+        for i in range(4):
+            write_audio(tmp_path / partition / f"x{i}.wav", spoof=False, seed=i, seconds=0.6)
+    parts = ("+dataset@dataset.parts.cut=spliced", "+dataset@dataset.parts.la=asvspoof2019_la")
+    roots = (f"dataset.parts.cut.root={tmp_path}", f"dataset.parts.la.root={tiny_la}")
+    cfg = compose("dataset=mix", *parts, *roots, *TINY, *FRAMES, "seconds=0.6", f"run_dir={tmp_path}/run")
+    config = OmegaConf.to_container(cfg, resolve=True)
+    task, setup = run._composed(config, Corpus.of(config["dataset"]))
+    monkeypatch.setattr(Detection, "fit", lambda self, setup: None)
+    task.fit(setup)
+    data = setup.datamodule
+    data.prepare_data()
+    for partition, loader in (("train", data.train_clips()), ("dev", data.dev_clips())):
+        start, end = (round(100 * float(second)) for second in stretch[partition].split(","))
+        (batch,) = loader
+        for u, spoofed in zip(getattr(data, partition), batch["spoofed"].tolist(), strict=True):
+            cut = [start <= i < end for i in range(60)] if u.id.startswith("cut-") else [True] * 60
+            assert spoofed == (cut if u.label == 0 else [False] * 60), u.id
 
 
 def test_a_network_of_whole_clips_is_refused(tiny_la, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.detector import Detector
@@ -18,16 +18,17 @@ from deepfake.loading.datamodule import DataModule
 from deepfake.models.gmm import GaussianMixtures
 from deepfake.terminal import progress
 from deepfake.training.callbacks import board_of
-from deepfake.training.course import Course
 from deepfake.training.finish import finish
 from deepfake.training.gmm.em import Mixture, from_frames, maximise, standardise
+from deepfake.training.setup import Setup
+from deepfake.training.task import Task
 
 log = logging.getLogger(__name__)
 
 WORDS = {BONAFIDE: "bona fide", SPOOF: "spoof"}
 
 
-class MixtureFit:
+class MixtureFit(Task):
     """Expectation maximisation of one mixture for each class, over the frames of the training partition.
 
     The recipe of the LFCC-GMM baselines of ASVspoof 2019 and 2021 (the organisers' Matlab scripts): random frames as
@@ -40,9 +41,6 @@ class MixtureFit:
 
     Args:
         detector: Whose model is `GaussianMixtures`.
-        loss: Not used, as the next two.
-        optimizer: Not used.
-        scheduler: Not used.
         seed: Of the first means, and of the frames drawn.
         max_iterations: Of expectation maximisation, at most.
         tolerance: In nats per frame: an iteration that gains less is the last.
@@ -56,9 +54,6 @@ class MixtureFit:
     def __init__(
         self,
         detector: Detector,
-        loss: nn.Module | None = None,
-        optimizer: Any = None,
-        scheduler: Any = None,
         *,
         seed: int,
         max_iterations: int,
@@ -84,14 +79,14 @@ class MixtureFit:
             "variance_floor": variance_floor,
         }
 
-    def learn(self, course: Course) -> dict[str, Any] | None:
+    def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Fit both mixtures, and write what a run leaves behind; see `deepfake.training.finish.finish`."""
-        datamodule, trainer = course.datamodule, course.trainer
+        datamodule, trainer = setup.datamodule, setup.trainer
         if datamodule.in_loader or datamodule.on_device:
             raise InputError("task=gmm hears the training clips as they are: leave augment out")
         if not trainer.is_global_zero:
             return None
-        if course.config["resume"]:
+        if setup.config["resume"]:
             log.info("a fit of mixtures is not taken up halfway: it starts over")
         device, board = trainer.strategy.root_device, board_of(trainer)
         frames = self._frames(datamodule, device)
@@ -99,7 +94,7 @@ class MixtureFit:
         for label in (BONAFIDE, SPOOF):
             mean, std = standardise(frames[label])
             unit = float(std.log().sum())  # a likelihood of standardised frames is larger by so much
-            start = self._start(label, frames[label], mean, std, go_on=bool(course.config["init_from"]))
+            start = self._start(label, frames[label], mean, std, go_on=bool(setup.config["init_from"]))
             fit = maximise(frames[label], start, device=device, **self.settings)
             for i, (mixture, likelihood) in enumerate(fit, start=1):
                 self.model.put(label, *mixture.moved(mean, std))
@@ -108,7 +103,7 @@ class MixtureFit:
                 if board is not None:
                     board.add_scalar(f"log_likelihood/{WORDS[label]}", likelihood - unit, i)
             del frames[label]
-        return finish(course, self.detector, {})
+        return finish(setup, self.detector, {})
 
     @torch.no_grad()
     def _frames(self, datamodule: DataModule, device: torch.device) -> dict[int, Tensor]:
@@ -121,7 +116,7 @@ class MixtureFit:
         for label, n in n_all.items():
             if n < self.model.n_components:
                 raise InputError(
-                    f"{datamodule.name}, partition train: {n} frames of {WORDS[label]} speech are too few for "
+                    f"{datamodule.corpus.name}, partition train: {n} frames of {WORDS[label]} speech are too few for "
                     f"{self.model.n_components} components: give more speech, or a smaller model.n_components"
                 )
         log.info("%s frames of bona fide speech, %s of spoof", f"{n_all[BONAFIDE]:,}", f"{n_all[SPOOF]:,}")

@@ -15,40 +15,40 @@ from deepfake.atomic import write_atomically
 from deepfake.figures.html import saved
 from deepfake.figures.style import STYLES, dress, figure_of
 from deepfake.training.callbacks import board_of
-from deepfake.training.course import Course
+from deepfake.training.setup import Setup
 from deepfake.training.wgan.checkpoints import write_networks
 
 FIGURES = ("critic_loss", "generator_loss", "wasserstein", "gradient_norm", "penalty")
 
 
-def finish_game(course: Course, game: Any) -> dict[str, Any]:
+def finish_game(setup: Setup, game: Any) -> dict[str, Any]:
     """Figures of each epoch as a table and as curves, `critic.pt` and `generator.pt`.
 
     Args:
-        course: After `fit`, on rank 0.
+        setup: After `fit`, on rank 0.
         game: A `WGANGP`.
 
     Returns:
         What stands in `reports/metrics.json`: the figures of the last epoch, of which the estimate of the Wasserstein
         distance is the `objective`.
     """
-    reports, history = course.run_dir / "reports", game.history
+    report, history = setup.folder.report, game.history
     table = io.StringIO()
     writer = csv.DictWriter(table, ("epoch", *FIGURES), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    write_atomically(reports / "history.csv", table.getvalue())
+    write_atomically(report.path / "history.csv", table.getvalue())
     figure = curves(history)
-    write_atomically(reports / "figures" / "losses.png", saved(figure, "png"))
+    write_atomically(report.figures / "losses.png", saved(figure, "png"))
     last = history[-1]
     metrics = {"objective": last["wasserstein"], "epochs": len(history), "real_class": game.real_class}
-    metrics |= {"n_real": len(course.datamodule.train), **{k: last[k] for k in FIGURES if k in last}}
-    write_atomically(reports / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_networks(course.run_dir, game)
-    if (board := board_of(course.trainer)) is not None:
+    metrics |= {"n_real": len(setup.datamodule.train), **{k: last[k] for k in FIGURES if k in last}}
+    write_atomically(report.metrics, json.dumps(metrics, indent=2) + "\n")
+    write_networks(setup.folder.path, game)
+    if (board := board_of(setup.trainer)) is not None:
         board.add_figure("game/losses", figure)
-        board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(course.config), sort_keys=False)}```")
-        course.trainer.loggers[0].finalize("success")
+        board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(setup.config), sort_keys=False)}```")
+        setup.trainer.loggers[0].finalize("success")
     return metrics
 
 

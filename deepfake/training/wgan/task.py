@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import chain
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -20,8 +20,8 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.models.blocks.generator import Generator
 from deepfake.models.wgan_gp_critic import WGANGPCritic
-from deepfake.training.course import Course
 from deepfake.training.repeatable import Repeatable
+from deepfake.training.setup import Setup
 from deepfake.training.wgan.divergence_guard import ADVICE, DivergenceGuard
 from deepfake.training.wgan.gradient_penalty import gradient_norms
 from deepfake.training.wgan.report import finish_game
@@ -41,9 +41,6 @@ class WGANGP(Repeatable):
 
     Args:
         detector: Its front end makes the pictures, its model is the critic.
-        loss: Not used, nor are `optimizer` and `scheduler`: the game has its own loss, and Adam.
-        optimizer: See `loss`.
-        scheduler: See `loss`.
         seconds: Of the clips.
         seed: Of noise, interpolation and dropout; set anew in each step, so that a resumed run repeats an uninterrupted
             one.
@@ -64,13 +61,14 @@ class WGANGP(Repeatable):
     """
 
     supervised = False  # one class is enough, and dev is not looked at
+    monitored = ()
+    progress_metrics: ClassVar = {
+        "Wasserstein": "train/wasserstein_epoch", "gradient norm": "train/gradient_norm_epoch",
+    }  # fmt: skip
 
     def __init__(
         self,
         detector: Detector,
-        loss: Any,
-        optimizer: Any,
-        scheduler: Any,
         *,
         seconds: float,
         seed: int,
@@ -126,11 +124,11 @@ class WGANGP(Repeatable):
         """The detector's model."""
         return self.detector.model
 
-    def learn(self, course: Course) -> dict[str, Any] | None:
+    def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Play to the end, and write what a game leaves behind; see `finish_game`."""
         warnings.filterwarnings("ignore", message=".*have no `validation_step`")
-        course.trainer.fit(self, course.datamodule, ckpt_path=course.checkpoint, weights_only=True)
-        return finish_game(course, self) if course.trainer.is_global_zero else None
+        setup.trainer.fit(self, setup.datamodule, ckpt_path=setup.checkpoint, weights_only=True)
+        return finish_game(setup, self) if setup.trainer.is_global_zero else None
 
     def setup(self, stage: str) -> None:
         """Leave the utterances of one class in the training partition, before a loader is made of it."""
@@ -138,7 +136,7 @@ class WGANGP(Repeatable):
         datamodule.train = [u for u in datamodule.train if u.label in REAL_CLASSES[self.real_class]]
         if not datamodule.train:
             raise InputError(
-                f"{datamodule.name}, partition train: no utterance is of task.real_class={self.real_class}"
+                f"{datamodule.corpus.name}, partition train: no utterance is of task.real_class={self.real_class}"
             )
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

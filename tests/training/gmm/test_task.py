@@ -36,8 +36,8 @@ def fitted(tiny_la, tmp_path_factory):
 def bare(monkeypatch):
     """Runs that leave a detector and no report, whose figures would take most of the time."""
 
-    def finish(course, detector, more):
-        detector.save(course.run_dir / "detector.pt")
+    def finish(setup, detector, more):
+        detector.save(setup.folder.detector)
         return {"eer": 0.0}
 
     monkeypatch.setattr("deepfake.training.gmm.task.finish", finish)

@@ -47,7 +47,7 @@ def detector_of(**model):
 def game_of(detector=None, **settings):
     torch.manual_seed(0)
     settings = {"noise_dim": 4, "generator_channels": (8, 8, 8), "generator_attention_rows": 8, **settings}
-    game = WGANGP(detector or detector_of(), None, None, None, seconds=0.5, seed=3, **settings)
+    game = WGANGP(detector or detector_of(), seconds=0.5, seed=3, **settings)
     for parameter in game.critic.parameters():
         if parameter.ndim == 0:
             parameter.data.fill_(0.3)  # the attention is to count
@@ -56,8 +56,6 @@ def game_of(detector=None, **settings):
 
 class Buzzes(lightning.LightningDataModule):
     """So many batches of buzzes in noise, the same in every epoch."""
-
-    name = "buzzes"
 
     def __init__(self, n_batches, batch_size=4):
         super().__init__()
@@ -269,7 +267,7 @@ def test_stopped_and_resumed_a_game_ends_with_the_weights_of_an_uninterrupted_on
 def test_the_real_side_is_the_class_that_was_asked_for(real_class, labels):
     game = game_of(real_class=real_class)
     utterances = [SimpleNamespace(label=label) for label in (SPOOF, BONAFIDE, SPOOF)]
-    game._trainer = SimpleNamespace(datamodule=SimpleNamespace(train=utterances, name="x"))
+    game._trainer = SimpleNamespace(datamodule=SimpleNamespace(train=utterances, corpus=SimpleNamespace(name="x")))
     game.setup("fit")
     assert {u.label for u in game._trainer.datamodule.train} == labels
     game._trainer.datamodule.train = utterances[:1]

@@ -1,0 +1,158 @@
+"""A corpus as training, evaluation and explanation take it: its utterances, and what else is known of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from deepfake.commandline import SUBSET_KEYS, names_a_path
+from deepfake.datasets.utterance import Utterance, present, subset, unique
+from deepfake.errors import InputError
+
+Segments = Mapping[str, Sequence[tuple[float, float, str]]]
+"""Spoofed stretches by utterance id, `(start, end, system)` in seconds; none where nothing is spoofed. An end of
+`math.inf` is that of the recording."""
+
+NOT_THE_READERS = ("_target_", "_partial_", "name", *SUBSET_KEYS)
+
+
+def _unknown(partition: str, **settings: Any) -> None:
+    """What is not known of a corpus."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The function that reads a corpus, with the functions that say what else is known of it.
+
+    A corpus of which nothing else is known is a plain function. Otherwise `@partial(Reader, segments=segments)` stands
+    above `utterances`. All of them take the partition and, by keyword, the settings of the corpus's yaml.
+
+    Args:
+        utterances: The utterances of a partition.
+        segments: Their spoofed stretches, None where they are not known.
+        asv_scores: The ASV score file of the partition, None where it has none.
+    """
+
+    utterances: Callable[..., list[Utterance]]
+    segments: Callable[..., Segments | None] = _unknown
+    asv_scores: Callable[..., Path | None] = _unknown
+
+    def __call__(self, partition: str, **settings: Any) -> list[Utterance]:
+        return self.utterances(partition, **settings)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus.
+
+    Args:
+        name: As its yaml has it.
+        reader: Reads it.
+        settings: The reader's keywords; the parts of a mix are corpora themselves.
+        config: All of its yaml, as plain data with absolute paths.
+        per_class: Size of each class of a balanced subset, by partition; None for everything.
+        on_bad_audio: What is done with a file that cannot be decoded, `raise` or `skip`.
+
+    Raises:
+        InputError: `on_bad_audio` is neither.
+    """
+
+    name: str
+    reader: Reader
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    per_class: Mapping[str, int | None] = field(default_factory=dict)
+    on_bad_audio: str = "raise"
+
+    def __post_init__(self) -> None:
+        if self.on_bad_audio not in ("raise", "skip"):
+            raise InputError(f"dataset.on_bad_audio={self.on_bad_audio}: raise or skip was expected")
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], key: str = "dataset") -> Corpus:
+        """The corpus that a config describes.
+
+        Args:
+            config: As plain data: `_target_` names a function that reads utterances or a `Reader`, `name`, `per_class`
+                and `on_bad_audio` are the fields of a corpus, everything else is a setting of the reader.
+            key: Where the config stands, for messages.
+
+        Raises:
+            InputError: A value is missing, the reader cannot be imported, or it does not take these settings.
+        """
+        config = {"per_class": {}, "on_bad_audio": "raise", **_absolute(config, key)}
+        target = str(config["_target_"])
+        reader = _reader(target, key)
+        settings = {k: _built(v, f"{key}.{k}") for k, v in config.items() if k not in NOT_THE_READERS}
+        try:
+            inspect.signature(reader.utterances).bind("train", **settings)
+        except TypeError as error:
+            raise InputError(f"{key}: {target}: {error}") from error
+        name = str(config.get("name") or key.rpartition(".")[2])
+        return cls(name, reader, settings, config, config["per_class"] or {}, config["on_bad_audio"])
+
+    def read(self, partition: str) -> list[Utterance]:
+        """All utterances of a partition, whether their audio is there or not."""
+        return list(self.reader(partition, **self.settings))
+
+    def segments(self, partition: str) -> Segments | None:
+        """The spoofed stretches of each utterance of a partition; None where the corpus does not know them."""
+        return self.reader.segments(partition, **self.settings)
+
+    def asv_scores(self, partition: str) -> Path | None:
+        """The ASV score file of a partition, for the t-DCF; None where there is none."""
+        return self.reader.asv_scores(partition, **self.settings)
+
+    def select(self, partition: str, seed: int) -> list[Utterance]:
+        """The utterances that a command works on: a partition, or its balanced subset where `per_class` asks for one.
+
+        Args:
+            partition: `train`, `dev` or `eval`.
+            seed: Of the subset.
+
+        Raises:
+            InputError: There are none, an id is listed twice, a class is too small, or audio is missing.
+        """
+        source = f"{self.name}, partition {partition}"
+        utterances = unique(self.read(partition), source)
+        if (per_class := self.per_class.get(partition)) is not None:
+            utterances = subset(utterances, per_class, seed)
+        return present(utterances, source)
+
+    def __str__(self) -> str:
+        said = {k: v for k, v in self.config.items() if k not in (*NOT_THE_READERS, "parts") and v}
+        return ", ".join([self.name, *(f"{k}={v}" for k, v in said.items())])
+
+
+def _absolute(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The same config with every path absolute, so that a run is resumed and evaluated from anywhere."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if value == "???":
+            raise InputError(f"{key}.{name} is needed and was not given")
+        if isinstance(value, Mapping):
+            value = _absolute(value, f"{key}.{name}")
+        elif value and names_a_path(name):
+            value = str(Path(value).expanduser().absolute())
+        found[name] = value
+    return found
+
+
+def _built(value: Any, key: str) -> Any:
+    """A setting, in which configs of corpora have become corpora."""
+    if not isinstance(value, Mapping):
+        return value
+    return Corpus.of(value, key) if "_target_" in value else {k: _built(v, f"{key}.{k}") for k, v in value.items()}
+
+
+def _reader(target: str, key: str) -> Reader:
+    module, _, name = target.rpartition(".")
+    try:
+        found: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{key}._target_={target}: a function of a module was expected, got: {error}") from error
+    return found if isinstance(found, Reader) else Reader(found)
