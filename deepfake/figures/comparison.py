@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.figures.style import (
+    CLASSES,
     CURVE,
     MOST_ATTACKS,
     MOST_SYSTEMS,
@@ -29,11 +30,17 @@ from deepfake.metrics.eer import eer
 from deepfake.metrics.trials import Trials
 
 
-def det_many(systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]], *, title: str = "DET curves") -> Figure:
+def det_many(
+    systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]],
+    *,
+    classes: tuple[str, str] = CLASSES,
+    title: str = "DET curves",
+) -> Figure:
     """DET curves of several systems, as `deepfake.figures.style.det` draws one, each with its EER marked.
 
     Args:
         systems: Scores `[N]` and labels `[N]`, or trials, by the system's name, at most 8; N may differ.
+        classes: What is to be accepted and what rejected.
         title: Of the figure.
 
     Raises:
@@ -44,7 +51,9 @@ def det_many(systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]], *, tit
     trials = [Trials.of(*of) if isinstance(of, tuple) else Trials.of(of) for of in systems.values()]
     rates = [eer(of)[0] for of in trials]
     smallest = min(map(smallest_rate, trials, rates))
-    figure, axes = det_axes(title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems))
+    figure, axes = det_axes(
+        title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems), classes=classes
+    )
     rows = zip(shorten(systems, most=44), trials, rates, STYLES, strict=False)
     for name, of, rate, (colour, line, marker) in rows:
         drawn = {"color": colour, "linestyle": line, "linewidth": 1.6}

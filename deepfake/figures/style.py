@@ -28,6 +28,7 @@ BONAFIDE, SPOOF, CURVE, REFERENCE = "#0072B2", "#D55E00", "#0072B2", "#666666"
 DET_TICKS = np.array([0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.9]) / 100
 CROWDED = np.array([30, 40, 60, 70]) / 100
 MOST_ATTACKS = 80
+CLASSES = ("bona fide", "spoof")
 STYLES = (  # of several systems: colour, line, mark
     ("#0072B2", "-", "o"),
     ("#D55E00", (0, (6, 2)), "s"),
@@ -169,7 +170,9 @@ def det_points(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     return x[drawn], y[drawn]
 
 
-def det_axes(title: str, *, smallest: float, worst: float, height: float = 5.0) -> tuple[Figure, Axes]:
+def det_axes(
+    title: str, *, smallest: float, worst: float, height: float = 5.0, classes: tuple[str, str] = CLASSES
+) -> tuple[Figure, Axes]:
     """Axes of a DET plot in probits, and the line of equal rates.
 
     Args:
@@ -177,12 +180,15 @@ def det_axes(title: str, *, smallest: float, worst: float, height: float = 5.0) 
         smallest: The axes begin one step below this rate, a fraction.
         worst: Largest EER to be shown, a fraction.
         height: Of the figure, in inches.
+        classes: What is to be accepted and what rejected.
     """
     wide = worst > 0.35
     low = DET_TICKS[max(np.searchsorted(DET_TICKS, smallest) - 1, 0)]
     high = DET_TICKS[-1] if wide else 0.5
     ticks = DET_TICKS[(low <= DET_TICKS) & (high >= DET_TICKS) & ~(wide & np.isin(DET_TICKS, CROWDED))]
-    figure, axes = axes_of(title, "false alarms: spoof accepted (%)", "misses: bona fide rejected (%)", height=height)
+    accepted, rejected = classes
+    labels = f"false alarms: {rejected} accepted (%)", f"misses: {accepted} rejected (%)"
+    figure, axes = axes_of(title, *labels, height=height)
     limits = probit([low, high])
     axes.plot(limits, limits, color=REFERENCE, linestyle=":", linewidth=1, label="equal rates")
     axes.set_xticks(probit(ticks), [f"{100 * t:g}" for t in ticks], fontsize=8)
