@@ -91,12 +91,11 @@ def write_sasv(
     caption = "Misses against false alarms, nearer to the lower left corner is better."
     classes = ("targets", "others")
     det = pictures(report.figures, {"det": (lambda: figures_comparison.det_many(curves, classes=classes), caption)})
-    counts = ", ".join(f"{len(group):,} {kind}" for kind, group in scores._asdict().items())
     among = f"{100 * (metrics['confidence'] or 0.95):g} % interval"
     html = page(
         title,
         f"{number(metrics['a_dcf'], 'f')} min a-DCF",
-        paragraph(f"Scored: {metrics['dataset']}, {counts} trials. {' '.join(metrics['read_as'])}"),
+        paragraph(f"Scored: {' '.join(metrics['read_as'])}"),
         *(paragraph(note, note=True) for note in metrics["notes"]),
         heading("Results") + html_table(("", "", among, ""), _rows(metrics), left=(0, 3)),
         *det.values(),

@@ -53,7 +53,7 @@ def test_no_errors_and_the_wrong_way_round():
 
 def test_what_is_written_is_what_was_found(tmp_path):
     scores = made()
-    metrics = judge_sasv(scores, dataset="demo <1>", how=FEW) | {"read_as": ["as it stands."]}
+    metrics = judge_sasv(scores, dataset="demo <1>", how=FEW) | {"read_as": ["demo <1>."]}
     write_sasv(tmp_path, metrics, scores, title="a & b", provenance={"scores": "file"})
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     page = (tmp_path / "report.html").read_text()
