@@ -34,7 +34,8 @@ from deepfake.audio.measures import MEANINGS, WORDS, cues
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 from deepfake.metrics.bootstrap import intervals
-from deepfake.metrics.eer import eer, trials
+from deepfake.metrics.eer import eer
+from deepfake.metrics.trials import Trials
 from deepfake.terminal import progress
 
 CONFIDENCE = 0.95
@@ -351,7 +352,7 @@ def _checked(
         notes.append(f"{missing} of {n} utterances have no label and are left out.")
     if missing := int(np.sum(labelled & ~measured)):
         notes.append(f"{missing} of {n} utterances could not be measured and are left out.")
-    _, bonafide = trials(np.zeros(kept.sum()), given[kept])
+    bonafide = Trials.of(np.zeros(kept.sum()), given[kept]).bonafide
     if (fewest := min(bonafide.sum(), (~bonafide).sum())) < folds:
         raise InputError(f"one of the classes has {fewest} utterances: {folds} folds need at least as many of each")
     texts = {name: np.array([str(text) for text in column], dtype=object)[kept] for name, column in columns.items()}

@@ -14,7 +14,7 @@ from deepfake.commands.scoring import Settings
 from deepfake.datasets.corpus import Corpus
 from deepfake.detector import detector_file
 from deepfake.errors import InputError
-from deepfake.evaluation import comparison, report
+from deepfake.evaluation import comparison, report, sasv
 from deepfake.evaluation.metrics import ON_REQUEST, Intervals
 from deepfake.evaluation.output import Judged, named
 from deepfake.metrics.resampling import check
@@ -121,8 +121,9 @@ def _intervals(given: Mapping[str, Any]) -> Intervals:
     return Intervals(**{**given, "metrics": tuple(metrics)})
 
 
-def _done(judged: Judged) -> Done:
-    return Done(judged.metrics, judged.folder, report.table(judged.metrics), judged.passed_over)
+def _done(judged: Judged | sasv.SasvEvaluation) -> Done:
+    table = sasv.table if isinstance(judged, sasv.SasvEvaluation) else report.table
+    return Done(judged.metrics, judged.folder, table(judged.metrics), judged.passed_over)
 
 
 def _compared(found: comparison.Comparison, folder: Path, passed_over: bool = False) -> Done:

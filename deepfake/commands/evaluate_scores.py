@@ -15,17 +15,21 @@ from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.metrics import judge
 from deepfake.evaluation.output import Judged, named, written
+from deepfake.evaluation.sasv import SasvEvaluation, judge_sasv, write_sasv
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.scores.formats import read_any
 from deepfake.scores.fusion import aligned, fused
+from deepfake.scores.sasv import read_sasv
 from deepfake.scores.table import Scores, write_scores
 
 log = logging.getLogger(__name__)
 OUTPUTS = Path("outputs/evaluations")
 
 
-def judge_file(path: str, settings: Settings, *, threshold: float | None = None, **reading: Any) -> Judged:
-    """Judge a score file.
+def judge_file(
+    path: str, settings: Settings, *, threshold: float | None = None, **reading: Any
+) -> Judged | SasvEvaluation:
+    """Judge a score file, a countermeasure's or a verifier's (`deepfake.scores.sasv.read_sasv`).
 
     Args:
         path: The file.
@@ -34,29 +38,31 @@ def judge_file(path: str, settings: Settings, *, threshold: float | None = None,
         reading: Of `deepfake.scores.formats.read_any`.
 
     Raises:
-        InputError: It cannot be read, or no score has a key.
+        InputError: It cannot be read, or no score has a key; a verifier's has no use for what was given beside it.
     """
-    scores, sentences = _read(path, **reading)
-    if not (scores.labels >= 0).any():
+    name, asv, subset = Path(path).name, settings.asv_scores, reading.get("subset")
+    verifier = read_sasv(path, **{key: value for key, value in reading.items() if key != "subset"})
+    how = settings.intervals
+    beside = {"threshold": threshold, "subset": subset, "asv_scores": asv, "bootstrap.cluster": how.cluster}
+    for key, given in (beside | {"bootstrap.method": None if how.method == "percentile" else how.method}).items():
+        if verifier and given is not None:
+            raise InputError(f"{key}={given}: {path} has the scores of a verifier, for which there is no {key}")
+    scores, sentences = verifier or _read(path, **reading)
+    if isinstance(scores, Scores) and not (scores.labels >= 0).any():
         raise InputError(f"{path}: no score has a key; give protocol=FILE, which says which are bona fide and spoof")
     digest = _sha256(path)
     output = Path(settings.output) if settings.output else OUTPUTS / f"{Path(path).stem}-{digest[:8]}"
-    asv, subset = settings.asv_scores, reading.get("subset") or ""
-    metrics = judge(
-        scores,
-        threshold=threshold,
-        tandem=read_tandem(asv) if asv else None,
-        dataset=Path(path).name,
-        partition=subset,
-        intervals=settings.intervals,
-    )
-    metrics["read_as"] = sentences
-    provenance = {"scores": Path(path).absolute(), "SHA-256 of the scores": digest}
+    provenance: dict[str, Any] = {"scores": Path(path).absolute(), "SHA-256 of the scores": digest}
     if protocol := reading.get("protocol"):
         provenance |= {"protocol": Path(protocol).absolute(), "SHA-256 of the protocol": _sha256(protocol)}
-    if asv:
-        provenance["ASV"] = asv
-    written(output, metrics, scores, title=Path(path).name, provenance=provenance)
+    if not isinstance(scores, Scores):
+        metrics = judge_sasv(scores, dataset=name, how=how) | {"read_as": sentences}
+        write_sasv(output, metrics, scores, title=name, provenance=provenance)
+        return SasvEvaluation(metrics, scores, output)
+    tandem = read_tandem(asv) if asv else None
+    options: dict[str, Any] = {"threshold": threshold, "tandem": tandem, "intervals": how}
+    metrics = judge(scores, dataset=name, partition=subset or "", **options) | {"read_as": sentences}
+    written(output, metrics, scores, title=name, provenance=provenance | ({"ASV": asv} if asv else {}))
     return Judged(metrics, scores, output)
 
 

@@ -16,13 +16,14 @@ from deepfake.datasets.protocol import utterance_keys
 from deepfake.errors import InputError
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics import bootstrap, resampling
-from deepfake.metrics.classification import at_threshold, auc, auc_on, proportion_interval
+from deepfake.metrics.classification import at_threshold, auc, proportion_interval
 from deepfake.metrics.cllr import cllr, min_cllr
-from deepfake.metrics.dcf import act_dcf, min_dcf, min_dcf_on
-from deepfake.metrics.eer import eer, eer_official, eer_official_on, eer_on, official_points, reachable
+from deepfake.metrics.dcf import act_dcf, min_dcf
+from deepfake.metrics.eer import eer, eer_official
 from deepfake.metrics.probability import brier, ece, misleading, posterior
-from deepfake.metrics.tdcf import min_tdcf_of, min_tdcf_on
-from deepfake.metrics.teer import t_eer_on
+from deepfake.metrics.tdcf import min_tdcf_of
+from deepfake.metrics.teer import t_eer
+from deepfake.metrics.trials import Bools, Trials
 from deepfake.scores.table import Scores
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ ON_REQUEST: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
 }
 RATES = ("fpr", "fnr", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
 CALIBRATION = ("act_dcf", "cllr", "min_cllr", "ece", "brier", "misleading_bonafide", "misleading_spoof")
+TANDEM = ("min_tdcf_legacy", "min_tdcf", "t_eer")
 MOST_GROUPS = 200
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -100,72 +101,39 @@ def judge(
     """
     known = np.flatnonzero(scores.labels >= 0)
     order = known[np.argsort(scores.scores[known], kind="stable")]  # once: what sorts sorted scores is quick
-    s, y = scores.scores[order], scores.labels[order]
-    bonafide, spoof = y == 1, y == 0
-    n_bonafide, n_spoof = int(bonafide.sum()), int(spoof.sum())
-    both = n_bonafide > 0 and n_spoof > 0
-    notes: list[str] = []
-    if len(y) < len(scores):
-        notes.append(f"{len(scores) - len(y)} of {len(scores)} utterances have no label and are left out.")
-    metrics: dict[str, Any] = {"dataset": dataset, "partition": partition, "n_bonafide": n_bonafide, "n_spoof": n_spoof}
-    metrics |= dict.fromkeys(("eer", "eer_official", "eer_threshold"))
-    metrics |= {"threshold": None if threshold is None else float(threshold), "threshold_source": None}
-    metrics |= dict.fromkeys(("fpr", "fnr", "auc", *RATES[2:], "min_tdcf_legacy", "min_tdcf", "t_eer", "min_dcf"))
-    metrics |= dict.fromkeys(CALIBRATION) | {"calibrated": "llr" in scores.extras}
-    metrics |= {"tdcf_weights": {k: list(w) for k, w in tandem.weights.items()} if tandem else {}}
-    metrics |= {"confidence": intervals.confidence if intervals and intervals.n else None}
-    if both:
-        metrics |= _discrimination(s, y, tandem, notes) | _calibration(_llrs(scores, order), y, notes, metrics)
-    else:
-        notes.append(f"There are {n_bonafide} bona fide and {n_spoof} spoofed utterances: EER and AUC need both.")
-    applied, source = (metrics["eer_threshold"], "eer") if threshold is None else (threshold, "carried")
-    if applied is not None and len(y):
-        metrics |= at_threshold(s, y, applied) | {"threshold_source": source}
-        if source == "eer":
-            notes.append("No threshold was carried from dev: the rates at the EER threshold of this data flatter it.")
-    systems = Column.of(scores.attacks, blank="-")
+    trials = Trials.unchecked(scores.scores[order], scores.labels[order] == 1)
+    llrs, systems = _llrs(scores, order, trials), Column.of(scores.attacks, blank="-")
     attacks = systems.at(order)
     columns = {name: Column.of(values).at(order) for name, values in scores.extras.items() if name != "llr"}
-    metrics["ci"] = {}
-    if intervals and intervals.n and applied is not None:
-        among = {"fpr": n_spoof, "fnr": n_bonafide}
-        metrics["ci"] = {k: _share(metrics[k], n, intervals) for k, n in among.items() if n}
-    if intervals and intervals.n and min(n_bonafide, n_spoof) > 1:
-        clusters = _clusters(intervals.cluster, {**columns, "attack": attacks})
+    how = intervals if intervals and intervals.n else None
+    unlabelled = len(scores) - len(trials)
+    notes = [f"{unlabelled} of {len(scores)} utterances have no label and are left out."] if unlabelled else []
+
+    metrics: dict[str, Any] = {"dataset": dataset, "partition": partition}
+    metrics |= {"n_bonafide": trials.n_bonafide, "n_spoof": trials.n_spoof}
+    metrics |= dict.fromkeys(("eer", "eer_official", "eer_threshold"))
+    metrics |= {"threshold": None if threshold is None else float(threshold), "threshold_source": None}
+    metrics |= dict.fromkeys(("fpr", "fnr", "auc", *RATES[2:], *TANDEM, "min_dcf", *CALIBRATION))
+    metrics |= {"calibrated": "llr" in scores.extras}
+    metrics |= {"tdcf_weights": {k: list(w) for k, w in tandem.weights.items()} if tandem else {}}
+    metrics |= {"confidence": how.confidence if how else None}
+    if trials.n_bonafide and trials.n_spoof:
+        metrics |= _discrimination(trials, notes) | (_tandem(trials, tandem, notes) if tandem else {})
+        metrics |= _calibration(llrs, metrics["calibrated"], notes)
+    else:
+        counts = f"{trials.n_bonafide} bona fide and {trials.n_spoof} spoofed utterances"
+        notes.append(f"There are {counts}: EER and AUC need both.")
+    applied = metrics["eer_threshold"] if threshold is None else threshold
+    metrics |= _decisions(trials, applied, "eer" if threshold is None else "carried", notes)
+    metrics["ci"] = _exact(metrics, how) if how and applied is not None else {}
+    if how and min(trials.n_bonafide, trials.n_spoof) > 1:
+        clusters = _clusters(how.cluster, {**columns, "attack": attacks})
         weights = {k: w for k, w in tandem.weights.items() if metrics[k] is not None} if tandem else {}
-        metrics["ci"] |= _intervals(s, y, _llrs(scores, order), weights, applied, clusters, intervals)
+        metrics["ci"] |= _intervals(trials, llrs, weights, applied, clusters, how)
         if metrics["eer"] == 0:
-            metrics["ci"]["eer"] = _share(0.0, min(n_bonafide, n_spoof), intervals)
-
-    def entry(chosen: Mask, own: Mask | None = None) -> dict[str, Any]:
-        """Some of the spoofs against all bona fide utterances, or against `own`."""
-        return _entry(s, y, chosen, bonafide if own is None else own, applied, intervals if own is None else None)
-
-    named = attacks.groups(spoof)
-    named = named if list(named) != ["-"] else {}
-    metrics["by_attack"] = {name: entry(mask) for name, mask in named.items()}
-    seen = np.zeros(len(y), dtype=bool)
-    for name in set(trained_on) & set(named):
-        seen |= named[name]
-    split = {"seen": spoof & seen, "unseen": spoof & ~seen}
-    split = split if trained_on and all(mask.any() for mask in split.values()) else {}
-    metrics["by_training"] = {
-        name: {**entry(mask), "attacks": [a for a, of in named.items() if (of & mask).any()]}
-        for name, mask in split.items()
-    }
-    for name, column in columns.items():
-        if f"by_{name}" not in metrics and 1 < len(groups := column.groups(bonafide | spoof)) <= MOST_GROUPS:
-            own = {value: mask & bonafide for value, mask in groups.items()}
-            against = {value: mask if mask.any() else bonafide for value, mask in own.items()}
-            metrics[f"by_{name}"] = {
-                value: {"n_bonafide": int(own[value].sum()), **entry(mask & spoof, against[value])}
-                for value, mask in groups.items()
-            }
-            if name != "speaker" and len(named) > 1:
-                metrics[f"by_attack_and_{name}"] = {
-                    attack: {value: _eer(s, y, of & mask, against[value]) for value, mask in groups.items()}
-                    for attack, of in named.items()
-                }
+            metrics["ci"]["eer"] = _share(0.0, min(trials.n_bonafide, trials.n_spoof), how)
+    parts = Parts(trials, applied, how)
+    metrics |= _by_attack(parts, attacks, trained_on) | _by_condition(parts, attacks, columns)
     return metrics | {"trials_sha256": trials_hash(scores, systems), "notes": notes}
 
 
@@ -192,7 +160,7 @@ class Column(NamedTuple):
         """Of these rows, in this order."""
         return Column(self.names, self.codes[rows])
 
-    def groups(self, among: Mask) -> dict[str, Mask]:
+    def groups(self, among: Bools) -> dict[str, Bools]:
         """Some of the rows by value, in order of value; those without one are in no group."""
         counts = np.bincount(self.codes[among], minlength=len(self.names))
         return {name: among & (self.codes == i) for i, name in enumerate(self.names) if counts[i] and name}
@@ -218,16 +186,16 @@ def trials_hash(scores: Scores, attacks: Column) -> str:
     return digest.hexdigest()
 
 
-def _llrs(scores: Scores, order: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The calibrated log-likelihood ratios where there are any, else the scores as they stand."""
+def _llrs(scores: Scores, order: NDArray[np.intp], trials: Trials) -> Trials:
+    """The calibrated log-likelihood ratios of trials where there are any, else the scores as they stand."""
     if "llr" not in scores.extras:
-        return scores.scores[order]
+        return trials
     llrs = np.array([_number(text) for text in scores.extras["llr"]])[order]
     if np.isnan(llrs).any():
         raise InputError(
             "the column llr of the scores must hold numbers, natural-log likelihood ratios, and nothing else"
         )
-    return llrs
+    return Trials.unchecked(llrs, trials.bonafide)
 
 
 def _number(text: str) -> float:
@@ -237,14 +205,12 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _discrimination(s: ArrayLike, y: ArrayLike, tandem: Tandem | None, notes: list[str]) -> dict[str, Any]:
+def _discrimination(trials: Trials, notes: list[str]) -> dict[str, Any]:
     """What depends on the order of the scores alone."""
     found: dict[str, Any] = {}
-    points = official_points(s, y)
-    reached = reachable(points)
-    found["eer"], found["eer_threshold"] = eer_on(reached)
-    found["eer_official"], _ = eer_official_on(points)
-    found["auc"], (found["min_dcf"], _) = auc_on(reached), min_dcf_on(points)
+    found["eer"], found["eer_threshold"] = eer(trials)
+    found["eer_official"], _ = eer_official(trials)
+    found["auc"], (found["min_dcf"], _) = auc(trials), min_dcf(trials)
     if found["eer"] > 0.5:
         notes.append(
             f"The EER is above 50 %: the scores may be larger for spoof, the wrong way round. With their sign turned "
@@ -252,41 +218,59 @@ def _discrimination(s: ArrayLike, y: ArrayLike, tandem: Tandem | None, notes: li
         )
     if abs(found["eer"] - found["eer_official"]) > 0.005:
         notes.append("The two EERs differ because many scores are equal, or because there are few.")
-    if tandem is not None:
-        asked: dict[str, Callable[[], float]] = {
-            name: lambda w=w: min_tdcf_on(points, **w._asdict())[0] for name, w in tandem.weights.items()
-        }
-        if (asv := tandem.asv) is not None:
-            asked["t_eer"] = lambda: t_eer_on(reached, *asv).value
-        for name, compute in asked.items():
-            try:
-                found[name] = compute()
-            except InputError as error:
-                notes.append(f"No {name}: {error}.")
     return found
 
 
-def _calibration(
-    llrs: NDArray[np.float64], y: NDArray[np.int64], notes: list[str], metrics: Mapping[str, Any]
-) -> dict[str, Any]:
+def _tandem(trials: Trials, tandem: Tandem, notes: list[str]) -> dict[str, float]:
+    """The costs and the t-EER beside an ASV system, those that can be had."""
+    asked: dict[str, Callable[[], float]] = {
+        name: lambda w=w: min_tdcf_of(trials, **w._asdict())[0] for name, w in tandem.weights.items()
+    }
+    if (asv := tandem.asv) is not None:
+        asked["t_eer"] = lambda: t_eer(trials, None, *asv).value
+    found = {}
+    for name, compute in asked.items():
+        try:
+            found[name] = compute()
+        except InputError as error:
+            notes.append(f"No {name}: {error}.")
+    return found
+
+
+def _calibration(llrs: Trials, calibrated: bool, notes: list[str]) -> dict[str, Any]:
     """What depends on the scores' values, read as natural-log likelihood ratios of bona fide."""
-    if not metrics["calibrated"]:
+    if not calibrated:
         notes.append(
             "The scores are not calibrated: Cllr, actDCF and the calibration figures take them as if they were "
             "natural-log likelihood ratios."
         )
-    p = posterior(llrs, prior_bonafide=float(np.mean(y)))
-    wrong = misleading(llrs, y)
-    cost = cllr(llrs, y)
+    prior = float(np.mean(llrs.bonafide))
+    p = Trials.unchecked(posterior(llrs.scores, prior_bonafide=prior), llrs.bonafide)
+    wrong, cost = misleading(llrs), cllr(llrs)
     return {
-        "act_dcf": act_dcf(llrs, y),
+        "act_dcf": act_dcf(llrs),
         "cllr": cost if np.isfinite(cost) else None,
-        "min_cllr": min_cllr(llrs, y),
-        "ece": ece(p, y),
-        "brier": brier(p, y),
+        "min_cllr": min_cllr(llrs),
+        "ece": ece(p),
+        "brier": brier(p),
         "misleading_bonafide": wrong.bonafide_rate,
         "misleading_spoof": wrong.spoof_rate,
     }
+
+
+def _decisions(trials: Trials, threshold: float | None, source: str, notes: list[str]) -> dict[str, Any]:
+    """The rates at a threshold, none without one."""
+    if threshold is None or not len(trials):
+        return {}
+    if source == "eer":
+        notes.append("No threshold was carried from dev: the rates at the EER threshold of this data flatter it.")
+    return at_threshold(trials, None, threshold) | {"threshold_source": source}
+
+
+def _exact(metrics: Mapping[str, Any], how: Intervals) -> dict[str, list[float]]:
+    """Exact intervals of the two error rates."""
+    among = {"fpr": metrics["n_spoof"], "fnr": metrics["n_bonafide"]}
+    return {rate: _share(metrics[rate], n, how) for rate, n in among.items() if n}
 
 
 def _clusters(name: str | None, columns: Mapping[str, Column]) -> list[str] | None:
@@ -298,9 +282,8 @@ def _clusters(name: str | None, columns: Mapping[str, Column]) -> list[str] | No
 
 
 def _intervals(
-    s: NDArray[np.float64],
-    y: NDArray[np.int64],
-    llrs: NDArray[np.float64],
+    trials: Trials,
+    llrs: Trials,
     weights: Mapping[str, Any],
     threshold: float | None,
     clusters: list[str] | None,
@@ -316,51 +299,101 @@ def _intervals(
         statistics |= {name: lambda s, y, w=w: min_tdcf_of(s, y, **w._asdict())[0] for name, w in weights.items()}
     elif how.method == "percentile":
         decided = None if clusters is None else threshold  # trials on their own have an exact interval of a rate
-        found = dict(bootstrap.intervals(s, y, tdcf=weights, threshold=decided, **options))
+        found = dict(bootstrap.intervals(trials, tdcf=weights, threshold=decided, **options))
     else:
         raise InputError(f"bootstrap.method={how.method}: percentile or bca was expected")
     for name, statistic in statistics.items():
-        values = llrs if name in CALIBRATION else s
+        of = llrs if name in CALIBRATION else trials
         try:
-            found[name] = resampling.interval(statistic, values, y, method=how.method, **options)
+            found[name] = resampling.interval(statistic, of, method=how.method, **options)
         except InputError as error:
             log.warning("no interval of %s: %s", name, error)
     return {name: [float(low), float(high)] for name, (low, high) in found.items()}
-
-
-def _entry(
-    s: NDArray[np.float64],
-    y: NDArray[np.int64],
-    spoof: Mask,
-    bonafide: Mask,
-    threshold: float | None,
-    intervals: Intervals | None,
-) -> dict[str, Any]:
-    spoofs, others = s[spoof], s[bonafide]
-    figures: dict[str, Any] = {"n": len(spoofs)} | dict.fromkeys(("eer", "eer_official", "auc", "fpr", "fnr"))
-    figures["ci"] = {}
-    if len(spoofs) and len(others):
-        points = official_points(np.append(others, spoofs), np.arange(len(others) + len(spoofs)) < len(others))
-        reached = reachable(points)
-        figures |= {"eer": eer_on(reached)[0], "eer_official": eer_official_on(points)[0], "auc": auc_on(reached)}
-        if intervals and intervals.n and min(len(spoofs), len(others)) > 1:
-            rows = spoof | bonafide
-            few = bootstrap.intervals(
-                s[rows], y[rows], n=intervals.n, confidence=intervals.confidence, seed=intervals.seed
-            )
-            errors = figures["eer"] > 0
-            fewest = min(len(spoofs), len(others))
-            figures["ci"] = {"eer": list(few["eer"]) if errors else _share(0.0, fewest, intervals)}
-    if threshold is not None:
-        figures["fpr"] = float(np.mean(spoofs > threshold)) if len(spoofs) else None
-        figures["fnr"] = float(np.mean(others <= threshold)) if len(others) else None
-    return figures
 
 
 def _share(share: float, n: int, how: Intervals) -> list[float]:
     return list(proportion_interval(share, n, how.confidence))
 
 
-def _eer(s: NDArray[np.float64], y: NDArray[np.int64], spoof: Mask, bonafide: Mask) -> float | None:
-    rows = spoof | bonafide
-    return eer(s[rows], y[rows])[0] if spoof.any() and bonafide.any() else None
+class Parts(NamedTuple):
+    """Metrics of some of the trials, each group of spoofs against bona fide speech.
+
+    Attributes:
+        trials: All of them.
+        threshold: To decide by, None for none.
+        how: How intervals are made, None for none.
+    """
+
+    trials: Trials
+    threshold: float | None
+    how: Intervals | None
+
+    def entry(self, spoof: Bools, bonafide: Bools | None = None) -> dict[str, Any]:
+        """Some of the spoofs against all bona fide utterances, or against some of them and then without intervals."""
+        how = self.how if bonafide is None else None
+        bonafide = self.trials.bonafide if bonafide is None else bonafide
+        spoofs, others = self.trials.scores[spoof], self.trials.scores[bonafide]
+        figures: dict[str, Any] = {"n": len(spoofs)} | dict.fromkeys(("eer", "eer_official", "auc", "fpr", "fnr"))
+        figures["ci"] = {}
+        if len(spoofs) and len(others):
+            part = Trials.of_classes(others, spoofs)
+            figures |= {"eer": eer(part)[0], "eer_official": eer_official(part)[0], "auc": auc(part)}
+            if how and (fewest := min(len(spoofs), len(others))) > 1:
+                options = {"n": how.n, "confidence": how.confidence, "seed": how.seed}
+                drawn = bootstrap.intervals(part, **options)["eer"] if figures["eer"] else None
+                figures["ci"] = {"eer": list(drawn) if drawn else _share(0.0, fewest, how)}
+        if self.threshold is not None:
+            figures["fpr"] = float(np.mean(spoofs > self.threshold)) if len(spoofs) else None
+            figures["fnr"] = float(np.mean(others <= self.threshold)) if len(others) else None
+        return figures
+
+    def eer(self, spoof: Bools, bonafide: Bools) -> float | None:
+        """Of some of the spoofs against some of the bona fide utterances."""
+        part = Trials.of_classes(self.trials.scores[bonafide], self.trials.scores[spoof])
+        return eer(part)[0] if part.n_bonafide and part.n_spoof else None
+
+
+def _attacks(parts: Parts, attacks: Column) -> dict[str, Bools]:
+    """The spoofs by attack; none where no attack has a name."""
+    named = attacks.groups(~parts.trials.bonafide)
+    return named if list(named) != ["-"] else {}
+
+
+def _by_attack(parts: Parts, attacks: Column, trained_on: Collection[str]) -> dict[str, Any]:
+    """`by_attack` and `by_training`."""
+    named, spoof = _attacks(parts, attacks), ~parts.trials.bonafide
+    seen = np.zeros(len(spoof), dtype=bool)
+    for name in set(trained_on) & set(named):
+        seen |= named[name]
+    split = {"seen": spoof & seen, "unseen": spoof & ~seen}
+    split = split if trained_on and all(mask.any() for mask in split.values()) else {}
+    return {
+        "by_attack": {name: parts.entry(mask) for name, mask in named.items()},
+        "by_training": {
+            name: {**parts.entry(mask), "attacks": [a for a, of in named.items() if (of & mask).any()]}
+            for name, mask in split.items()
+        },
+    }
+
+
+def _by_condition(parts: Parts, attacks: Column, columns: Mapping[str, Column]) -> dict[str, Any]:
+    """`by_<column>` of each further column of the scores, and `by_attack_and_<column>`."""
+    found: dict[str, Any] = {}
+    named, bonafide = _attacks(parts, attacks), parts.trials.bonafide
+    everyone = np.ones(len(bonafide), dtype=bool)
+    for name, column in columns.items():
+        groups = column.groups(everyone)
+        if f"by_{name}" in ("by_attack", "by_training") or not 1 < len(groups) <= MOST_GROUPS:
+            continue
+        own = {value: mask & bonafide for value, mask in groups.items()}
+        against = {value: mask if mask.any() else bonafide for value, mask in own.items()}
+        found[f"by_{name}"] = {
+            value: {"n_bonafide": int(own[value].sum()), **parts.entry(mask & ~bonafide, against[value])}
+            for value, mask in groups.items()
+        }
+        if name != "speaker" and len(named) > 1:
+            found[f"by_attack_and_{name}"] = {
+                attack: {value: parts.eer(of & mask, against[value]) for value, mask in groups.items()}
+                for attack, of in named.items()
+            }
+    return found

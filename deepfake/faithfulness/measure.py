@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from deepfake.explain.map import Map
 from deepfake.faithfulness import pointing, sanity, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
+from deepfake.metrics.ranked import Pool
 from deepfake.runs import provenance
 from deepfake.terminal import progress
 
@@ -130,8 +131,8 @@ def measure(
 def _localise(found, i: int, map: Map, stretches, labels: NDArray, evidence: NDArray) -> None:
     """AUC, pointing game and seams of one clip whose stretches are known."""
     if 0 < labels.sum() < len(labels):
-        found["localisation_auc"][i] = pointing.Pooled([pointing.by_unit(map)], [labels]).auc(np.ones(1))
-        found["localisation_auc_smooth"][i] = pointing.Pooled([evidence], [labels]).auc(np.ones(1))
+        for name, units in (("", pointing.by_unit(map)), ("_smooth", evidence)):
+            found[f"localisation_auc{name}"][i] = _pool([(units, labels)]).auc(np.ones(1))
         hit, chance = pointing.points_at(map, stretches)
         found["pointing"][i], found["pointing_chance"][i] = float(hit), chance
     duration = map.seconds[-1]
@@ -178,8 +179,7 @@ def _result(values: Values, pools, methods, used, notes, *, n_bootstrap: int, se
     for name in [*methods, *CONTROLS]:
         measures = {measure: _mean(list(of.values()), n_bootstrap, seed) for measure, of in values[name].items()}
         if name in pools:
-            pooled = pointing.Pooled(*zip(*pools[name].values(), strict=True))
-            measures["localisation_auc_pooled"] = _pooled(pooled, n_bootstrap, seed)
+            measures["localisation_auc_pooled"] = _pooled(pools[name].values(), n_bootstrap, seed)
         by_method[name] = {"measures": {k: m for k, m in measures.items() if m is not None}}
         by_method[name]["warnings"] = [] if name in CONTROLS else _warnings(by_method[name]["measures"])
     return {
@@ -200,14 +200,20 @@ def _mean(found: Sequence[float], n: int, seed: int) -> dict[str, Any] | None:
     return _interval(float(numbers.mean()), numbers[draws].mean(axis=1), len(numbers))
 
 
-def _pooled(pooled: pointing.Pooled, n: int, seed: int) -> dict[str, Any] | None:
-    files = len(pooled.pairs)
-    value = pooled.auc(np.ones(files))
+def _pool(units: Collection[tuple[NDArray, NDArray]]) -> Pool:
+    """Files' units by evidence for spoof, from that and their labels."""
+    evidence, labels = zip(*units, strict=True)
+    return Pool([-e for e in evidence], labels, [1 - y for y in labels])
+
+
+def _pooled(units: Collection[tuple[NDArray, NDArray]], n: int, seed: int) -> dict[str, Any] | None:
+    files, pool = len(units), _pool(units)
+    value = pool.auc(np.ones(files))
     if not math.isfinite(value):
         return None
     rng = np.random.default_rng(seed)
     counts = (np.bincount(rng.integers(files, size=files), minlength=files) for _ in range(n))
-    return _interval(value, np.array([pooled.auc(c) for c in counts]), files)
+    return _interval(value, np.array([pool.auc(c) for c in counts]), files)
 
 
 def _interval(value: float, replicates: NDArray, n: int) -> dict[str, Any]:

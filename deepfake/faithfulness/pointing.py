@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,28 +41,3 @@ def points_at(map: Map, spoofed: Stretches) -> tuple[bool, float]:
         hits |= (middles >= start - widths) & (middles <= end + widths)
     peak = int(np.argmax(map.over_time() / widths))
     return bool(hits[peak]), float(widths @ hits / widths.sum())
-
-
-class Pooled:
-    """AUC of the units of many files together, for as many resamples of the files as one likes.
-
-    Args:
-        evidence: For spoof, of each file's units.
-        labels: Of them, 1 = bona fide, 0 = spoof.
-    """
-
-    def __init__(self, evidence: Sequence[NDArray], labels: Sequence[NDArray]) -> None:
-        spoof = [np.sort(e[y == 0]) for e, y in zip(evidence, labels, strict=True)]
-        bonafide = [np.sort(e[y == 1]) for e, y in zip(evidence, labels, strict=True)]
-        self.pairs = np.outer([len(s) for s in spoof], [len(b) for b in bonafide]).astype(float)
-        self.won = np.array([[_won(s, b) for b in bonafide] for s in spoof])  # [files, files]
-
-    def auc(self, counts: NDArray) -> float:
-        """With each file taken that often `[files]`; NaN where a class is missing."""
-        pairs = counts @ self.pairs @ counts
-        return float(counts @ self.won @ counts / pairs) if pairs else float("nan")
-
-
-def _won(spoof: NDArray, bonafide: NDArray) -> float:
-    """Pairs in which the spoofed unit has more evidence for spoof, ties one half."""
-    return float(sum(np.searchsorted(bonafide, spoof, side=side).sum() for side in ("left", "right")) / 2)

@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
-from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from deepfake.figures.style import (
@@ -28,9 +27,10 @@ from deepfake.figures.style import (
     span,
     thin,
 )
-from deepfake.metrics.cllr import cllr, evidence, min_cllr
+from deepfake.metrics.cllr import cllr, min_cllr
 from deepfake.metrics.cllr import pav as calibrated
 from deepfake.metrics.probability import empirical_cross_entropy, posterior
+from deepfake.metrics.trials import Labels, Scored, Trials
 
 LN10 = math.log(10)
 PRIORS = np.linspace(-2.5, 2.5, 41)  # log10 odds
@@ -40,7 +40,7 @@ FEW = 200  # trials: fewer are marked one by one
 STRENGTHS = (1, 10, 100, 1000)
 
 
-def reliability(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Reliability") -> Figure:
+def reliability(llrs: Scored, labels: Labels = None, *, title: str = "Reliability") -> Figure:
     """Share of bona fide that was observed against the probability that was predicted, and the trials in each bin.
 
     Both are at a prior of 1/2: the LLR alone makes the prediction, and the classes are given equal weight. The bars are
@@ -50,9 +50,10 @@ def reliability(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Reliability
     There are 15 bins of equal width, each with its upper end.
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence`.
+        InputError: See `deepfake.metrics.cllr.cllr`.
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     p = posterior(s)
     edges = np.linspace(0, 1, BINS + 1)
     of_bin = np.searchsorted(edges[1:-1], p, side="left")
@@ -86,7 +87,7 @@ def reliability(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Reliability
     return figure
 
 
-def tippett(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Tippett plot") -> Figure:
+def tippett(llrs: Scored, labels: Labels = None, *, title: str = "Tippett plot") -> Figure:
     """Cumulative shares of both classes against the LR; where each crosses LR = 1 is its rate of misleading evidence.
 
     As in forensic voice comparison (Morrison et al. 2021, "Consensus on validation of forensic voice comparison",
@@ -94,11 +95,12 @@ def tippett(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Tippett plot") 
     of spoofed speech to the left (share with this LR or a higher one).
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence`.
+        InputError: See `deepfake.metrics.cllr.cllr`.
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     s = s / LN10
-    low, high = span(_tamed(s), 0.0)
+    low, high = span(_tamed(Trials.unchecked(s, y)).scores, 0.0)
     figure, axes = axes_of(title, "log$_{10}$ LR (larger = more bona fide)", "share of the class (%)", height=4.8)
     axes.axvline(0, color=REFERENCE, linestyle=":", linewidth=1.4, label="LR = 1: says nothing")
     for name, side, of_class, colour, line, mark in (
@@ -119,7 +121,7 @@ def tippett(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Tippett plot") 
     return figure
 
 
-def pav(llrs: ArrayLike, labels: ArrayLike, *, title: str = "PAV plot") -> Figure:
+def pav(llrs: Scored, labels: Labels = None, *, title: str = "PAV plot") -> Figure:
     """The LR that the best monotone recalibration gives to each trial, against the LR that the detector gave.
 
     On the diagonal the LRs are right; below it they are too high, and flatter than it they claim too much. The
@@ -127,12 +129,11 @@ def pav(llrs: ArrayLike, labels: ArrayLike, *, title: str = "PAV plot") -> Figur
     left it is infinite: drawn on the edge.
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence`.
+        InputError: See `deepfake.metrics.cllr.cllr`.
     """
-    s, y = evidence(llrs, labels)
-    s = np.sort(tamed := _tamed(s))
-    mapped = np.sort(calibrated(tamed, y)) / LN10  # it does not fall with the LR
-    s = s / LN10
+    tamed = _tamed(Trials.of(llrs, labels, infinite=True))
+    s = np.sort(tamed.scores) / LN10
+    mapped = np.sort(calibrated(tamed)) / LN10  # it does not fall with the LR
     finite = np.isfinite(mapped)
     reach = np.concatenate([span(s, 0.0), mapped[finite]])
     edge = 1.06 * float(np.abs(reach).max())
@@ -157,34 +158,34 @@ def pav(llrs: ArrayLike, labels: ArrayLike, *, title: str = "PAV plot") -> Figur
     return figure
 
 
-def ece(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Empirical cross-entropy") -> Figure:
+def ece(llrs: Scored, labels: Labels = None, *, title: str = "Empirical cross-entropy") -> Figure:
     """Bits still missing to know the answer, against the prior odds (Ramos and Gonzalez-Rodriguez 2013).
 
     Where the detector lies above the line of no information (LR = 1 throughout) its LRs do harm. The distance to its
     own best recalibration is what bad calibration costs. At prior odds of 1 the curves are Cllr and min Cllr.
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence`.
+        InputError: See `deepfake.metrics.cllr.cllr`.
     """
-    s, y = evidence(llrs, labels)
-    tamed = _tamed(s)
+    trials = Trials.of(llrs, labels, infinite=True)
+    tamed = _tamed(trials)
     odds = PRIORS * LN10
     nothing = empirical_cross_entropy(np.zeros(2), [0, 1], odds)
-    best = empirical_cross_entropy(calibrated(tamed, y), y, odds)
-    given = empirical_cross_entropy(s, y, odds)
+    best = empirical_cross_entropy(calibrated(tamed), trials.bonafide, odds)
+    given = empirical_cross_entropy(trials, None, odds)
 
     figure, axes = axes_of(
         title, "log$_{10}$ prior odds of bona fide", "empirical cross-entropy (bits)", width=5.6, height=4.8
     )
     axes.axvline(0, color=REFERENCE, linewidth=0.8)
     axes.plot(PRIORS, nothing, color=REFERENCE, linestyle=":", linewidth=1.8, label="no information: LR = 1, Cllr 1")
-    words = f"detector, Cllr {cllr(s, y):.4f}"
+    words = f"detector, Cllr {cllr(trials):.4f}"
     if not np.isfinite(given).all():
         words += ": infinite LRs on the wrong side"
     elif given.min() > MOST_BITS:
         words += ": above these axes"
     axes.plot(PRIORS, np.where(np.isfinite(given), given, np.nan), color=CURVE, linewidth=1.8, label=words)
-    words = f"after the best recalibration, min Cllr {min_cllr(tamed, y):.4f}"
+    words = f"after the best recalibration, min Cllr {min_cllr(tamed):.4f}"
     axes.plot(PRIORS, best, color=SPOOF, linestyle=(0, (6, 2)), linewidth=1.8, label=words)
     highest = float(np.max(given, where=np.isfinite(given), initial=1.0))
     axes.set(xlim=(PRIORS[0], PRIORS[-1]), ylim=(0, min(1.05 * highest, MOST_BITS)))
@@ -192,16 +193,17 @@ def ece(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Empirical cross-ent
     return figure
 
 
-def misleading(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Misleading evidence by strength") -> Figure:
+def misleading(llrs: Scored, labels: Labels = None, *, title: str = "Misleading evidence by strength") -> Figure:
     """Share and number of each class's trials whose LR points the wrong way, beyond 1, 10, 100 and 1000.
 
     The rates of misleading evidence of Royall 1997, "Statistical evidence": bona fide speech with an LR below 1/k,
     spoofed speech with one above k.
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence`.
+        InputError: See `deepfake.metrics.cllr.cllr`.
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     figure, axes = axes_of(title, "strength k of the evidence", "share of the class (%)", width=6.0, height=4.4)
     highest = 0.0
     for name, of_class, side, colour, hatch in (
@@ -225,11 +227,13 @@ def misleading(llrs: ArrayLike, labels: ArrayLike, *, title: str = "Misleading e
     return figure
 
 
-def _tamed(llrs: np.ndarray) -> np.ndarray:
+def _tamed(llrs: Trials) -> Trials:
     """Infinite LLRs put just beyond the finite ones: the same order, and a place on an axis."""
-    within = llrs[np.isfinite(llrs)]
+    if not llrs.n_infinite:
+        return llrs
+    within = llrs.scores[np.isfinite(llrs.scores)]
     low, high = (within.min(), within.max()) if len(within) else (0.0, 0.0)
-    return np.clip(llrs, low - 1, high + 1)
+    return Trials.unchecked(np.clip(llrs.scores, low - 1, high + 1), llrs.bonafide)
 
 
 def _reweighted(share: np.ndarray, ratio: float) -> np.ndarray:

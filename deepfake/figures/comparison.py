@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.figures.style import (
+    CLASSES,
     CURVE,
     MOST_ATTACKS,
     MOST_SYSTEMS,
@@ -26,27 +27,37 @@ from deepfake.figures.style import (
     smallest_rate,
 )
 from deepfake.metrics.eer import eer
+from deepfake.metrics.trials import Trials
 
 
-def det_many(systems: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str = "DET curves") -> Figure:
+def det_many(
+    systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]],
+    *,
+    classes: tuple[str, str] = CLASSES,
+    title: str = "DET curves",
+) -> Figure:
     """DET curves of several systems, as `deepfake.figures.style.det` draws one, each with its EER marked.
 
     Args:
-        systems: Scores `[N]` and labels `[N]` by the system's name, at most 8; N may differ.
+        systems: Scores `[N]` and labels `[N]`, or trials, by the system's name, at most 8; N may differ.
+        classes: What is to be accepted and what rejected.
         title: Of the figure.
 
     Raises:
-        InputError: There is no system or more than 8; see also `deepfake.metrics.eer.trials`.
+        InputError: There is no system or more than 8; see also `deepfake.metrics.trials.Trials`.
     """
     if not 0 < len(systems) <= MOST_SYSTEMS:
         raise InputError(f"got {len(systems)} systems to be drawn in one DET plot: 1 to {MOST_SYSTEMS} were expected")
-    rates = [eer(scores, labels)[0] for scores, labels in systems.values()]
-    smallest = min(smallest_rate(labels, rate) for (_, labels), rate in zip(systems.values(), rates, strict=True))
-    figure, axes = det_axes(title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems))
-    rows = zip(shorten(systems, most=44), systems.values(), rates, STYLES, strict=False)
-    for name, (scores, labels), rate, (colour, line, marker) in rows:
+    trials = [Trials.of(*of) if isinstance(of, tuple) else Trials.of(of) for of in systems.values()]
+    rates = [eer(of)[0] for of in trials]
+    smallest = min(map(smallest_rate, trials, rates))
+    figure, axes = det_axes(
+        title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems), classes=classes
+    )
+    rows = zip(shorten(systems, most=44), trials, rates, STYLES, strict=False)
+    for name, of, rate, (colour, line, marker) in rows:
         drawn = {"color": colour, "linestyle": line, "linewidth": 1.6}
-        axes.plot(*det_points(scores, labels), **drawn)
+        axes.plot(*det_points(of), **drawn)
         words = f"{name}: EER {rate:.2%}{' (below these axes)' if rate == 0 else ''}"
         at = probit([rate])
         axes.plot(at, at, marker=marker, markeredgecolor="white", markersize=8, **drawn, zorder=3, label=words)

@@ -12,7 +12,6 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.figures.style import (
@@ -32,8 +31,8 @@ from deepfake.figures.style import (
     span,
     thin,
 )
-from deepfake.metrics.eer import official_points, roc, trials
 from deepfake.metrics.tdcf import min_tdcf_of
+from deepfake.metrics.trials import Labels, Scored, Trials
 
 EMPTY = {"facecolor": "white", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0.0}
 FEW = 20  # trials: fewer are drawn one by one
@@ -41,14 +40,14 @@ HIGHEST_COST = 1.25
 THRESHOLD = {"color": "black", "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2, "zorder": 1.5}
 
 
-def precision_recall(scores: ArrayLike, labels: ArrayLike, *, title: str = "Precision and recall") -> Figure:
+def precision_recall(scores: Scored, labels: Labels = None, *, title: str = "Precision and recall") -> Figure:
     """Share of bona fide among the accepted against the share of the bona fide accepted; **positive = bona fide**.
 
     Average precision is the area below the steps, the sum of `(R_n - R_{n-1}) P_n` over the distinct thresholds. It
     moves with the base rate, which is drawn as the line that a detector without information lies on.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
+        InputError: See `deepfake.metrics.trials.Trials`.
     """
     precision, recall, _, _ = _precision(scores, labels)
     precision, recall = precision[-2::-1], recall[-2::-1]  # from the strictest threshold that accepts something
@@ -68,14 +67,14 @@ def precision_recall(scores: ArrayLike, labels: ArrayLike, *, title: str = "Prec
 
 
 def threshold_sweep(
-    scores: ArrayLike, labels: ArrayLike, *, threshold: float | None = None, title: str = "Rates against the threshold"
+    scores: Scored, labels: Labels = None, *, threshold: float | None = None, title: str = "Rates against the threshold"
 ) -> Figure:
     """Precision, recall and F1 of bona fide, and both error rates, at every threshold; a trial is accepted above it.
 
     Precision ends where nothing is accepted any more.
 
     Raises:
-        InputError: The threshold is not finite; see also `deepfake.metrics.eer.trials`.
+        InputError: The threshold is not finite; see also `deepfake.metrics.trials.Trials`.
     """
     precision, recall, far, thresholds = _precision(scores, labels)
     precision[-1] = precision[-2]  # the last step is drawn up to the largest score
@@ -101,16 +100,14 @@ def threshold_sweep(
     return figure
 
 
-def confusion(
-    scores: ArrayLike, labels: ArrayLike, threshold: float, *, title: str = "Decisions at the threshold"
-) -> Figure:
+def confusion(scores: Scored, labels: Labels, threshold: float, *, title: str = "Decisions at the threshold") -> Figure:
     """Counts of the decisions `score > threshold` by class, and their share of the class; a class may be missing.
 
     Raises:
-        InputError: The threshold is not finite; see also `deepfake.metrics.eer.trials`.
+        InputError: The threshold is not finite; see also `deepfake.metrics.trials.Trials`.
     """
-    s, y = trials(scores, labels, both_classes=False)
-    accepted = s > finite(threshold)
+    trials = Trials.of(scores, labels, both_classes=False)
+    y, accepted = trials.bonafide, trials.scores > finite(threshold)
     figure, axes = axes_of(title, f"decision at the threshold {threshold + 0.0:.4g}", "truth", width=5.2, height=3.8)
     axes.patch.set(**EMPTY)
     for row, truth in enumerate((y, ~y)):
@@ -128,8 +125,7 @@ def confusion(
                 mark = "right" if right else "wrong"
                 axes.text(column, row + 0.36, f"{words} ({mark})", color=ink, ha="center", va="center", fontsize=8)
     axes.set_xticks([0, 1], ["accepted as bona fide", "rejected as spoof"])
-    counts = (int(y.sum()), int((~y).sum()))
-    axes.set_yticks([0, 1], [f"bona fide\n({counts[0]:,})", f"spoof\n({counts[1]:,})"])
+    axes.set_yticks([0, 1], [f"bona fide\n({trials.n_bonafide:,})", f"spoof\n({trials.n_spoof:,})"])
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5))
     axes.grid(visible=False)
     axes.tick_params(length=0)
@@ -139,8 +135,8 @@ def confusion(
 
 
 def histogram_by_attack(
-    scores: ArrayLike,
-    labels: ArrayLike,
+    scores: Scored,
+    labels: Labels,
     attacks: Iterable[str],
     *,
     threshold: float | None = None,
@@ -159,10 +155,10 @@ def histogram_by_attack(
         title: Of the figure.
 
     Raises:
-        InputError: There are not N attacks, the threshold is not finite; see also `deepfake.metrics.eer.trials`.
+        InputError: There are not N attacks, the threshold is not finite; see also `deepfake.metrics.trials.Trials`.
     """
-    s, y = trials(scores, labels, both_classes=False)
-    rows = _by_attack(s, y, list(attacks))
+    trials = Trials.of(scores, labels, both_classes=False)
+    s, rows = trials.scores, _by_attack(trials, list(attacks))
     if len(rows) > MOST_ATTACKS + 1:
         spoofed = [name for name in rows if name is not None]
         hardest = set(sorted(spoofed, key=lambda name: -float(np.median(rows[name])))[:MOST_ATTACKS])
@@ -249,8 +245,8 @@ def heat_map(
 
 
 def tdcf_curve(
-    scores: ArrayLike,
-    labels: ArrayLike,
+    scores: Scored,
+    labels: Labels,
     weights: Mapping[str, tuple[float, float, float]],
     *,
     threshold: float | None = None,
@@ -273,13 +269,14 @@ def tdcf_curve(
     """
     if not 0 < len(weights) <= MOST_SYSTEMS:
         raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {MOST_SYSTEMS} were expected")
-    far, frr, thresholds = official_points(scores, labels)
+    trials = Trials.of(scores, labels)
+    far, frr, thresholds = trials.official
     low, high = span(thresholds[1:], threshold)
     figure, axes = axes_of(title, "CM threshold", "normalised t-DCF", width=6.4, height=4.8)
     axes.axhline(1, color=REFERENCE, linestyle=":", linewidth=1.4, label="a CM that does not listen: 1")
     highest = 1.0
     for name, (c0, c1, c2), (colour, line, marker) in zip(shorten(weights), weights.values(), STYLES, strict=False):
-        least, best = min_tdcf_of(scores, labels, c0=c0, c1=c1, c2=c2)
+        least, best = min_tdcf_of(trials, c0=c0, c1=c1, c2=c2)
         cost = (c0 + c1 * frr + c2 * far) / (c0 + min(c1, c2))
         highest = max(highest, float(cost.max()))
         words = f"{name}: minimum {least:.4f} at {best + 0.0:.4g}"
@@ -296,11 +293,11 @@ def tdcf_curve(
     return figure
 
 
-def _precision(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _precision(scores: Scored, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Precision (NaN where nothing is accepted: the last one), recall, false alarms, thresholds; each `[U + 1]`."""
-    far, frr, thresholds = roc(scores, labels)
-    y = np.asarray(labels).astype(bool)
-    tp, fp = (1 - frr) * y.sum(), far * (~y).sum()
+    trials = Trials.of(scores, labels)
+    far, frr, thresholds = trials.roc
+    tp, fp = (1 - frr) * trials.n_bonafide, far * trials.n_spoof
     precision = np.append((tp / np.maximum(tp + fp, 0.5))[:-1], np.nan)
     return precision, 1 - frr, far, thresholds
 
@@ -322,8 +319,9 @@ def _ink(colour: tuple[float, ...]) -> str:
     return "black" if luminance > 0.18 else "white"
 
 
-def _by_attack(s: np.ndarray, y: np.ndarray, attacks: list[str]) -> dict[str | None, np.ndarray]:
+def _by_attack(trials: Trials, attacks: list[str]) -> dict[str | None, np.ndarray]:
     """Scores of bona fide speech, under `None`, and of each attack, by name."""
+    s, y = trials.scores, trials.bonafide
     if len(attacks) != len(s):
         raise InputError(f"got {len(attacks)} attacks of {len(s)} trials: one name each was expected")
     codes: dict[str | None, int] = {None: 0}

@@ -21,13 +21,14 @@ from scipy.special import ndtri
 
 from deepfake.errors import InputError
 from deepfake.metrics.classification import auc
-from deepfake.metrics.eer import eer, trials
-from deepfake.metrics.eer import roc as roc_points
+from deepfake.metrics.eer import eer
+from deepfake.metrics.trials import Labels, Scored, Trials
 
 BONAFIDE, SPOOF, CURVE, REFERENCE = "#0072B2", "#D55E00", "#0072B2", "#666666"
 DET_TICKS = np.array([0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.9]) / 100
 CROWDED = np.array([30, 40, 60, 70]) / 100
 MOST_ATTACKS = 80
+CLASSES = ("bona fide", "spoof")
 STYLES = (  # of several systems: colour, line, mark
     ("#0072B2", "-", "o"),
     ("#D55E00", (0, (6, 2)), "s"),
@@ -160,16 +161,18 @@ def probit(rates: ArrayLike) -> np.ndarray:
     return ndtri(np.clip(rates, 1e-7, 1 - 1e-7))
 
 
-def det_points(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def det_points(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     """False alarms and misses `[K]` of a DET curve in probits, with points on the lines that join tied scores."""
-    far, frr, _ = roc_points(scores, labels)
+    far, frr, _ = trials.roc
     between = np.union1d(frr - far, np.linspace(-1, 1, 401))  # 0 is the EER
     x, y = probit(np.interp(between, frr - far, far)), probit(np.interp(between, frr - far, frr))
     drawn = thin(x, y)
     return x[drawn], y[drawn]
 
 
-def det_axes(title: str, *, smallest: float, worst: float, height: float = 5.0) -> tuple[Figure, Axes]:
+def det_axes(
+    title: str, *, smallest: float, worst: float, height: float = 5.0, classes: tuple[str, str] = CLASSES
+) -> tuple[Figure, Axes]:
     """Axes of a DET plot in probits, and the line of equal rates.
 
     Args:
@@ -177,12 +180,15 @@ def det_axes(title: str, *, smallest: float, worst: float, height: float = 5.0) 
         smallest: The axes begin one step below this rate, a fraction.
         worst: Largest EER to be shown, a fraction.
         height: Of the figure, in inches.
+        classes: What is to be accepted and what rejected.
     """
     wide = worst > 0.35
     low = DET_TICKS[max(np.searchsorted(DET_TICKS, smallest) - 1, 0)]
     high = DET_TICKS[-1] if wide else 0.5
     ticks = DET_TICKS[(low <= DET_TICKS) & (high >= DET_TICKS) & ~(wide & np.isin(DET_TICKS, CROWDED))]
-    figure, axes = axes_of(title, "false alarms: spoof accepted (%)", "misses: bona fide rejected (%)", height=height)
+    accepted, rejected = classes
+    labels = f"false alarms: {rejected} accepted (%)", f"misses: {accepted} rejected (%)"
+    figure, axes = axes_of(title, *labels, height=height)
     limits = probit([low, high])
     axes.plot(limits, limits, color=REFERENCE, linestyle=":", linewidth=1, label="equal rates")
     axes.set_xticks(probit(ticks), [f"{100 * t:g}" for t in ticks], fontsize=8)
@@ -191,18 +197,13 @@ def det_axes(title: str, *, smallest: float, worst: float, height: float = 5.0) 
     return figure, axes
 
 
-def smallest_rate(labels: ArrayLike, rate: float) -> float:
-    """The rate at which a DET plot of these labels with this EER should begin: the finest step of the smaller class."""
-    y = np.asarray(labels).astype(bool)
-    return float(min(1 / min(y.sum(), (~y).sum()), 0.01, rate or 1))
+def smallest_rate(trials: Trials, rate: float) -> float:
+    """The rate at which a DET plot of trials with this EER should begin: the finest step of the smaller class."""
+    return min(1 / min(trials.n_bonafide, trials.n_spoof), 0.01, rate or 1)
 
 
 def det(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    *,
-    interval: tuple[float, float] | None = None,
-    title: str = "DET curve",
+    scores: Scored, labels: Labels = None, *, interval: tuple[float, float] | None = None, title: str = "DET curve"
 ) -> Figure:
     """Detection error trade-off: misses against false alarms, both on the normal-deviate scale, with the EER marked.
 
@@ -217,11 +218,12 @@ def det(
         title: Of the figure.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
+        InputError: See `deepfake.metrics.trials.Trials`.
     """
-    x, y = det_points(scores, labels)
-    rate, _ = eer(scores, labels)
-    figure, axes = det_axes(title, smallest=smallest_rate(labels, rate), worst=rate)
+    trials = Trials.of(scores, labels)
+    x, y = det_points(trials)
+    rate, _ = eer(trials)
+    figure, axes = det_axes(title, smallest=smallest_rate(trials, rate), worst=rate)
     axes.plot(x, y, color=CURVE, linewidth=1.8, label="detector")
     axes.plot(probit([rate]), probit([rate]), "o", color=SPOOF, markersize=7, label=eer_label(rate, interval))
     if rate == 0:
@@ -231,25 +233,22 @@ def det(
 
 
 def roc(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    *,
-    interval: tuple[float, float] | None = None,
-    title: str = "ROC curve",
+    scores: Scored, labels: Labels = None, *, interval: tuple[float, float] | None = None, title: str = "ROC curve"
 ) -> Figure:
     """Receiver operating characteristic: bona fide accepted against spoof accepted, with the EER marked.
 
     `interval` is as in `det`.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
+        InputError: See `deepfake.metrics.trials.Trials`.
     """
-    far, frr, _ = roc_points(scores, labels)
-    rate, _ = eer(scores, labels)
+    trials = Trials.of(scores, labels)
+    far, frr, _ = trials.roc
+    rate, _ = eer(trials)
     drawn = thin(far, frr)
     figure, axes = axes_of(title, "spoof accepted (%)", "bona fide accepted (%)", height=5.0)
     axes.plot([0, 1], [0, 1], color=REFERENCE, linestyle=":", linewidth=1, label="chance")
-    area = auc(scores, labels)
+    area = auc(trials)
     axes.plot(far[drawn], 1 - frr[drawn], color=CURVE, linewidth=1.8, label=f"detector, AUC {area:.4f}")
     axes.plot([rate], [1 - rate], "o", color=SPOOF, markersize=7, label=eer_label(rate, interval), clip_on=False)
     percent(axes.xaxis, axes.yaxis)
@@ -259,14 +258,15 @@ def roc(
 
 
 def histogram(
-    scores: ArrayLike, labels: ArrayLike, *, threshold: float | None = None, title: str = "Scores by class"
+    scores: Scored, labels: Labels = None, *, threshold: float | None = None, title: str = "Scores by class"
 ) -> Figure:
     """Share of each class's trials per bin of score, and the threshold; a class without trials is left out.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`; one class may be missing.
+        InputError: See `deepfake.metrics.trials.Trials`; one class may be missing.
     """
-    s, y = trials(scores, labels, both_classes=False)
+    trials = Trials.of(scores, labels, both_classes=False)
+    s, y = trials.scores, trials.bonafide
     figure, axes = axes_of(title, "score (larger = more bona fide)", "share of the class per bin (%)")
     edges = np.histogram_bin_edges(drawable(s), bins=int(np.clip(2 * np.sqrt(len(s)), 10, 60)))
     for name, of_class, colour, line in (("spoof", ~y, SPOOF, "--"), ("bona fide", y, BONAFIDE, "-")):

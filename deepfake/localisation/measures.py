@@ -6,25 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from deepfake.errors import InputError
 from deepfake.localisation import segments as timeline
-from deepfake.metrics.classification import auc_on, proportion_interval
-from deepfake.metrics.eer import Roc, carried_threshold, eer_on, trials
+from deepfake.metrics.classification import auc, auc_on, proportion_interval
+from deepfake.metrics.eer import carried_threshold, eer, eer_on
 from deepfake.metrics.localisation import (
     RESOLUTIONS,
     Stretches,
     boundary_error,
-    frame_auc,
     frame_labels,
     range_eer,
-    segment_eer,
     unit_scores,
 )
+from deepfake.metrics.ranked import Pool
 from deepfake.metrics.resampling import Resampler
+from deepfake.metrics.trials import Floats, Trials
 
-Floats = NDArray[np.float64]
 Interval = dict[str, float | None]  # value, low, high
 FRAME_SECONDS = RESOLUTIONS[0]
 VERDICTS = ("REAL", "SUSPICIOUS", "FAKE")
@@ -81,33 +80,6 @@ def dev_threshold(heard: Sequence[Heard]) -> float:
     return -carried_threshold(np.concatenate(scores), np.concatenate(labels))
 
 
-class Pool:
-    """Units of many files sorted once by score, from which the ROC of any resample of the files follows in one pass.
-
-    Args:
-        scores: Of each file's units, larger = more bona fide.
-        bonafide: How much bona fide is in each: 1 or 0, or seconds.
-        spoof: How much spoof.
-    """
-
-    def __init__(self, scores: Sequence[ArrayLike], bonafide: Sequence[ArrayLike], spoof: Sequence[ArrayLike]) -> None:
-        s = np.concatenate([np.asarray(x, dtype=np.float64) for x in scores])
-        order = np.argsort(s)
-        s = s[order]
-        self.file = np.repeat(np.arange(len(scores)), [len(np.atleast_1d(x)) for x in scores])[order]
-        self.bonafide, self.spoof = np.concatenate(bonafide)[order], np.concatenate(spoof)[order]
-        self.last = np.flatnonzero(np.append(s[1:] != s[:-1], True))  # where each distinct score ends
-        self.thresholds = np.append(s[0] - 1, s[self.last])
-
-    def roc(self, counts: NDArray) -> Roc | None:
-        """With each file taken that often `[files]`; None where a class is missing."""
-        times = counts[self.file]
-        bonafide, spoof = (np.append(0.0, np.cumsum(w * times)[self.last]) for w in (self.bonafide, self.spoof))
-        if not (bonafide[-1] > 0 and spoof[-1] > 0):
-            return None
-        return Roc(1 - spoof / spoof[-1], bonafide / bonafide[-1], self.thresholds)
-
-
 def measured(
     heard: Sequence[Heard], thresholds: Mapping[str, float | None], *, n_bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
@@ -130,11 +102,10 @@ def measured(
     measures: dict[str, Interval] = {}
     for resolution in RESOLUTIONS:
         scores, labels = zip(*(h.units(resolution) for h in heard), strict=True)
-        pool = Pool(scores, labels, [1 - y for y in labels])
-        whole, name = (np.concatenate(scores), np.concatenate(labels)), f"{1000 * resolution:.0f}ms"
-        drawn = _drawn(pool, counts)
-        measures[f"segment_eer_{name}"] = _interval(segment_eer(*whole), drawn[:, 0])
-        measures[f"frame_auc_{name}"] = _interval(frame_auc(*whole), drawn[:, 1])
+        whole, name = Trials(np.concatenate(scores), np.concatenate(labels)), f"{1000 * resolution:.0f}ms"
+        drawn = _drawn(Pool(scores, labels, [1 - y for y in labels]), counts)
+        measures[f"segment_eer_{name}"] = _interval(eer(whole)[0], drawn[:, 0])
+        measures[f"frame_auc_{name}"] = _interval(auc(whole), drawn[:, 1])
     pool = Pool([-h.p_fake for h in heard], *zip(*(h.seconds() for h in heard), strict=True))
     rate, _ = range_eer((h.edges, -h.p_fake, h.spoofed) for h in heard)
     measures["range_eer"] = _interval(rate, _drawn(pool, counts)[:, 0])
@@ -186,7 +157,7 @@ def _counts(heard: Sequence[Heard], n: int, seed: int) -> NDArray[np.int32]:
         InputError: There is no bona fide or no spoofed speech.
     """
     labels = [h.units(FRAME_SECONDS)[1] for h in heard]
-    trials(np.zeros(sum(map(len, labels))), np.concatenate(labels))  # without both there is nothing to draw
+    Trials.of(np.zeros(sum(map(len, labels))), np.concatenate(labels))  # without both there is nothing to draw
     file, kind = np.nonzero([[(y == 0).any(), (y == 1).any()] for y in labels])  # what a file holds, as one trial each
     first = np.searchsorted(file, np.arange(len(heard)))
     try:

@@ -19,20 +19,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import trials
-from deepfake.metrics.ranked import Ranked, Weights, costs, crossing
-from deepfake.metrics.resampling import Floats, Interval, Resampler, check, percentiles
+from deepfake.metrics.eer import crossing
+from deepfake.metrics.ranked import Ranked, Weights, costs
+from deepfake.metrics.resampling import Interval, Resampler, check, percentiles
+from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
 CELLS = 2048
 BATCH = 125  # replicates that are in memory at a time
 
 
 def intervals(
-    scores: ArrayLike,
-    labels: ArrayLike,
+    scores: Scored,
+    labels: Labels = None,
     *,
     tdcf: Mapping[str, Weights] | None = None,
     threshold: float | None = None,
@@ -44,8 +45,8 @@ def intervals(
     """Percentile intervals (Efron 1979) of the EER and the metrics beside it.
 
     Args:
-        scores: Scores `[N]`, larger = more bona fide.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: Scores `[N]`, larger = more bona fide, or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         tdcf: Weights c0, c1, c2 of costs by name: `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))`, as in
             `deepfake.metrics.tdcf.min_tdcf_of`. The operating point of the ASV system stays as it is.
         threshold: Of the decision score > threshold, for `fpr` and `fnr`; stays as it is.
@@ -61,7 +62,10 @@ def intervals(
 
     Raises:
         InputError: A threshold that is not finite, weights that cannot be used, too few replicates, one trial or
-            cluster alone of its kind; see also `deepfake.metrics.eer.trials`.
+            cluster alone of its kind; see also `deepfake.metrics.eer.eer`.
+
+    >>> intervals([3, 2, 1, 0], [1, 1, 0, 0], n=100)["eer"]
+    (0.0, 0.0)
     """
     check(n, confidence)
     draws = replicates(scores, labels, tdcf=tdcf, threshold=threshold, n=n, seed=seed, clusters=clusters)
@@ -69,8 +73,8 @@ def intervals(
 
 
 def replicates(
-    scores: ArrayLike,
-    labels: ArrayLike,
+    scores: Scored,
+    labels: Labels = None,
     *,
     tdcf: Mapping[str, Weights] | None = None,
     threshold: float | None = None,
@@ -78,16 +82,20 @@ def replicates(
     seed: int = 0,
     clusters: Sequence[str] | NDArray | None = None,
 ) -> dict[str, Floats]:
-    """The values that `intervals` takes its percentiles from, `[n]` by metric."""
+    """The values that `intervals` takes its percentiles from, `[n]` by metric.
+
+    >>> replicates([3, 2, 1, 0], [1, 1, 0, 0], n=3)["auc"]
+    array([1., 1., 1.])
+    """
     if threshold is not None and not np.isfinite(threshold):
         raise InputError(f"the threshold is {threshold}: a finite number was expected")
-    rng, weights = np.random.default_rng(seed), costs(tdcf)
+    trials, rng, weights = Trials.of(scores, labels), np.random.default_rng(seed), costs(tdcf)
     if clusters is not None:
-        ranked = Ranked(scores, labels, costs=weights, threshold=threshold)
-        drawn = Resampler(trials(scores, labels)[1], clusters).counts(rng, n)
+        ranked = Ranked(trials, costs=weights, threshold=threshold)
+        drawn = Resampler(trials.bonafide, clusters).counts(rng, n)
         values = np.array([ranked.metrics(counts) for counts in drawn])  # [n, M]
         return dict(zip(ranked.names, values.T, strict=True))
-    cells = _Cells(scores, labels, weights, threshold)
+    cells = _Cells(trials, weights, threshold)
     batches = [cells.draw(rng, min(BATCH, n - start)) for start in range(0, n, BATCH)]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -95,21 +103,18 @@ def replicates(
 class _Cells:
     """The distinct scores in ascending order, cut into cells of about equal shares of both classes."""
 
-    def __init__(
-        self, scores: ArrayLike, labels: ArrayLike, weights: Mapping[str, Weights], threshold: float | None
-    ) -> None:
-        s, y = trials(scores, labels)
-        if (fewest := min(y.sum(), len(y) - y.sum())) < 2:
+    def __init__(self, trials: Trials, weights: Mapping[str, Weights], threshold: float | None) -> None:
+        self.n_b, self.n_s, self.weights = trials.n_bonafide, trials.n_spoof, weights
+        if (fewest := min(self.n_b, self.n_s)) < 2:
             raise InputError(f"got {fewest} trial of a class: drawn again it stays as it is; two are needed at least")
-        order = np.argsort(s)
-        s, y = s[order], y[order]
-        last = np.flatnonzero(np.append(s[1:] != s[:-1], True))
-        self.b = np.concatenate([[0], np.cumsum(y)[last]])  # [U + 1], bona fide at or below each distinct score
-        self.s = np.concatenate([[0], last + 1]) - self.b
-        self.n_b, self.n_s, self.weights = int(self.b[-1]), int(self.s[-1]), weights
-        self.rejected = None if threshold is None else int(np.searchsorted(s[last], threshold, side="right"))
+        self.b, self.s = trials.rejected  # [U + 1], bona fide and spoof at or below each distinct score
+        self.rejected = None if threshold is None else int(np.searchsorted(trials.distinct, threshold, side="right"))
         share = np.floor((self.b / self.n_b + self.s / self.n_s) * (CELLS / 2))
-        ends = np.arange(len(share)) if len(last) <= CELLS else np.flatnonzero(np.append(share[1:] > share[:-1], True))
+        ends = (
+            np.arange(len(share))
+            if len(share) <= CELLS + 1
+            else np.flatnonzero(np.append(share[1:] > share[:-1], True))
+        )
         self.edges = np.union1d(ends, [0] if self.rejected is None else [0, self.rejected])  # [C + 1]
         self.auc_within = self._auc_within()
 

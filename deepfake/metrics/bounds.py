@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from deepfake.metrics.cllr import evidence
-from deepfake.metrics.eer import Floats
+from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
 
-def supported(llrs: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+def supported(llrs: Scored, labels: Labels = None) -> tuple[float, float]:
     """Empirical lower and upper bound (ELUB) of the LLRs that a calibration set supports.
 
     Vergeer, van Es, de Jongh, Alberink and Stoel 2016, "Numerical likelihood ratios outputted by LR systems are often
@@ -26,16 +24,21 @@ def supported(llrs: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     Ties, few distinct LLRs and infinite ones need no care.
 
     Args:
-        llrs: Natural-log likelihood ratios `[N]` of the set that they were calibrated on.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        llrs: Natural-log likelihood ratios `[N]` of the set that they were calibrated on, or trials of them.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
 
     Returns:
         `low <= 0 <= high`, natural log: LLRs are to be clipped to them.
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence` (one class, NaN).
+        InputError: A class is missing, an LLR is NaN; see `deepfake.metrics.trials.Trials`.
+
+    >>> low, high = supported([9.0, 8.0, 7.0, -7.0, -8.0, -9.0], [1, 1, 1, 0, 0, 0])
+    >>> round(low, 3), round(high, 3)
+    (-1.099, 1.099)
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     return 0.0 - _upper(-s[~y], -s[y]), _upper(s[y], s[~y])
 
 

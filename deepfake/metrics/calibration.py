@@ -10,8 +10,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from deepfake.errors import InputError
 from deepfake.metrics.bounds import supported
-from deepfake.metrics.eer import Floats, trials
 from deepfake.metrics.logistic import fit
+from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
 
 class Calibration(NamedTuple):
@@ -42,18 +42,22 @@ class Calibration(NamedTuple):
         return np.clip(self.uncapped(scores), self.low, self.high)
 
 
-def calibrate(scores: ArrayLike, labels: ArrayLike) -> Calibration:
+def calibrate(scores: Scored, labels: Labels = None) -> Calibration:
     """Fit `deepfake.metrics.logistic.fit` about even odds, and bound it by what these trials support.
 
     Raises:
         InputError: The scores are the wrong way round (the slope is not above 0); see also `logistic.fit`.
+
+    >>> found = calibrate([3, 2, 1, 0], [1, 1, 0, 0])
+    >>> found.weight > 0, found.llr([-99, 1.5, 99]).round(2) + 0.0
+    (True, array([-0.45,  0.  ,  0.45]))
     """
-    (weight,), offset = fit(scores, labels)
+    trials = Trials.of(scores, labels)
+    (weight,), offset = fit(trials)
     if weight <= 0:
         raise InputError("the scores are not larger for bona fide speech than for spoof: there is nothing to calibrate")
-    s, y = trials(scores, labels)
-    low, high = supported(weight * s + offset, y)
-    return Calibration(float(weight), float(offset), low, high, int(y.sum()), int((~y).sum()))
+    low, high = supported(weight * trials.scores + offset, trials.bonafide)
+    return Calibration(float(weight), float(offset), low, high, trials.n_bonafide, trials.n_spoof)
 
 
 def cross_validated(
@@ -83,6 +87,10 @@ def cross_validated(
 
     Raises:
         InputError: A class has fewer than two trials or groups, or they cannot be dealt; see also `logistic.fit`.
+
+    >>> llrs = cross_validated([5, 4, 3, 2, 1, 0], [1, 1, 1, 0, 0, 0])
+    >>> bool(llrs[:3].min() > llrs[3:].max())
+    True
     """
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     x = x[:, None] if x.ndim == 1 else x
@@ -99,7 +107,11 @@ def cross_validated(
 def dealt(
     labels: NDArray[np.int64], groups: NDArray[np.int64], *, folds: int, seed: int
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Folds as pairs of indices, inside and outside, no group on both sides and both classes on each."""
+    """Folds as pairs of indices, inside and outside, no group on both sides and both classes on each.
+
+    >>> [len(outside) for _, outside in dealt(np.array([1, 1, 0, 0]), np.arange(4), folds=5, seed=0)]
+    [2, 2]
+    """
     folds = min(folds, *(len(np.unique(groups[labels == label])) for label in (0, 1)))
     if folds < 2:
         raise InputError("each class needs two trials, or two speakers, to be cross-validated: there are too few")

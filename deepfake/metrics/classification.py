@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import Roc, roc, trials
+from deepfake.metrics.eer import roc
+from deepfake.metrics.trials import Labels, Roc, Scored, Trials
 
 
-def auc(scores: ArrayLike, labels: ArrayLike) -> float:
+def auc(scores: Scored, labels: Labels = None) -> float:
     """Area under the ROC curve: the chance that a bona fide trial scores above a spoof one, a tie counting one half.
 
     The Mann-Whitney U statistic over the number of pairs.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
+        InputError: See `deepfake.metrics.eer.eer`.
+
+    >>> auc([3, 1, 1, 0], [1, 1, 0, 0])
+    0.875
     """
     return auc_on(roc(scores, labels))
 
 
 def auc_on(points: Roc) -> float:
-    """`auc` of the trials whose `deepfake.metrics.eer.roc` this is."""
+    """`auc` on an ROC that is not one of trials.
+
+    >>> auc_on(roc([1, 0], [1, 0]))
+    1.0
+    """
     far, frr, _ = points
     rejected_spoof = 1 - (far[1:] + far[:-1]) / 2  # at each distinct score: the share below it, and half of its own tie
     return float(np.sum(np.diff(frr) * rejected_spoof))
 
 
-def at_threshold(scores: ArrayLike, labels: ArrayLike, threshold: float) -> dict[str, float | None]:
+def at_threshold(scores: Scored, labels: Labels, threshold: float) -> dict[str, float | None]:
     """Rates of the decision `score > threshold`. **The positive class is bona fide.**
 
     One class alone is allowed (a corpus of spoofed speech only has a false alarm rate); what it leaves undefined is
     `None` and not a number.
 
     Args:
-        scores: Scores `[N]`, larger = more bona fide.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: Scores `[N]`, larger = more bona fide, or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; None beside trials.
         threshold: A trial is accepted as bona fide if its score is strictly greater.
 
     Returns:
@@ -50,21 +57,24 @@ def at_threshold(scores: ArrayLike, labels: ArrayLike, threshold: float) -> dict
         `balanced_accuracy`, `precision` and `f1` are `None` where a class is missing.
 
     Raises:
-        InputError: The threshold is not finite; see also `deepfake.metrics.eer.trials`.
+        InputError: The threshold is not finite; see also `deepfake.metrics.trials.Trials`.
+
+    >>> rates = at_threshold([3, 1, 2, 0], [1, 1, 0, 0], 1.5)
+    >>> rates["fpr"], rates["fnr"], rates["accuracy"]
+    (0.5, 0.5, 0.5)
     """
-    s, y = trials(scores, labels, both_classes=False)
+    trials = Trials.of(scores, labels, both_classes=False)
     if not np.isfinite(threshold):
         raise InputError(f"the threshold is {threshold}: a finite number was expected")
-    accepted = s > threshold
-    tp, fp = int(np.sum(accepted & y)), int(np.sum(accepted & ~y))
-    n_bonafide = int(y.sum())
-    n_spoof = len(y) - n_bonafide
+    accepted = trials.scores > threshold
+    tp, n_bonafide, n_spoof = int(np.sum(accepted & trials.bonafide)), trials.n_bonafide, trials.n_spoof
+    fp = int(np.sum(accepted)) - tp
     fn, tn = n_bonafide - tp, n_spoof - fp
     both = n_bonafide > 0 and n_spoof > 0
     return {
         "fpr": fp / n_spoof if n_spoof else None,
         "fnr": fn / n_bonafide if n_bonafide else None,
-        "accuracy": (tp + tn) / len(y),
+        "accuracy": (tp + tn) / len(trials),
         "balanced_accuracy": (tp / n_bonafide + tn / n_spoof) / 2 if both else None,
         "precision": tp / (tp + fp) if both and tp + fp else None,
         "recall": tp / n_bonafide if n_bonafide else None,
@@ -81,6 +91,10 @@ def proportion_interval(share: float, n: int, confidence: float = 0.95) -> tuple
         share: Of the trials, a fraction of n.
         n: Number of trials, at least 1.
         confidence: Between 0 and 1.
+
+    >>> low, high = proportion_interval(0.0, 50)
+    >>> low, round(high, 4)
+    (0.0, 0.0711)
     """
     k, tail = round(share * n), (1 - confidence) / 2
     low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0

@@ -6,33 +6,12 @@ An LLR here is the natural logarithm of P(evidence | bona fide) / P(evidence | s
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
-from deepfake.errors import InputError
-from deepfake.metrics.eer import Floats, trials
+from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
 
-def evidence(llrs: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    """Check a set of LLRs as `deepfake.metrics.eer.trials` checks scores, except that they may be infinite.
-
-    Returns:
-        LLRs in float64 `[N]`, and `True` where bona fide `[N]`.
-
-    Raises:
-        InputError: An LLR is NaN; shapes differ, no trials, a label is neither 0 nor 1, a class is missing.
-    """
-    try:
-        s = np.asarray(llrs, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError("the log-likelihood ratios are not numbers: an array of floats was expected") from None
-    if bad := np.count_nonzero(np.isnan(s)):
-        raise InputError(f"{bad} of {s.size} log-likelihood ratios are NaN: find out which utterances gave them")
-    _, y = trials(np.where(np.isinf(s), 0.0, s), labels)
-    return s, y
-
-
-def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
+def cllr(llrs: Scored, labels: Labels = None) -> float:
     """Cost of log-likelihood ratios in bits (Brümmer and du Preez 2006, "Application-independent evaluation of speaker
     detection"; secondary metric of ASVspoof 5 track 1).
 
@@ -43,13 +22,17 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
     the cost infinite on the wrong one.
 
     Raises:
-        InputError: See `evidence`.
+        InputError: A class is missing, an LLR is NaN; see `deepfake.metrics.trials.Trials`.
+
+    >>> cllr([0.0, 0.0], [1, 0])
+    1.0
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     return float((np.logaddexp(0, -s[y]).mean() + np.logaddexp(0, s[~y]).mean()) / (2 * np.log(2)))
 
 
-def pav(scores: ArrayLike, labels: ArrayLike) -> Floats:
+def pav(scores: Scored, labels: Labels = None) -> Floats:
     """LLRs of the same trials after the best monotone calibration there is *for these very labels*.
 
     The pool-adjacent-violators (PAV) solution of isotonic regression gives the share of bona fide in each block of
@@ -60,34 +43,43 @@ def pav(scores: ArrayLike, labels: ArrayLike) -> Floats:
     nothing (all equal, or the wrong way round) get 0 throughout.
 
     Args:
-        scores: Scores `[N]`, larger = more bona fide; any scale.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: Scores `[N]`, larger = more bona fide; any scale; or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
 
     Returns:
         Natural-log LLRs `[N]`, in the order given, not falling with the score.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
+        InputError: See `deepfake.metrics.eer.eer`.
+
+    >>> pav([2.0, 1.0, 1.0, 0.0], [1, 1, 0, 0])
+    array([ inf,   0.,   0., -inf])
     """
-    s, y = trials(scores, labels)
-    _, where, n = np.unique(s, return_inverse=True, return_counts=True)
-    n_bonafide = np.bincount(where, weights=y)  # [U]
+    trials = Trials.of(scores, labels)
+    n_bonafide, n_spoof = (np.diff(rejected) for rejected in trials.rejected)  # of each distinct score [U]
+    n = n_bonafide + n_spoof
     share = isotonic_regression(n_bonafide / n, sample_weight=n)
     block = np.concatenate([[0], np.cumsum(np.diff(share) != 0)])  # [U]
     bonafide = np.bincount(block, weights=n_bonafide)  # counted again: exact where shares are near 0 or 1
-    spoof = np.bincount(block, weights=n - n_bonafide)
+    spoof = np.bincount(block, weights=n_spoof)
     with np.errstate(divide="ignore"):
-        llrs = np.log(bonafide / y.sum()) - np.log(spoof / (~y).sum())
-    return llrs[block][where]
+        llrs = np.log(bonafide / trials.n_bonafide) - np.log(spoof / trials.n_spoof)
+    found = np.empty(len(trials))
+    found[trials.ranking.order] = np.repeat(llrs[block], n)
+    return found
 
 
-def min_cllr(scores: ArrayLike, labels: ArrayLike) -> float:
+def min_cllr(scores: Scored, labels: Labels = None) -> float:
     """`cllr` after the calibration of `pav`: what is left of the cost is for want of discrimination, in bits.
 
     Cllr less min Cllr is the cost of bad calibration. Like EER it depends on the order of the scores alone: separable
     classes give 0, scores that tell nothing (all equal, or the wrong way round) give 1.
 
     Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
+        InputError: See `deepfake.metrics.eer.eer`.
+
+    >>> min_cllr([3, 2, 1], [1, 1, 0])
+    0.0
     """
-    return cllr(pav(scores, labels), labels)
+    trials = Trials.of(scores, labels)
+    return cllr(Trials.unchecked(pav(trials), trials.bonafide))

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import trials
 from deepfake.metrics.ranked import Ranked, Weights, costs
-from deepfake.metrics.resampling import Floats, Interval, Resampler, check, percentiles
+from deepfake.metrics.resampling import Interval, Resampler, check, percentiles
+from deepfake.metrics.trials import Floats, Trials
 
 ROUNDING = 1e-12  # a difference as small as this is none
 
@@ -65,6 +65,10 @@ def paired(
 
     Raises:
         InputError: See `deepfake.metrics.resampling.interval`.
+
+    >>> found = paired([3, 2, 1, 0], [3, 1, 2, 0], [1, 1, 0, 0], n=100)
+    >>> found["eer"].a, found["eer"].b, found["eer"].difference
+    (0.0, 0.5, -0.5)
     """
     names, (a, b), replicates = _same_trials([scores_a, scores_b], labels, tdcf, n, confidence, seed, clusters)
     moved = replicates[:, 0] - replicates[:, 1]  # [n, M]
@@ -98,6 +102,9 @@ def mean_of_systems(
 
     Raises:
         InputError: See `deepfake.metrics.resampling.interval`.
+
+    >>> mean_of_systems([[3, 2, 1, 0], [9, 8, 1, 0]], [1, 1, 0, 0], n=100)["eer"]
+    (0.0, 0.0)
     """
     names, _, replicates = _same_trials(scores, labels, tdcf, n, confidence, seed, clusters)
     return dict(zip(names, percentiles(replicates.mean(axis=1), confidence), strict=True))
@@ -116,9 +123,9 @@ def _same_trials(
     check(n, confidence)
     if not len(scores):
         raise InputError("got no systems: at least one row of scores was expected")
-    systems = [Ranked(row, labels, costs=costs(tdcf)) for row in scores]
-    _, y = trials(scores[0], labels)
-    drawn = Resampler(y, clusters).counts(np.random.default_rng(seed), n)
+    rows = [Trials.of(row, labels) for row in scores]
+    systems = [Ranked(trials, costs=costs(tdcf)) for trials in rows]
+    drawn = Resampler(rows[0].bonafide, clusters).counts(np.random.default_rng(seed), n)
     replicates = np.array([[system.metrics(counts) for system in systems] for counts in drawn])
-    every = np.ones(len(y), dtype=np.int64)
+    every = np.ones(len(rows[0]), dtype=np.int64)
     return systems[0].names, np.array([system.metrics(every) for system in systems]), replicates

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
-from deepfake.metrics.cllr import evidence
-from deepfake.metrics.eer import Roc, official_points
+from deepfake.metrics.eer import official_points
+from deepfake.metrics.trials import Labels, Ranking, Scored, Trials, below, three_kinds
 
 P_SPOOF = 0.05
 C_MISS = 1.0
@@ -18,7 +18,7 @@ C_FA = 10.0
 
 
 def min_dcf(
-    scores: ArrayLike, labels: ArrayLike, *, p_spoof: float = P_SPOOF, c_miss: float = C_MISS, c_fa: float = C_FA
+    scores: Scored, labels: Labels = None, *, p_spoof: float = P_SPOOF, c_miss: float = C_MISS, c_fa: float = C_FA
 ) -> tuple[float, float]:
     """Least detection cost over all thresholds: the primary metric of ASVspoof 5 track 1 (`compute_mindcf` there).
 
@@ -28,8 +28,8 @@ def min_dcf(
     3 distinct scores are judged like any others, all equal ones at 1.
 
     Args:
-        scores: Scores `[N]`, larger = more bona fide; any scale.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: Scores `[N]`, larger = more bona fide; any scale; or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         p_spoof: Prior probability of spoof, inside (0, 1).
         c_miss: Cost of rejecting bona fide speech, > 0.
         c_fa: Cost of accepting spoofed speech, > 0.
@@ -38,24 +38,20 @@ def min_dcf(
         The cost, from 0 to 1, and its threshold (accept if score > threshold).
 
     Raises:
-        InputError: A prior or cost out of range; see also `deepfake.metrics.eer.trials` (one class, NaN, infinity).
+        InputError: A prior or cost out of range; see also `deepfake.metrics.eer.eer` (one class, NaN, infinity).
+
+    >>> min_dcf([3, 2, 1, 0], [1, 1, 0, 0])
+    (0.0, 1.0)
     """
-    return min_dcf_on(official_points(scores, labels), p_spoof=p_spoof, c_miss=c_miss, c_fa=c_fa)
-
-
-def min_dcf_on(
-    points: Roc, *, p_spoof: float = P_SPOOF, c_miss: float = C_MISS, c_fa: float = C_FA
-) -> tuple[float, float]:
-    """`min_dcf` of the trials whose `deepfake.metrics.eer.official_points` these are."""
     miss, fa = _weights(p_spoof, c_miss, c_fa)
-    p_fa, p_miss, thresholds = points
+    p_fa, p_miss, thresholds = official_points(scores, labels)
     cost = (miss * p_miss + fa * p_fa) / min(miss, fa)
     i = int(np.argmin(cost))
     return float(cost[i]), float(thresholds[i])
 
 
 def act_dcf(
-    llrs: ArrayLike, labels: ArrayLike, *, p_spoof: float = P_SPOOF, c_miss: float = C_MISS, c_fa: float = C_FA
+    llrs: Scored, labels: Labels = None, *, p_spoof: float = P_SPOOF, c_miss: float = C_MISS, c_fa: float = C_FA
 ) -> float:
     """Detection cost at the threshold that these priors and costs call for, if scores are the LLRs they claim to be.
 
@@ -65,8 +61,8 @@ def act_dcf(
     LLRs that tie with the threshold are accepted; few distinct ones and infinite ones need no care.
 
     Args:
-        llrs: Natural-log likelihood ratios `[N]`, positive = bona fide.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        llrs: Natural-log likelihood ratios `[N]`, positive = bona fide, or trials of them.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         p_spoof: Prior probability of spoof, inside (0, 1).
         c_miss: Cost of rejecting bona fide speech, > 0.
         c_fa: Cost of accepting spoofed speech, > 0.
@@ -75,11 +71,14 @@ def act_dcf(
         The cost; above 1 where the decisions are worse than not listening.
 
     Raises:
-        InputError: A prior or cost out of range; see also `deepfake.metrics.cllr.evidence` (one class, NaN).
+        InputError: A prior or cost out of range; see also `deepfake.metrics.trials.Trials` (one class, NaN).
+
+    >>> round(act_dcf([0.5, 0.4], [0, 1]), 9)  # both are accepted
+    1.0
     """
     miss, fa = _weights(p_spoof, c_miss, c_fa)
-    s, y = evidence(llrs, labels)
-    accepted = s >= -np.log(miss / fa)
+    trials = Trials.of(llrs, labels, infinite=True)
+    y, accepted = trials.bonafide, trials.scores >= -np.log(miss / fa)
     return float((miss * np.mean(~accepted[y]) + fa * np.mean(accepted[~y])) / min(miss, fa))
 
 
@@ -102,8 +101,8 @@ def a_dcf(
     value at accepting or rejecting everything. The defaults are those of ASVspoof 5; the authors' package has others
     (0.9, 0.05, 0.05; 1, 10, 20), so state them.
 
-    As in that package, one point per trial and targets rejected first where scores tie; the points inside a tie never
-    cost least, so the value is one that a threshold reaches. All scores equal: 1.
+    Tied scores are accepted or rejected together; the package's further points, inside ties and with targets rejected
+    first, never cost least. All scores equal: 1.
 
     Args:
         target: Scores `[N1]` of bona fide trials of the claimed speaker, larger = accept.
@@ -121,26 +120,24 @@ def a_dcf(
 
     Raises:
         InputError: A group is empty, a score is NaN or infinite, a prior or cost is out of range.
+
+    >>> a_dcf([3, 5], [1, 2], [0, 1])
+    (0.0, 2.0)
     """
     priors, costs = (p_target, p_nontarget, p_spoof), (c_miss, c_fa_nontarget, c_fa_spoof)
     if not all(0 < p < 1 for p in priors) or abs(sum(priors) - 1) > 1e-10:
         raise InputError(f"the a-DCF priors of target, nontarget and spoof are {priors}: they must sum to 1, each > 0")
     if not all(0 < c < np.inf for c in costs):
         raise InputError(f"the a-DCF costs of a miss and of the two false alarms are {costs}: each must be > 0")
-    groups = [_group(name, s) for name, s in (("target", target), ("nontarget", nontarget), ("spoof", spoof))]
-    miss, fa_nontarget, fa_spoof = (p * c for p, c in zip(priors, costs, strict=True))
-    scores = np.concatenate(groups)  # targets first: the stable sort keeps them so
-    kind = np.repeat(np.arange(3), [len(g) for g in groups])
-    order = np.argsort(scores, kind="stable")
-    scores, kind = scores[order], kind[order]
-    p_miss, rejected_nontarget, rejected_spoof = (
-        np.concatenate([[0], np.cumsum(kind == k)]) / len(group) for k, group in enumerate(groups)
-    )
-    cost = miss * p_miss + fa_nontarget * (1 - rejected_nontarget) + fa_spoof * (1 - rejected_spoof)  # [N + 1]
+    groups = three_kinds(target, nontarget, spoof)
+    ranking = Ranking(np.concatenate(groups))
+    kind = np.repeat(np.arange(3), [len(g) for g in groups])[ranking.order]
+    p_miss, *rejected = (ranking.up_to(kind == k) / len(g) for k, g in enumerate(groups))
+    miss, *fa = (p * c for p, c in zip(priors, costs, strict=True))
+    cost = miss * p_miss + fa[0] * (1 - rejected[0]) + fa[1] * (1 - rejected[1])  # [U + 1]
     i = int(np.argmin(cost))
-    lowest = float(scores[0])
-    threshold = float(scores[i - 1]) if i else min(lowest - 1e-8, float(np.nextafter(lowest, -np.inf)))
-    return float(cost[i] / min(miss, fa_nontarget + fa_spoof)), threshold
+    lowest = float(ranking.distinct[0])
+    return float(cost[i] / min(miss, sum(fa))), float(ranking.distinct[i - 1]) if i else below(lowest, 1e-8)
 
 
 def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:
@@ -150,15 +147,3 @@ def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:
     if not (0 < c_miss < np.inf and 0 < c_fa < np.inf):
         raise InputError(f"the costs of a miss and of a false alarm are {c_miss} and {c_fa}: numbers > 0 were expected")
     return c_miss * (1 - p_spoof), c_fa * p_spoof
-
-
-def _group(name: str, scores: ArrayLike) -> np.ndarray:
-    try:
-        s = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"the scores of {name} trials are not numbers: an array of floats was expected") from None
-    if s.ndim != 1 or not s.size:
-        raise InputError(f"got scores of {name} trials of shape {s.shape}: at least one, in one row [N], was expected")
-    if bad := int(np.sum(~np.isfinite(s))):
-        raise InputError(f"{bad} of {s.size} scores of {name} trials are NaN or infinite: find out which gave them")
-    return s

@@ -1,8 +1,9 @@
 """How well spoofed stretches of speech are found: by unit of time, by duration, and by their boundaries.
 
 The conventions are those of `deepfake.metrics.eer`: a unit of time is a trial, label 1 = bona fide, 0 = spoof, a larger
-score is more bona fide. Known stretches are `(start, end)` in seconds. Units of many recordings are pooled by joining
-their arrays.
+score is more bona fide. Point-based EER and AUC are those of `deepfake.metrics` over units, as PartialSpoof reports
+them by resolution: only values at the same one can be compared. Known stretches are `(start, end)` in seconds. Units of
+many recordings are pooled by joining their arrays.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from deepfake.errors import InputError
-from deepfake.metrics.classification import auc
-from deepfake.metrics.eer import Floats, Roc, eer, eer_on, trials
+from deepfake.metrics.eer import eer_on
+from deepfake.metrics.trials import Floats, Roc
 
 RESOLUTIONS = (0.02, 0.16, 0.64)  # seconds
 ROUNDING = 1e-6  # seconds: an overlap that is shorter is none, so that 38 x 0.02 and 0.76 are one instant
@@ -42,6 +43,9 @@ def frame_labels(spoofed: Stretches, *, resolution: float, duration: float) -> N
 
     Raises:
         InputError: A stretch ends where it starts or before, or a length is not above 0.
+
+    >>> frame_labels([(0.15, 0.25)], resolution=0.1, duration=0.5)
+    array([1, 0, 0, 1, 1])
     """
     edges = unit_edges(resolution=resolution, duration=duration)
     return (_overlaps(edges, spoofed) <= ROUNDING).astype(np.int64)
@@ -52,6 +56,9 @@ def unit_edges(*, resolution: float, duration: float) -> Floats:
 
     Raises:
         InputError: A length is not above 0.
+
+    >>> unit_edges(resolution=0.25, duration=0.6)
+    array([0.  , 0.25, 0.5 , 0.6 ])
     """
     if not (0 < resolution < math.inf and 0 < duration < math.inf):
         raise InputError(f"resolution={resolution}, duration={duration}: lengths above 0 s were expected")
@@ -74,6 +81,9 @@ def unit_scores(edges: ArrayLike, scores: ArrayLike, *, resolution: float) -> Fl
 
     Raises:
         InputError: Edges and scores do not fit, or a score is not finite.
+
+    >>> unit_scores([0, 0.1, 0.2, 0.3], [5, 3, 4], resolution=0.2)
+    array([3., 4.])
     """
     at, s = _framed(edges, scores)
     units = unit_edges(resolution=resolution, duration=at[-1])
@@ -81,42 +91,6 @@ def unit_scores(edges: ArrayLike, scores: ArrayLike, *, resolution: float) -> Fl
     last = np.maximum(np.searchsorted(at, units[1:] - ROUNDING, side="left"), first + 1)
     pairs = np.stack([first, last], axis=1).ravel()  # minimum of s[first:last] is every other one of these
     return np.minimum.reduceat(np.append(s, np.inf), pairs)[::2]
-
-
-def segment_eer(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Point-based EER: `deepfake.metrics.eer.eer` of units of time, as PartialSpoof reports it per resolution.
-
-    It depends on the resolution, in either direction: only values at the same one can be compared.
-
-    Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
-    """
-    return eer(scores, labels)[0]
-
-
-def frame_auc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve of units of time.
-
-    Raises:
-        InputError: See `deepfake.metrics.eer.trials`.
-    """
-    return auc(scores, labels)
-
-
-def frame_f1(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """F1 of finding spoof at a threshold fixed elsewhere. **The positive class is spoof**: a score up to the threshold.
-
-    Luong et al. 2025, "Robust localization of partially fake speech" (arXiv:2507.03468) ask for it beside the EER,
-    whose threshold nobody has in use.
-
-    Raises:
-        InputError: A class is missing, the threshold is not finite; see also `deepfake.metrics.eer.trials`.
-    """
-    s, bonafide = trials(scores, labels)
-    if not math.isfinite(threshold):
-        raise InputError(f"the threshold is {threshold}: a finite number was expected")
-    flagged = s <= threshold
-    return float(2 * np.sum(flagged & ~bonafide) / (np.sum(flagged) + np.sum(~bonafide)))
 
 
 def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
@@ -138,6 +112,9 @@ def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
 
     Raises:
         InputError: Edges and scores do not fit, a score is not finite, or there is no bona fide or no spoofed speech.
+
+    >>> range_eer([([0.0, 1.0, 2.0], [3.0, 1.0], [(1.0, 2.0)])])
+    (0.0, 1.0)
     """
     all_scores, all_spoof, all_bonafide = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for edges, scores, spoofed in recordings:
@@ -184,6 +161,9 @@ def boundary_error(recordings: Iterable[tuple[Stretches, Stretches]]) -> Boundar
 
     Raises:
         InputError: A stretch ends where it starts or before.
+
+    >>> boundary_error([([(1.0, 2.0)], [(1.25, 2.25), (3.0, 4.0)])])
+    BoundaryError(seconds=0.25, matched=2, missed=2, extra=0)
     """
     distances: list[float] = []
     missed = extra = 0

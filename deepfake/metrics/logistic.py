@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import Floats, trials
+from deepfake.metrics.trials import Bools, Floats, Labels, Scored, Trials, numbers
 
 MOST_STEPS = 200
 
 
-def fit(scores: ArrayLike, labels: ArrayLike, *, prior: float = 0.5) -> tuple[Floats, float]:
+def fit(scores: Scored, labels: Labels = None, *, prior: float = 0.5) -> tuple[Floats, float]:
     """Weights and offset with which `scores @ weights + offset` is a natural-log LLR: calibration, or linear fusion.
 
     Prior-weighted logistic regression (Brümmer et al. 2007, "Fusion of heterogeneous speaker recognition systems in the
@@ -29,8 +28,9 @@ def fit(scores: ArrayLike, labels: ArrayLike, *, prior: float = 0.5) -> tuple[Fl
     which is right but which the caller should remark on. Systems that say the same share their weight.
 
     Args:
-        scores: Scores `[N]` of one system or `[N, K]` of K systems; larger = more bona fide is not required.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: Scores `[N]` of one system, or trials, or `[N, K]` of K systems; larger = more bona fide is not
+            required.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         prior: Prior probability of bona fide about which the LLRs shall fit best, inside (0, 1).
 
     Returns:
@@ -38,7 +38,11 @@ def fit(scores: ArrayLike, labels: ArrayLike, *, prior: float = 0.5) -> tuple[Fl
 
     Raises:
         InputError: The scores of a system are all the same (or 1e300 apart), the prior is not inside (0, 1); see also
-            `deepfake.metrics.eer.trials` (one class, NaN, infinity).
+            `deepfake.metrics.eer.eer` (one class, NaN, infinity).
+
+    >>> weights, offset = fit([3, 2, 1, 0], [1, 1, 0, 0])
+    >>> weights.round(3), round(offset, 3)
+    (array([0.908]), -1.362)
     """
     x, y = _systems(scores, labels)
     if not 0 < prior < 1:
@@ -91,20 +95,16 @@ def _newton(x: Floats, *, for_bonafide: Floats, for_spoof: Floats, prior_log_odd
     raise InputError(f"the logistic regression has not settled after {MOST_STEPS} steps: look for outlying scores")
 
 
-def _systems(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, np.ndarray]:
+def _systems(scores: Scored, labels: Labels) -> tuple[Floats, Bools]:
     """Scores as `[N, K]`, each column checked, and `True` where bona fide `[N]`."""
-    try:
-        x = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError("the scores are not numbers of N trials by K systems: an array was expected") from None
-    if x.ndim == 1:
-        x = x[:, None]
+    x = scores.scores if isinstance(scores, Trials) else numbers(scores, "scores of N trials by K systems")
+    x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or not x.shape[1]:
         raise InputError(f"got scores of shape {x.shape}: [N] or [N, K] of at least one system was expected")
-    for k, column in enumerate(x.T):
-        trials(column, labels)
-        low, high = float(column.min()), float(column.max())
+    systems = [Trials.of(scores)] if isinstance(scores, Trials) else [Trials.of(column, labels) for column in x.T]
+    for k, system in enumerate(systems):
+        low, high = float(system.scores.min()), float(system.scores.max())
         if not 1e-300 < high - low < 1e300:  # beyond, weights or squares are not finite
-            which = f" of system {k + 1}" if x.shape[1] > 1 else ""
+            which = f" of system {k + 1}" if len(systems) > 1 else ""
             raise InputError(f"the scores{which} run from {low:g} to {high:g}: that cannot be calibrated, check them")
-    return x, np.asarray(labels).astype(bool)
+    return x, systems[0].bonafide

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
 from deepfake.errors import InputError
-from deepfake.metrics.cllr import evidence
-from deepfake.metrics.eer import Floats, trials
+from deepfake.metrics.trials import Floats, Labels, Scored, Trials, numbers
 
 WIDEST_LOG_ODDS = 700.0  # beyond, one of the two priors is 0 in float64
 
@@ -49,7 +48,7 @@ class Misleading(NamedTuple):
     spoof_strongest: float
 
 
-def reliability(p_bonafide: ArrayLike, labels: ArrayLike, *, n_bins: int = 15) -> Reliability:
+def reliability(p_bonafide: Scored, labels: Labels = None, *, n_bins: int = 15) -> Reliability:
     """Predicted probability against observed frequency, bin by bin (DeGroot and Fienberg 1983).
 
     Bin m holds `(m - 1)/M < p <= m/M`, the first one also 0. Probabilities are of bona fide *at the share of bona fide
@@ -57,15 +56,19 @@ def reliability(p_bonafide: ArrayLike, labels: ArrayLike, *, n_bins: int = 15) -
     into one bin.
 
     Args:
-        p_bonafide: Predicted probability of bona fide `[N]`, in [0, 1].
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        p_bonafide: Predicted probability of bona fide `[N]`, in [0, 1], or trials of them.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         n_bins: Number of bins M, at least 1.
 
     Raises:
-        InputError: A probability outside [0, 1], fewer than 1 bin; see also `deepfake.metrics.eer.trials` (one class,
+        InputError: A probability outside [0, 1], fewer than 1 bin; see also `deepfake.metrics.eer.eer` (one class,
             NaN).
+
+    >>> reliability([0.9, 0.8, 0.1, 0.2], [1, 1, 0, 0], n_bins=2).predicted
+    array([0.15, 0.85])
     """
-    p, y = _probabilities(p_bonafide, labels)
+    trials = _probabilities(p_bonafide, labels)
+    p, y = trials.scores, trials.bonafide
     if n_bins < 1:
         raise InputError(f"got {n_bins} bins: at least 1 was expected")
     inner = np.linspace(0, 1, n_bins + 1)[1:-1]
@@ -79,7 +82,7 @@ def reliability(p_bonafide: ArrayLike, labels: ArrayLike, *, n_bins: int = 15) -
     )
 
 
-def ece(p_bonafide: ArrayLike, labels: ArrayLike, *, n_bins: int = 15) -> float:
+def ece(p_bonafide: Scored, labels: Labels = None, *, n_bins: int = 15) -> float:
     """Expected calibration error: mean distance of `reliability`'s bins from the diagonal, weighted by their trials.
 
     Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; Guo et al. 2017, "On
@@ -88,19 +91,25 @@ def ece(p_bonafide: ArrayLike, labels: ArrayLike, *, n_bins: int = 15) -> float:
 
     Raises:
         InputError: See `reliability`.
+
+    >>> round(ece([0.9, 0.8, 0.1, 0.2], [1, 1, 0, 0], n_bins=2), 9)
+    0.15
     """
     predicted, observed, count = reliability(p_bonafide, labels, n_bins=n_bins)
     return float(np.nansum(count * np.abs(observed - predicted)) / count.sum())
 
 
-def brier(p_bonafide: ArrayLike, labels: ArrayLike) -> float:
+def brier(p_bonafide: Scored, labels: Labels = None) -> float:
     """Mean squared error of the probability of bona fide (Brier 1950), from 0 to 1; always saying 1/2 gives 1/4.
 
     Raises:
-        InputError: A probability outside [0, 1]; see also `deepfake.metrics.eer.trials` (one class, NaN).
+        InputError: A probability outside [0, 1]; see also `deepfake.metrics.eer.eer` (one class, NaN).
+
+    >>> brier([0.5, 0.5], [1, 0])
+    0.25
     """
-    p, y = _probabilities(p_bonafide, labels)
-    return float(np.mean((p - y) ** 2))
+    trials = _probabilities(p_bonafide, labels)
+    return float(np.mean((trials.scores - trials.bonafide) ** 2))
 
 
 def posterior(llrs: ArrayLike, prior_bonafide: float = 0.5) -> Floats:
@@ -115,11 +124,11 @@ def posterior(llrs: ArrayLike, prior_bonafide: float = 0.5) -> Floats:
 
     Raises:
         InputError: An LLR is NaN or no number, the prior is not inside (0, 1).
+
+    >>> posterior([0.0, float("inf")])
+    array([0.5, 1. ])
     """
-    try:
-        s = np.asarray(llrs, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError("the log-likelihood ratios are not numbers: an array of floats was expected") from None
+    s = numbers(llrs, "log-likelihood ratios")
     if bad := np.count_nonzero(np.isnan(s)):
         raise InputError(f"{bad} of {s.size} log-likelihood ratios are NaN: find out which utterances gave them")
     if not 0 < prior_bonafide < 1:
@@ -127,15 +136,19 @@ def posterior(llrs: ArrayLike, prior_bonafide: float = 0.5) -> Floats:
     return expit(s + logit(prior_bonafide))
 
 
-def misleading(llrs: ArrayLike, labels: ArrayLike) -> Misleading:
+def misleading(llrs: Scored, labels: Labels = None) -> Misleading:
     """Rates of misleading evidence (Royall 1997, "Statistical evidence"), and the worst of it on either side.
 
     An LLR of exactly 0 says nothing and so misleads nobody; infinite LLRs count like any others.
 
     Raises:
-        InputError: See `deepfake.metrics.cllr.evidence` (one class, NaN).
+        InputError: See `deepfake.metrics.trials.Trials` (one class, NaN).
+
+    >>> misleading([2.0, -1.0, -3.0], [1, 1, 0]).bonafide_rate
+    0.5
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     bonafide, spoof = s[y], s[~y]
     return Misleading(
         bonafide_rate=float(np.mean(bonafide < 0)),
@@ -145,7 +158,7 @@ def misleading(llrs: ArrayLike, labels: ArrayLike) -> Misleading:
     )
 
 
-def empirical_cross_entropy(llrs: ArrayLike, labels: ArrayLike, prior_log_odds: ArrayLike) -> Floats:
+def empirical_cross_entropy(llrs: Scored, labels: Labels, prior_log_odds: ArrayLike) -> Floats:
     """Bits still missing to know the answer after the evidence, over a range of priors.
 
     Ramos and Gonzalez-Rodriguez 2013, "Reliable support: measuring calibration of likelihood ratios", Forensic Science
@@ -157,17 +170,22 @@ def empirical_cross_entropy(llrs: ArrayLike, labels: ArrayLike, prior_log_odds: 
     values need no care. Memory is linear in N.
 
     Args:
-        llrs: Natural-log likelihood ratios `[N]`.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        llrs: Natural-log likelihood ratios `[N]`, or trials of them.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; None beside trials.
         prior_log_odds: Natural-log prior odds of bona fide `[P]`, within +-700.
 
     Returns:
         Bits `[P]`.
 
     Raises:
-        InputError: Prior log-odds that are not a row of numbers within +-700; see also `evidence` (one class, NaN).
+        InputError: Prior log-odds that are not a row of numbers within +-700; see also
+            `deepfake.metrics.trials.Trials` (one class, NaN).
+
+    >>> empirical_cross_entropy([0.0, 0.0], [1, 0], [0.0])
+    array([1.])
     """
-    s, y = evidence(llrs, labels)
+    trials = Trials.of(llrs, labels, infinite=True)
+    s, y = trials.scores, trials.bonafide
     grid = np.asarray(prior_log_odds, dtype=np.float64)
     if grid.ndim != 1 or not (np.abs(grid) <= WIDEST_LOG_ODDS).all():
         raise InputError(f"prior log-odds of shape {grid.shape}: one row of numbers within +-700 was expected")
@@ -178,8 +196,8 @@ def empirical_cross_entropy(llrs: ArrayLike, labels: ArrayLike, prior_log_odds: 
     return np.array(nats) / np.log(2)
 
 
-def _probabilities(p_bonafide: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    p, y = trials(p_bonafide, labels)
-    if bad := np.count_nonzero((p < 0) | (p > 1)):
-        raise InputError(f"{bad} of {len(p)} values are outside [0, 1]: probabilities were expected, not scores")
-    return p, y
+def _probabilities(p_bonafide: Scored, labels: Labels) -> Trials:
+    trials = Trials.of(p_bonafide, labels)
+    if bad := np.count_nonzero((trials.scores < 0) | (trials.scores > 1)):
+        raise InputError(f"{bad} of {len(trials)} values are outside [0, 1]: probabilities were expected, not scores")
+    return trials

@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import trials
+from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
-Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 BOTH, ALONE = 2, 3  # strata: clusters of spoof 0, of bona fide 1, of both 2; single trials, spoof 3, bona fide 4
 JACKKNIFE_GROUPS = 200
@@ -31,8 +30,8 @@ JACKKNIFE_GROUPS = 200
 
 def interval(
     statistic: Callable[[Floats, NDArray[np.int64]], float],
-    scores: ArrayLike,
-    labels: ArrayLike,
+    scores: Scored,
+    labels: Labels = None,
     *,
     n: int = 1000,
     confidence: float = 0.95,
@@ -47,8 +46,8 @@ def interval(
 
     Args:
         statistic: Called with scores `[N]` and labels `[N]` (1 or 0), once for each replicate.
-        scores: Scores `[N]`, larger = more bona fide.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: Scores `[N]`, larger = more bona fide, or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         n: Number of replicates.
         confidence: Share of the replicates that the interval covers.
         seed: Of the random draws.
@@ -57,9 +56,13 @@ def interval(
 
     Raises:
         InputError: The statistic is NaN or infinite on the data or on a replicate, or there are too few replicates,
-            trials or clusters; see also `deepfake.metrics.eer.trials`.
+            trials or clusters; see also `deepfake.metrics.eer.eer`.
+
+    >>> interval(lambda s, y: s[y == 1].min(), [3, 2, 1, 0], [1, 1, 0, 0], n=100)
+    (2.0, 3.0)
     """
-    s, y = trials(scores, labels)
+    trials = Trials.of(scores, labels)
+    s, y = trials.scores, trials.bonafide
     check(n, confidence)
     if method not in ("percentile", "bca"):
         raise InputError(f"the method is {method!r}: 'percentile' or 'bca' was expected")
@@ -149,7 +152,10 @@ class Resampler:
 
 
 def check(n: int, confidence: float) -> None:
-    """Raises InputError where that many replicates cannot show that confidence."""
+    """Raises InputError where that many replicates cannot show that confidence.
+
+    >>> check(40, 0.95)
+    """
     if not 0 < confidence < 1:
         raise InputError(f"the confidence is {confidence}: a share between 0 and 1 was expected")
     if n * (1 - confidence) < 2 - 1e-9:
@@ -159,6 +165,10 @@ def check(n: int, confidence: float) -> None:
 
 
 def percentiles(replicates: Floats, confidence: float) -> list[Interval]:
-    """The interval of each column, `[n, M]` -> M of them."""
+    """The interval of each column, `[n, M]` -> M of them.
+
+    >>> percentiles(np.arange(5.0)[:, None], 0.5)
+    [(1.0, 3.0)]
+    """
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))

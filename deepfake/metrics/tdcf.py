@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import Roc, eer_official, official_points
+from deepfake.metrics.eer import eer_official
+from deepfake.metrics.trials import Labels, Scored, Trials, three_kinds
 
 P_SPOOF = 0.05
 P_TARGET = 0.95 * 0.99
@@ -66,17 +67,12 @@ def asv_operating_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLik
 
     Raises:
         InputError: A group is empty, or a score is NaN or infinite.
+
+    >>> asv_operating_point([1, 2, 3], [0, 1.5, -1], [1.5, 0, 2, 9])._asdict()["p_fa_spoof"]
+    0.75
     """
-    groups = {"target": target, "nontarget": nontarget, "spoof": spoof}
-    arrays = {name: np.asarray(group, dtype=np.float64) for name, group in groups.items()}
-    if min(a.size for a in arrays.values()) == 0:
-        counts = ", ".join(f"{a.size} {name}" for name, a in arrays.items())
-        raise InputError(f"got ASV scores of {counts} trials: all three kinds are needed for a t-DCF")
-    for name, a in arrays.items():
-        if a.ndim != 1 or not np.isfinite(a).all():
-            raise InputError(f"the ASV scores of {name} trials must be finite numbers in one row [N], got {a.shape}")
-    tar, non, spf = arrays.values()
-    eer, threshold = eer_official(np.concatenate([tar, non]), np.arange(tar.size + non.size) < tar.size)
+    tar, non, spf = three_kinds(target, nontarget, spoof, what="ASV scores")
+    eer, threshold = eer_official(Trials.of_classes(tar, non))
     return AsvOperatingPoint(
         eer=eer,
         threshold=threshold,
@@ -86,14 +82,14 @@ def asv_operating_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLik
     )
 
 
-def min_tdcf_of(scores: ArrayLike, labels: ArrayLike, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
+def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
     """Least `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))` over the organisers' operating points of the CM.
 
     The divisor is the cost of the better of the two CMs that do not listen: accept everything, reject everything.
 
     Args:
-        scores: CM scores `[N]`, larger = more bona fide.
-        labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
+        scores: CM scores `[N]`, larger = more bona fide, or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
         c0, c1, c2: See `Weights`.
 
     Returns:
@@ -101,15 +97,14 @@ def min_tdcf_of(scores: ArrayLike, labels: ArrayLike, *, c0: float, c1: float, c
 
     Raises:
         InputError: Fewer than 3 distinct scores (decisions, not scores), a negative weight, a divisor of 0; see also
-            `deepfake.metrics.eer.trials`.
+            `deepfake.metrics.eer.eer`.
+
+    >>> min_tdcf_of([3, 2, 1, 0], [1, 1, 0, 0], c0=0.25, c1=1, c2=0.25)
+    (0.5, 1.0)
     """
-    return min_tdcf_on(official_points(scores, labels), c0=c0, c1=c1, c2=c2)
-
-
-def min_tdcf_on(points: Roc, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
-    """`min_tdcf_of` the trials whose `deepfake.metrics.eer.official_points` these are."""
-    p_fa, p_miss, thresholds = points
-    if (distinct := 1 + np.count_nonzero(np.diff(thresholds[1:]))) < 3:
+    trials = Trials.of(scores, labels)
+    p_fa, p_miss, thresholds = trials.official
+    if (distinct := len(trials.roc.thresholds) - 1) < 3:
         raise InputError(f"got {distinct} distinct scores: a t-DCF needs scores, at least 3 distinct, not decisions")
     if not all(0 <= weight < np.inf for weight in (c0, c1, c2)):  # NaN is refused too
         raise InputError(
@@ -139,6 +134,10 @@ def legacy_weights(
 
     Raises:
         InputError: The priors are not probabilities that sum to 1.
+
+    >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
+    >>> [round(weight, 6) for weight in legacy_weights(asv)]
+    [0.0, 0.888725, 0.25]
     """
     _check_priors(p_spoof, p_target, p_nontarget)
     c1 = p_target * (c_miss_cm - c_miss_asv * asv.p_miss) - p_nontarget * c_fa_asv * asv.p_fa
@@ -162,15 +161,17 @@ def revised_weights(
 
     Raises:
         InputError: The priors are not probabilities that sum to 1.
+
+    >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
+    >>> [round(weight, 6) for weight in revised_weights(asv)]
+    [0.051775, 0.888725, 0.25]
     """
     _check_priors(p_spoof, p_target, p_nontarget)
     c0 = p_target * c_miss * asv.p_miss + p_nontarget * c_fa * asv.p_fa
     return Weights(c0, p_target * c_miss - c0, p_spoof * c_fa_spoof * asv.p_fa_spoof)
 
 
-def min_tdcf_legacy(
-    scores: ArrayLike, labels: ArrayLike, asv: AsvOperatingPoint, **costs: float
-) -> tuple[float, float]:
+def min_tdcf_legacy(scores: Scored, labels: Labels, asv: AsvOperatingPoint, **costs: float) -> tuple[float, float]:
     """Normalised minimum t-DCF of ASVspoof 2019 (`legacy_weights`, which takes the costs); a perfect CM reaches 0.
 
     Returns:
@@ -178,11 +179,15 @@ def min_tdcf_legacy(
 
     Raises:
         InputError: See `legacy_weights` and `min_tdcf_of`.
+
+    >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
+    >>> min_tdcf_legacy([3, 2, 1, 0], [1, 1, 0, 0], asv)
+    (0.0, 1.0)
     """
     return min_tdcf_of(scores, labels, **legacy_weights(asv, **costs)._asdict())
 
 
-def min_tdcf(scores: ArrayLike, labels: ArrayLike, asv: AsvOperatingPoint, **costs: float) -> tuple[float, float]:
+def min_tdcf(scores: Scored, labels: Labels, asv: AsvOperatingPoint, **costs: float) -> tuple[float, float]:
     """Normalised minimum t-DCF, revised form (`revised_weights`, which takes the costs).
 
     A perfect CM reaches `C0 / (C0 + min(C1, C2))`, not 0.
@@ -192,6 +197,11 @@ def min_tdcf(scores: ArrayLike, labels: ArrayLike, asv: AsvOperatingPoint, **cos
 
     Raises:
         InputError: See `revised_weights` and `min_tdcf_of`.
+
+    >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
+    >>> cost, threshold = min_tdcf([3, 2, 1, 0], [1, 1, 0, 0], asv)
+    >>> round(cost, 6), threshold
+    (0.171568, 1.0)
     """
     return min_tdcf_of(scores, labels, **revised_weights(asv, **costs)._asdict())
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.errors import InputError
-from deepfake.metrics.eer import Roc, official_points, roc
+from deepfake.metrics.eer import roc
+from deepfake.metrics.trials import Labels, Ranking, Roc, Scored, below, three_kinds
 
 RHO = 0.5
 STRIDE = 64
@@ -51,9 +52,7 @@ class _Asv(NamedTuple):
         return _Asv(*(column[which] for column in self))
 
 
-def t_eer(
-    cm_scores: ArrayLike, cm_labels: ArrayLike, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike
-) -> TandemEer:
+def t_eer(cm_scores: Scored, cm_labels: Labels, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> TandemEer:
     """Concurrent t-EER over all pairs of thresholds that can be told apart.
 
     On data the equations hold nowhere exactly, so what the exhaustive search of the authors' script finds is the
@@ -67,8 +66,8 @@ def t_eer(
     are not candidates.
 
     Args:
-        cm_scores: CM scores `[N]`, larger = more bona fide.
-        cm_labels: Labels of these `[N]`, 1 = bona fide, 0 = spoof.
+        cm_scores: CM scores `[N]`, larger = more bona fide, or trials.
+        cm_labels: Labels of these `[N]`, 1 = bona fide, 0 = spoof; None beside trials.
         target: ASV scores of target trials, larger = more like the claimed speaker.
         nontarget: ASV scores of bona fide trials of another speaker.
         spoof: ASV scores of spoofed trials.
@@ -76,55 +75,22 @@ def t_eer(
     Raises:
         InputError: A class or a kind of trials is missing, a score is NaN or infinite, a system gives fewer than 3
             distinct scores (decisions, not scores), or no pair of thresholds is a candidate; see also
-            `deepfake.metrics.eer.trials`.
+            `deepfake.metrics.eer.eer`.
+
+    >>> t_eer([3, 2, 1, 0], [1, 1, 0, 0], target=[5, 6], nontarget=[1, 2], spoof=[3, 4]).value
+    0.0
     """
-    return t_eer_on(roc(cm_scores, cm_labels), target, nontarget, spoof)
-
-
-def t_eer_on(cm: Roc, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> TandemEer:
-    """`t_eer` of the CM whose `deepfake.metrics.eer.roc` this is."""
-    asv = _asv_points(target, nontarget, spoof)
-    reachable = np.append(asv.thresholds[1:] != asv.thresholds[:-1], True)
-    return _concurrent(cm, asv.at(reachable))
-
-
-def t_eer_official(
-    cm_scores: ArrayLike, cm_labels: ArrayLike, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike
-) -> TandemEer:
-    """Concurrent t-EER as the authors' `evaluate_tEER.py` and the ASVspoof 5 package compute it.
-
-    The same as `t_eer` over one point per trial, also inside ties, where bona fide come before spoof and target before
-    non-target before spoof: operating points that no threshold reaches, so heavy ties make the value meaningless.
-
-    Raises:
-        InputError: See `t_eer`.
-    """
-    return _concurrent(official_points(cm_scores, cm_labels), _asv_points(target, nontarget, spoof))
+    return _concurrent(roc(cm_scores, cm_labels), _asv_points(target, nontarget, spoof))
 
 
 def _asv_points(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> _Asv:
-    """One point per trial: point k rejects the k lowest scores."""
-    groups: list[NDArray[np.float64]] = []
-    for name, group in (("target", target), ("non-target", nontarget), ("spoof", spoof)):
-        try:
-            scores = np.asarray(group, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"the ASV scores of {name} trials are not numbers: an array of floats was expected"
-            ) from None
-        if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
-            raise InputError(
-                f"the ASV scores of {name} trials must be finite numbers in one row [N], at least one: got shape "
-                f"{scores.shape} with {np.sum(~np.isfinite(scores))} that are NaN or infinite"
-            )
-        groups.append(scores)
-    scores = np.concatenate([np.sort(group) for group in groups])  # which leaves the stable sort only to merge them
-    kinds = np.repeat(np.arange(3, dtype=np.int8), [len(group) for group in groups])
-    order = np.argsort(scores, kind="stable")
-    scores, kinds = scores[order], kinds[order]
-    below = min(scores[0] - 0.001, np.nextafter(scores[0], -np.inf))
-    rejected = [np.concatenate([[0], np.cumsum(kinds == kind)]) / len(groups[kind]) for kind in range(3)]
-    return _Asv(rejected[0], 1 - rejected[1], 1 - rejected[2], np.concatenate([[below], scores]))
+    """One point per distinct score, and one that accepts everything."""
+    groups = three_kinds(target, nontarget, spoof, what="ASV scores")
+    ranking = Ranking(np.concatenate([np.sort(group) for group in groups]))  # which then has only to merge them
+    kinds = np.repeat(np.arange(3, dtype=np.int8), [len(group) for group in groups])[ranking.order]
+    rejected = [ranking.up_to(kinds == kind) / len(group) for kind, group in enumerate(groups)]
+    thresholds = np.concatenate([[below(ranking.distinct[0])], ranking.distinct])
+    return _Asv(rejected[0], 1 - rejected[1], 1 - rejected[2], thresholds)
 
 
 def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
@@ -134,7 +100,7 @@ def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
     all between. So every `STRIDE`-th ASV point is looked at, and then only stretches that can hold a nearer pair.
     """
     for name, thresholds in (("CM", cm.thresholds), ("ASV system", asv.thresholds)):
-        if (distinct := 1 + np.count_nonzero(np.diff(thresholds[1:]))) < 3:
+        if (distinct := len(thresholds) - 1) < 3:
             raise InputError(f"got {distinct} distinct scores of the {name}: a t-EER needs scores, at least 3 distinct")
     asv = asv.at(asv.p_miss < (1 - RHO) * asv.p_fa_non + RHO * asv.p_fa_spf)
     n = len(asv.thresholds)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, label_of
 from deepfake.errors import InputError
 from deepfake.metrics.tdcf import Weights
 from deepfake.scores.keys import keyed
-from deepfake.scores.table import COLUMNS, UNKNOWN, Scores, check_ids, floats, read_scores
+from deepfake.scores.table import COLUMNS, KINDS, UNKNOWN, Scores, check_ids, floats, read_scores
 
 SCORE_NAMES = ("score", "scores", "cm-score", "cm_score", "cm-scores", "cm_scores")
 KNOWN = (
@@ -83,16 +84,40 @@ def read_any(
     return scores, said
 
 
-def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]]:
-    text = read_text(path)
+class Table(NamedTuple):
+    """A file cut into columns.
+
+    Attributes:
+        path: The file.
+        separator: What cells are parted by, None for white space.
+        header: The names of the columns, None where the first line has a number.
+        columns: The cells below the header, column by column.
+        numbers: The lines they stand on.
+    """
+
+    path: Path
+    separator: str | None
+    header: list[str] | None
+    columns: list[list[str]]
+    numbers: Sequence[int]
+
+    def column(self, name: str) -> list[str]:
+        """Of the header's name."""
+        return self.columns[(self.header or []).index(name)]
+
+
+def table_of(text: str, path: Path) -> Table:
+    """Cut the text of a file into columns.
+
+    Raises:
+        InputError: It is empty, or a line has another number of columns.
+    """
     separator = separator_of(text)
     lines = cells_of(text, separator, path)
     number, first = next(lines, (0, []))
     if not (width := len(first)):
         raise InputError(f"{path}: there are no scores in it: {KNOWN} was expected")
-    header = None if any(map(_is_number, first)) else first
-    if header and separator == "," and {*COLUMNS} <= {*header} and score_column in (None, "score"):
-        return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(header)}."]
+    header = None if any(map(is_number, first)) else first
     if table := columns_of(text, separator):
         numbers: Sequence[int] = range(1, len(table[0]) + 1)
     else:
@@ -105,9 +130,19 @@ def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]
         table = [flat[i::width] for i in range(width)]
     if header:
         numbers, table = numbers[1:], [column[1:] for column in table]
-    if not numbers:
-        raise InputError(f"{path}: {' '.join(first)[:80]!r} is taken for a header, and below it are no scores")
-    place = _index(score_column, header, width, path)
+    return Table(path, separator, header, table, numbers)
+
+
+def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]]:
+    text = read_text(path)
+    _, first = next(cells_of(text, separator_of(text), path), (0, []))
+    if {*COLUMNS} <= {*first} and separator_of(text) == "," and score_column in (None, "score"):
+        return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(first)}."]
+    _, separator, header, table, numbers = table_of(text, path)
+    if header and not numbers:
+        raise InputError(f"{path}: {' '.join(header)[:80]!r} is taken for a header, and below it are no scores")
+    width = len(table)
+    place = None if score_column is None else column_index(score_column, header, width, path)
     columns, place = _of_header(header, separator, place, path) if header else _of_lines(table, place, path)
     names = header or _names(columns, place, width)
     said = [f"{path.name}: {width} columns{' with a header' if header else ''}, {' '.join(names)}."]
@@ -148,10 +183,8 @@ def _said(column: Sequence[str]) -> list[str]:
     return list(map(said.__getitem__, column))
 
 
-def _index(score_column: int | str | None, header: list[str] | None, width: int, path: Path) -> int | None:
+def column_index(score_column: int | str, header: list[str] | None, width: int, path: Path) -> int:
     """Index from 0 of the column that was asked for."""
-    if score_column is None:
-        return None
     if isinstance(score_column, str) and header and score_column in header:
         return header.index(score_column)
     if str(score_column).isdecimal() and 1 <= int(score_column) <= width:
@@ -186,7 +219,7 @@ def _of_lines(table: list[list[str]], place: int | None, path: Path) -> tuple[Co
     sample, width = [column[:SAMPLE] for column in table], len(table)
     rows = [list(cells) for cells in zip(*sample, strict=True)]
     keys = [i for i, column in enumerate(sample) if {cell.lower() for cell in column} <= LABEL_WORDS.keys()]
-    numeric = [i for i, column in enumerate(sample) if all(map(_is_number, column))]
+    numeric = [i for i, column in enumerate(sample) if all(map(is_number, column))]
     if place in (None, width - 1) and (name := layout_of_lines([cells[:-1] for cells in rows])):
         return LAYOUTS[name], width - 1
     if place in (None, 3) and width == 4 and 2 in keys and 3 in numeric:
@@ -202,8 +235,8 @@ def _of_lines(table: list[list[str]], place: int | None, path: Path) -> tuple[Co
             return readings[0]
         if readings:
             raise InputError(f"{path}: column 2 or 3 can be the score, the other the key: give score_column=2 or 3")
-        if {*sample[1]} <= {"target", "nontarget", "spoof"}:
-            raise InputError(f"{path}: the lines are `source target|nontarget|spoof score`: give it as asv_scores=FILE")
+        if {*sample[1]} <= {*KINDS}:
+            raise InputError(f"{path}: the lines are `source {'|'.join(KINDS)} score`: give it as asv_scores=FILE")
     raise InputError(
         f"{path}: {' '.join(rows[0])[:80]!r} begins no score file that is known: {KNOWN} was expected; "
         "or give score_column="
@@ -236,7 +269,8 @@ def _once(
     return [[column[i] for i in rows] for column in table], [numbers[i] for i in rows], [said]
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell holds one."""
     try:
         float(cell)
     except ValueError:

@@ -30,6 +30,7 @@ from deepfake.metrics.bootstrap import intervals
 from deepfake.metrics.eer import eer
 from deepfake.metrics.tdcf import min_tdcf_of
 from deepfake.metrics.teer import t_eer
+from deepfake.metrics.trials import Trials
 from deepfake.scores.formats import read_any
 from deepfake.scores.table import read_asv_scores
 
@@ -135,10 +136,11 @@ def million() -> None:
     start = pages * resource.getpagesize()
 
     def run() -> None:
-        eer(scores, labels)
+        trials = Trials(scores, labels)
+        eer(trials)
         for c0, c1, c2 in TDCF.values():
-            min_tdcf_of(scores, labels, c0=c0, c1=c1, c2=c2)
-        intervals(scores, labels, tdcf=TDCF, threshold=0.0, n=1000)
+            min_tdcf_of(trials, c0=c0, c1=c1, c2=c2)
+        intervals(trials, tdcf=TDCF, threshold=0.0, n=1000)
 
     took = seconds(run)
     print(took, (1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 2**20)

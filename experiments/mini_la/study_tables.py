@@ -17,6 +17,7 @@ from deepfake.figures.style import figure_of
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.ranked import Ranked
 from deepfake.metrics.resampling import Resampler, percentiles
+from deepfake.metrics.trials import Trials
 from deepfake.runs.resume import finished
 from deepfake.scores.fusion import aligned
 from deepfake.scores.table import Scores, read_scores
@@ -50,7 +51,7 @@ def judged(runs: Sequence[Scores]) -> Found:
     seeds, drawn = {}, {}
     for name, some in {**GROUPS, **{attack: [attack] for attack in ATTACKS}}.items():
         rows = (labels == 1) | np.isin(attacks, some)
-        ranked = [Ranked(run.scores[rows], labels[rows], costs={}) for run in runs]
+        ranked = [Ranked(Trials(run.scores[rows], labels[rows]), costs={}) for run in runs]
         seeds[name] = np.array([one.metrics(np.ones(rows.sum(), dtype=np.int64))[0] for one in ranked])
         if name in GROUPS:
             counts = Resampler(labels[rows] == 1).counts(np.random.default_rng(0), REPLICATES)

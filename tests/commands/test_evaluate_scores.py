@@ -97,6 +97,25 @@ def test_the_asv_system_gives_the_tandem_cost(tmp_path, settings):
     assert "c012.json" in (tmp_path / "out/report.html").read_text()
 
 
+# ---------------------------------------------------------------- of a verifier
+
+
+def test_three_kinds_of_trials_give_the_a_dcf(tmp_path, settings):
+    lines = [f"s{i} u{i} {2 * (i % 3 == 0) + i % 7} {('target', 'nontarget', 'spoof')[i % 3]}" for i in range(60)]
+    path = tmp_path / "sasv.txt"
+    path.write_text("\n".join(lines) + "\n")
+    done = judge_file(str(path), settings)
+    assert 0 < done.metrics["a_dcf"] < 1 and set(done.metrics["ci"]) == {"sasv_eer", "sv_eer", "spf_eer"}
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == done.metrics
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in (tmp_path / "out/report.html").read_text()
+    for options, words in (({"threshold": 0.0}, "threshold=0.0"), ({"subset": "eval"}, "subset=eval")):
+        with pytest.raises(InputError, match=words):
+            judge_file(str(path), settings, **options)
+    for how in (Intervals(n=50, cluster="speaker"), Intervals(n=50, method="bca")):
+        with pytest.raises(InputError, match=r"bootstrap\.(cluster=speaker|method=bca)"):
+            judge_file(str(path), Settings(output=settings.output, intervals=how))
+
+
 # ---------------------------------------------------------------- several
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 from small_detectors import Linear, noise, of_single_cells, small
 
 from deepfake.explain.baseline import refilled
@@ -106,20 +105,6 @@ def test_pointing_has_one_cell_of_tolerance_and_so_has_chance():
         found = pointing.points_at(along(*np.eye(10)[peak]), spoofed)
         assert found == (hit, pytest.approx(0.3))
     assert not pointing.points_at(along(1, 1.5, 1, 1, 1, seconds=[0, 1, 4, 5, 6, 7]), [(2.0, 2.5)])[0]
-
-
-def test_pooled_is_the_auc_of_resampled_files():
-    rng = np.random.default_rng(0)
-    files = [rng.integers(0, 6, n).astype(float) for n in (5, 9, 7)]
-    labels = [rng.integers(0, 2, len(f)) for f in files]
-    labels[2][:] = 1
-    pooled = pointing.Pooled(files, labels)
-    for counts in ([1, 1, 1], [2, 0, 1], [0, 3, 0]):
-        e, y = (
-            np.concatenate([np.tile(p, c) for p, c in zip(parts, counts, strict=True)]) for parts in (files, labels)
-        )
-        assert pooled.auc(np.array(counts)) == pytest.approx(roc_auc_score(1 - y, e))
-    assert math.isnan(pooled.auc(np.array([0, 0, 1])))
 
 
 def test_rank_correlation_is_spearmans():

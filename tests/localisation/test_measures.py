@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from deepfake.errors import InputError
-from deepfake.localisation.measures import Heard, Pool, dev_threshold, joined, measured
+from deepfake.localisation.measures import Heard, dev_threshold, joined, measured
 from deepfake.localisation.segments import segments, share_of, verdict_of_file
 from deepfake.metrics.classification import auc_on
 from deepfake.metrics.eer import eer, eer_on
-from deepfake.metrics.localisation import frame_f1, range_eer, segment_eer
+from deepfake.metrics.localisation import range_eer
+from deepfake.metrics.ranked import Pool
 
 
 def curves(n=24, seed=0, *, steps=40):
@@ -57,7 +58,6 @@ def test_frames_are_those_of_scikit_learn():
         *expected, _ = precision_recall_fscore_support(spoof, p > threshold, average="binary")
         got = [measures[f"frame_{m}"]["value"] for m in ("precision", "recall", "f1")]
         assert got == pytest.approx(expected)
-        assert got[2] == pytest.approx(frame_f1(-p, ~spoof, np.nextafter(-threshold, -1)))
         assert found["at"][name]["threshold"] == threshold
 
 
@@ -122,7 +122,7 @@ def test_a_resample_is_the_files_really_repeated(seed):
     points = Pool(scores, labels, [1 - y for y in labels]).roc(counts)
     repeated = [np.concatenate(x) for x in zip(*(h.units(0.02) for h in again), strict=True)]
     assert points is not None
-    assert eer_on(points)[0] == pytest.approx(segment_eer(*repeated))
+    assert eer_on(points)[0] == pytest.approx(eer(*repeated)[0])
     assert auc_on(points) == pytest.approx(roc_auc_score(repeated[1], repeated[0]))
     by_duration = Pool([-h.p_fake for h in heard], *zip(*(h.seconds() for h in heard), strict=True)).roc(counts)
     assert by_duration is not None

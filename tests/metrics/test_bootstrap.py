@@ -10,6 +10,7 @@ from deepfake.errors import InputError
 from deepfake.metrics import bootstrap
 from deepfake.metrics.bootstrap import intervals, replicates
 from deepfake.metrics.ranked import Ranked, costs
+from deepfake.metrics.trials import Trials
 
 TDCF = {"legacy": (0.0, 0.81, 0.38), "revised": (0.0256, 0.915, 0.38), "c012": (0.0789, 0.8616, 0.348)}
 
@@ -24,7 +25,7 @@ def gaussian(n=1500, seed=0, decimals=None):
 def trial_by_trial(scores, labels, n, seed=99):
     """The stratified bootstrap as it is told: draw trials, compute."""
     rng = np.random.default_rng(seed)
-    ranked = Ranked(scores, labels, costs=costs(TDCF), threshold=0.7)
+    ranked = Ranked(Trials(scores, labels), costs=costs(TDCF), threshold=0.7)
     values = []
     for _ in range(n):
         counts = np.zeros(len(labels), dtype=int)

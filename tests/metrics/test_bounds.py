@@ -1,8 +1,8 @@
-"""Bounds of supported LLRs against their definition on a fine grid, and against values derived by hand."""
+"""Bounds of supported LLRs against their definition at very many thresholds, and against values derived by hand."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deepfake.errors import InputError
@@ -20,28 +20,33 @@ def trials(draw):
     return np.array(bonafide + spoof), np.repeat([1, 0], [len(bonafide), len(spoof)])
 
 
-def on_a_grid(llrs, labels):
-    """The definition as it stands: at every threshold from 0 outwards, until the prior alone does better."""
+def by_search(llrs, labels):
+    """The definition as it stands: at every threshold from 0 outwards, until the prior alone does better.
+
+    Every threshold: those of a grid, and those just beside 0 and each LLR, for one that is closer to 0 than a step
+    parts thresholds too.
+    """
     bonafide, spoof = llrs[labels == 1], llrs[labels == 0]
 
     def as_good_as_the_prior(t):
         miss = (np.sum(bonafide <= t) + 1) / (len(bonafide) + 1)
         false_alarm = (np.sum(spoof > t) + 1) / (len(spoof) + 1)
-        return miss + np.exp(t) * false_alarm <= min(1, np.exp(t))
+        return miss + np.exp(t) * false_alarm <= min(1, np.exp(t)) + 1e-12
 
-    high = low = 0
-    while as_good_as_the_prior((high + 0.5) * STEP):  # half steps keep off ties
-        high += 1
-    while as_good_as_the_prior((low - 0.5) * STEP):
-        low -= 1
-    return low * STEP, high * STEP
+    edges = np.append(llrs[np.isfinite(llrs)], 0.0)
+    beside = np.concatenate([np.nextafter(edges, side) for side in (-np.inf, np.inf)])
+    thresholds = np.sort(np.concatenate([np.arange(-8, 8, STEP) + STEP / 2, beside]))
+    high = next(t for t in thresholds[thresholds > 0] if not as_good_as_the_prior(t))
+    low = next(t for t in thresholds[thresholds < 0][::-1] if not as_good_as_the_prior(t))
+    return low, high
 
 
 @given(trials())
+@example((np.array([2, -2, 1e-5]), np.array([1, 0, 0])))  # just above 0 it costs 1/2 + 2/3 to listen
 @settings(max_examples=60, deadline=None)
 def test_by_the_definition(data):
     llrs, labels = data
-    assert supported(llrs, labels) == pytest.approx(on_a_grid(llrs, labels), abs=STEP)
+    assert supported(llrs, labels) == pytest.approx(by_search(llrs, labels), abs=STEP)
 
 
 @given(trials())

@@ -9,18 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, roc_auc_score
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import eer
 from deepfake.metrics.localisation import (
     RESOLUTIONS,
     boundary_error,
-    frame_auc,
-    frame_f1,
     frame_labels,
     range_eer,
-    segment_eer,
     unit_edges,
     unit_scores,
 )
@@ -76,24 +72,13 @@ def test_unit_scores_are_the_least_of_the_milliseconds(duration, frame, unit):
     assert len(got) == len(frame_labels([], resolution=unit / 1000, duration=duration / 1000))
 
 
-def test_point_metrics_are_those_of_the_units_as_trials():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 300)
-    scores = np.round(rng.normal(size=300) + labels, 1)
-    assert segment_eer(scores, labels) == eer(scores, labels)[0]
-    assert frame_auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
-    for threshold in (-9.0, -0.5, 0.3, 0.7, 9.0):
-        expected = f1_score(labels, scores > threshold, pos_label=0, zero_division=0)
-        assert frame_f1(scores, labels, threshold) == pytest.approx(expected)
-
-
 def test_the_sweep_of_resolutions_of_a_perfect_score():
     duration, spoofed = 2.0, [(0.3, 0.91)]
     edges = unit_edges(resolution=0.01, duration=duration)
     scores = frame_labels(spoofed, resolution=0.01, duration=duration)
     for resolution in RESOLUTIONS:
         labels = frame_labels(spoofed, resolution=resolution, duration=duration)
-        assert segment_eer(unit_scores(edges, scores, resolution=resolution), labels) == 0
+        assert eer(unit_scores(edges, scores, resolution=resolution), labels)[0] == 0
     assert range_eer([(edges, scores, spoofed)])[0] == 0
 
 
@@ -201,7 +186,3 @@ def test_bad_input():
             range_eer([([0, 1], [1], stretches)])
     with pytest.raises(InputError, match="both are needed"):
         range_eer([])
-    with pytest.raises(InputError, match="the threshold is nan"):
-        frame_f1([1, 2], [0, 1], math.nan)
-    with pytest.raises(InputError, match="both are needed"):
-        frame_f1([1, 2], [1, 1], 0.0)

@@ -58,8 +58,8 @@ def test_asv_rates_reject_strictly_below_the_threshold():
 @pytest.mark.parametrize(
     ("groups", "words"),
     [
-        (([], [0.0], [0.0]), "0 target, 1 nontarget, 1 spoof"),
-        (([1.0], [0.0], []), "0 spoof"),
+        (([], [0.0], [0.0]), "ASV scores of target trials"),
+        (([1.0], [0.0], []), "ASV scores of spoof trials"),
         (([1.0], [np.nan], [0.0]), "nontarget"),
         (([1.0], [0.0], [np.inf]), "spoof"),
     ],

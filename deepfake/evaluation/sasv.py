@@ -1,0 +1,124 @@
+"""The report on a speaker verifier that also has to refuse spoofed speech: one score, three kinds of trials."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.table import Table as RichTable
+
+from deepfake.atomic import write_atomically
+from deepfake.evaluation.metrics import Intervals
+from deepfake.evaluation.report import interval, number
+from deepfake.figures import comparison as figures_comparison
+from deepfake.figures.html import heading, html_table, page, paragraph, pictures
+from deepfake.metrics.bootstrap import intervals as bootstrapped
+from deepfake.metrics.classification import proportion_interval
+from deepfake.metrics.dcf import a_dcf
+from deepfake.metrics.eer import eer
+from deepfake.metrics.trials import Trials
+from deepfake.runs.environment import told, write_environment
+from deepfake.runs.folder import ReportFolder
+from deepfake.scores.table import AsvScores
+
+ROWS = (  # key of metrics.json, name, how it is printed, what it is
+    ("a_dcf", "min a-DCF", "f", "detection cost with the priors and costs of ASVspoof 5, at its best threshold"),
+    ("a_dcf_threshold", "its threshold", "g", "a trial is accepted if its score is greater"),
+    ("sasv_eer", "SASV-EER", "%", "targets against non-targets and spoofs"),
+    ("sv_eer", "SV-EER", "%", "targets against non-targets"),
+    ("spf_eer", "SPF-EER", "%", "targets against spoofs"),
+)
+
+
+class SasvEvaluation(NamedTuple):
+    """What came of a verifier's scores.
+
+    Attributes:
+        metrics: What stands in `metrics.json`.
+        scores: By kind of trial.
+        folder: Where it was written.
+        passed_over: Whether some inputs were: never.
+    """
+
+    metrics: dict[str, Any]
+    scores: AsvScores
+    folder: Path
+    passed_over: bool = False
+
+
+def against(scores: AsvScores) -> dict[str, Trials]:
+    """Targets and what is to be refused, by the EER that tells them apart."""
+    target, nontarget, spoof = scores
+    refused = {"sasv_eer": np.append(nontarget, spoof), "sv_eer": nontarget, "spf_eer": spoof}
+    return {name: Trials.of_classes(target, others) for name, others in refused.items()}
+
+
+def judge_sasv(scores: AsvScores, *, dataset: str, how: Intervals) -> dict[str, Any]:
+    """What `metrics.json` says of a verifier: the a-DCF (Shim et al. 2024) and three EERs (Jung et al. 2022).
+
+    Args:
+        scores: By kind of trial, larger = accept.
+        dataset: Name of what was scored.
+        how: How intervals of the EERs are made: trials drawn one by one; an EER of 0 has that of no error among the
+            trials of the smaller class.
+    """
+    cost, threshold = a_dcf(*scores)
+    metrics: dict[str, Any] = {"dataset": dataset, **{f"n_{kind}": len(s) for kind, s in scores._asdict().items()}}
+    metrics |= {"a_dcf": cost, "a_dcf_threshold": threshold} | {k: eer(of)[0] for k, of in against(scores).items()}
+    metrics |= {"confidence": how.confidence if how.n else None, "ci": {}, "notes": []}
+    for name, trials in against(scores).items():
+        if how.n and (fewest := min(trials.n_bonafide, trials.n_spoof)) > 1:
+            none = proportion_interval(0, fewest, how.confidence)
+            drawn = bootstrapped(trials, n=how.n, confidence=how.confidence, seed=how.seed)["eer"]
+            metrics["ci"][name] = list(drawn if metrics[name] else none)
+    if metrics["sasv_eer"] > 0.5:
+        metrics["notes"] += ["The SASV-EER is above 50 %: where larger scores mean a refusal, give polarity=-1."]
+    return metrics
+
+
+def write_sasv(
+    folder: Path, metrics: Mapping[str, Any], scores: AsvScores, *, title: str, provenance: Mapping[str, Any]
+) -> None:
+    """Write `metrics.json`, `report.html`, `environment.json` and `figures/det.{png,svg}` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts, report = write_environment(folder, sys.argv, torch.device("cpu"), 0), ReportFolder(folder)
+    curves = {what: against(scores)[key] for key, _, _, what in ROWS if key in against(scores)}
+    caption = "Misses against false alarms, nearer to the lower left corner is better."
+    classes = ("targets", "others")
+    det = pictures(report.figures, {"det": (lambda: figures_comparison.det_many(curves, classes=classes), caption)})
+    among = f"{100 * (metrics['confidence'] or 0.95):g} % interval"
+    html = page(
+        title,
+        f"{number(metrics['a_dcf'], 'f')} min a-DCF",
+        paragraph(f"Scored: {' '.join(metrics['read_as'])}"),
+        *(paragraph(note, note=True) for note in metrics["notes"]),
+        heading("Results") + html_table(("", "", among, ""), _rows(metrics), left=(0, 3)),
+        *det.values(),
+        heading("Where the numbers come from") + html_table((), {**provenance, **told(facts)}.items(), left=(0, 1)),
+    )
+    write_atomically(report.page, html)
+    write_atomically(report.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    return [
+        (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), what)
+        for key, name, form, what in ROWS
+    ]
+
+
+def table(metrics: Mapping[str, Any]) -> RichTable:
+    """The metrics as a rich table for the terminal."""
+    view = RichTable.grid(padding=(0, 2))
+    for kind in AsvScores._fields:
+        view.add_row(kind, f"{metrics[f'n_{kind}']:,}")
+    for name, value, bounds, _ in _rows(metrics):
+        view.add_row(name, value, bounds)
+    for note in metrics["notes"]:
+        view.add_row("note", note)
+    return view
