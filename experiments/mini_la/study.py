@@ -23,7 +23,7 @@ from pathlib import Path
 from study_tables import scores_of, write_tables
 
 from deepfake.datasets import asvspoof2019_la
-from deepfake.runs.resume import finished
+from deepfake.runs.folder import RunFolder
 from deepfake.synthesis.make import make_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ class Runner:
     def done(self, cell: str) -> list[Path]:
         """The runs of a cell that are judged, whatever their seeds."""
         runs = self.folder(cell, 0).parent.glob("seed*")
-        return sorted(run for run in runs if scores_of(run).is_file() and finished(str(run)) is not None)
+        return sorted(run for run in runs if scores_of(run).is_file() and RunFolder(run).finished() is not None)
 
     def _one(self, cell: str, seed: int) -> None:
         folder = self.folder(cell, seed)
@@ -154,7 +154,7 @@ class Runner:
             )
 
     def _trained(self, folder: Path, overrides: Sequence[str]) -> bool:
-        if finished(str(folder)) is not None:
+        if RunFolder(folder).finished() is not None:
             return True
         begun = (folder / "config.yaml").is_file()
         told = [f"resume={folder}"] if begun else [*overrides, "num_workers=0", f"hydra.run.dir={folder}"]
