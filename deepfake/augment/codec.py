@@ -101,7 +101,8 @@ def transcoded(x: Samples, name: str, *, sample_rate: int, kbps: int) -> Samples
     except (av.FFmpegError, ValueError) as error:
         at = f" and {kbps} kbit/s" if coder.has_bit_rate else ""
         raise InputError(
-            f"augment.codec: {name} at {rate} Hz{at} is not supported by this FFmpeg ({error}): leave it out of augment.codec.codecs"
+            f"augment.codec: {name} at {rate} Hz{at} is not supported by this FFmpeg ({error}): leave it out of "
+            "augment.codec.codecs"
         ) from error
     received = np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float64)[coder.delay :]
     y = _resampled(received, frames[0].sample_rate, sample_rate)[: len(x)]
