@@ -87,9 +87,9 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         command: `train`, `evaluate` or `explain`.
         main: The function.
     """
-    sys.argv[1:] = commandline.prepared(command, sys.argv[1:])
-    if lacking := commandline.lacking(sys.argv[1:]):
-        sys.exit(f"error: {lacking}")
+    sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
+    if needed := commandline.missing_plugin(sys.argv[1:]):
+        sys.exit(f"error: {needed}")
     try:
         main()
     except BrokenPipeError:  # `--help | head`: nobody reads on

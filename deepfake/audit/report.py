@@ -97,7 +97,7 @@ def attack_figure(result: Mapping[str, Any]) -> Figure:
         InputError: No attack has a name, or there are too many.
     """
     entries = by_eer(result["together"]) | by_eer(result["cues"])
-    names = {attack for entry in judged.values() for attack in entry["by_attack"]}
+    names = {attack for entry in entries.values() for attack in entry["by_attack"]}
     if names <= {"unknown"} or len(names) > MOST_CELLS:
         raise InputError(f"{len(names)} attacks: 1 to {MOST_CELLS} named ones were expected")
     return heat_map(

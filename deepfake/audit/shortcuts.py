@@ -4,7 +4,7 @@ A detector trained on a corpus in which a cue separates the classes can rely on 
 is absent (Müller et al. 2021 for silence in ASVspoof). The audit trains no detector: for each cue it fits a
 one-dimensional likelihood ratio to some of the speakers and evaluates it on the others.
 
-**Reading the EERs.** Every utterance is scored by a model that was not fitted to it. An uninformative cue gives 50 %, or
+**Reading the EERs.** Every utterance is scored by a model that was not fitted to it. An uninformative cue gives 50 % or
 slightly more: whatever is over-represented in the training folds is under-represented in the held-out fold, so a ratio
 fitted to chance tends to be wrong there, above all in small corpora. An out-of-fold EER above 50 % is therefore chance,
 never a cue of reversed sign, since the ratio learns the sign. The EER of a single attack may be higher: the model is
@@ -127,9 +127,7 @@ def audit(
         why = (
             "no speakers are known" if groups is None or not any(groups) else "the speakers cannot be split over folds"
         )
-        notes.append(
-            f"{why.capitalize()}: one speaker may be in training and held-out folds, and the intervals ignore it."
-        )
+        notes.append(f"{why.capitalize()}: a speaker may be in several folds, and the intervals ignore it.")
 
     def evaluated(scores: Floats, of: Bools) -> dict[str, Any]:
         """EER, interval, verdict and EER by attack of the scores of some of the utterances."""
@@ -312,9 +310,7 @@ def _checked(
     columns = {"groups": [""] * n if groups is None else groups, "attacks": attacks}
     columns["partitions"] = [""] * n if partitions is None else partitions
     if not values or (wrong := {k: len(v) for k, v in (values | columns).items() if len(v) != n}):
-        raise InputError(
-            f"got {n} labels and {wrong if values else 'no cue'}: cues with one value per label were expected"
-        )
+        raise InputError(f"got {n} labels and {wrong if values else 'no cue'}: cues of that length were expected")
     if folds < 2:
         raise InputError(f"folds={folds}: a number from 2 was expected")
     labelled, measured = given != -1, ~np.all([np.isnan(column) for column in values.values()], axis=0)
