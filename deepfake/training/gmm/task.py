@@ -20,7 +20,7 @@ from deepfake.terminal import progress
 from deepfake.training.callbacks import board_of
 from deepfake.training.course import Course
 from deepfake.training.finish import finish
-from deepfake.training.gmm.em import Mixture, from_frames, maximise, standardise
+from deepfake.training.gmm.em import Mixture, fit_mixture, initial_mixture, standardise
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +100,9 @@ class MixtureFit:
             mean, std = standardise(frames[label])
             unit = float(std.log().sum())  # a likelihood of standardised frames is larger by so much
             start = self._start(label, frames[label], mean, std, go_on=bool(course.config["init_from"]))
-            fit = maximise(frames[label], start, device=device, **self.settings)
+            fit = fit_mixture(frames[label], start, device=device, **self.settings)
             for i, (mixture, likelihood) in enumerate(fit, start=1):
-                self.model.put(label, *mixture.moved(mean, std))
+                self.model.put(label, *mixture.rescaled(mean, std))
                 words = WORDS[label], i, self.settings["max_iterations"], likelihood - unit, time.monotonic() - begun
                 log.info("%s: iteration %d of at most %d, log-likelihood %.4f per frame, %.1f s", *words)
                 if board is not None:
@@ -155,7 +155,7 @@ class MixtureFit:
     def _start(self, label: int, frames: Tensor, mean: Tensor, std: Tensor, *, go_on: bool) -> Mixture:
         """Where the fit to standardised frames begins: `mean` and `std` are what they were brought from."""
         if not go_on:
-            return from_frames(frames, self.model.n_components, torch.Generator().manual_seed(self.seed))
+            return initial_mixture(frames, self.model.n_components, torch.Generator().manual_seed(self.seed))
         given = self.model.log_weights[label], self.model.means[label], self.model.log_variances[label]
         log_weights, means, log_variances = (x.detach().cpu().double() for x in given)
-        return Mixture(log_weights.log_softmax(dim=0), means, log_variances).moved(-mean / std, 1 / std)
+        return Mixture(log_weights.log_softmax(dim=0), means, log_variances).rescaled(-mean / std, 1 / std)

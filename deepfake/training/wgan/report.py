@@ -1,4 +1,4 @@
-"""What a game of two networks leaves behind."""
+"""Report of an adversarial training: history, curves, metrics, and the two networks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FIGURES = ("critic_loss", "generator_loss", "wasserstein", "gradient_norm", "pen
 
 
 def finish_game(course: Course, game: Any) -> dict[str, Any]:
-    """Figures of each epoch as a table and as curves, `critic.pt` and `generator.pt`.
+    """Write the history as a table and as curves, `metrics.json`, `critic.pt` and `generator.pt`.
 
     Args:
         course: After `fit`, on rank 0.
         game: A `WGANGP`.
 
     Returns:
-        What stands in `reports/metrics.json`: the figures of the last epoch, of which the estimate of the Wasserstein
-        distance is the `objective`.
+        The content of `reports/metrics.json`: the values of the last epoch, with the estimate of the Wasserstein
+        distance as `objective`.
     """
     reports, history = course.run_dir / "reports", game.history
     table = io.StringIO()
@@ -53,7 +53,7 @@ def finish_game(course: Course, game: Any) -> dict[str, Any]:
 
 
 def curves(history: Sequence[dict[str, float]]) -> Figure:
-    """Losses, Wasserstein estimate, and the gradient norm beside the 1 that it should be, by epoch."""
+    """Losses, Wasserstein estimate, gradient norm (which should be 1) and penalty by epoch."""
     figure = figure_of(12, 3.6)
     for axes, names, title in zip(
         figure.subplots(1, 3),
