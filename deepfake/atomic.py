@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing: a file exists whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader, or a crash, never sees half of it: beside its place, then moved into it.
+    """Write a file so that neither a reader nor a crash finds half of it: a temporary file beside it is renamed to it.
 
     Args:
-        path: Where; folders are made as needed.
-        data: Bytes, or text to be written in UTF-8.
+        path: Path of the file; its folder is created if needed.
+        data: Bytes, or text to be encoded in UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -1,4 +1,4 @@
-"""What is done to the arguments before Hydra's grammar reads them."""
+"""Command-line arguments, hydra_arguments for Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PLUGINS |= {f"hydra/launcher=submitit_{kind}": "submitit_launcher" for kind in 
 _LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^,]+""", re.DOTALL)
 
 
-def prepared(command: str, arguments: Iterable[str]) -> list[str]:
-    """The arguments of `train`, `evaluate` or `explain` as Hydra is to read them; doing it twice changes nothing."""
-    return quoted(arguments) if command == "train" else own_dataset(quoted(arguments))
+def hydra_arguments(command: str, arguments: Iterable[str]) -> list[str]:
+    """The arguments of `train`, `evaluate` or `explain` as Hydra has to be given them; idempotent."""
+    return quote_paths(arguments) if command == "train" else modify_run_dataset(quote_paths(arguments))
 
 
 def names_a_path(key: str) -> bool:
@@ -30,11 +30,11 @@ def names_a_path(key: str) -> bool:
     return re.fullmatch(_PATH_KEY, key) is not None
 
 
-def quoted(arguments: Iterable[str]) -> list[str]:
-    """Quote path-valued overrides, whose spaces, commas, digits or `=` Hydra would read as its own.
+def quote_paths(arguments: Iterable[str]) -> list[str]:
+    """Quote path-valued overrides, whose spaces, commas, digits or `=` Hydra would interpret.
 
-    In a list `[A,B]` each path is quoted; one with a comma in it is to be given in quotes. A value in quotes is left
-    as it is, so that quoting twice changes nothing: Lightning's processes run the same command line again.
+    In a list `[A,B]` each path is quoted; the user has to quote paths that contain a comma. Quoted values are not
+    changed, so that the function is idempotent: Lightning's processes run the same command line again.
     """
     return [f"{m[1]}={_value(m[2])}" if (m := _PATH.fullmatch(a)) else a for a in arguments]
 
@@ -52,18 +52,18 @@ def _quoted(path: str) -> str:
     return f"'{path}'"
 
 
-def own_dataset(arguments: list[str]) -> list[str]:
-    """Let `dataset.root=DIR` alone stand for a change to the dataset that the run was trained on.
+def modify_run_dataset(arguments: list[str]) -> list[str]:
+    """Make `dataset.root=DIR` without `dataset=` change the dataset that the run was trained on.
 
-    Beside a `dataset=` of its own, the keys that every dataset has are still added rather than changed.
+    With `dataset=`, the keys that every dataset has are still added rather than changed.
     """
-    chosen = any(a.startswith("dataset=") for a in arguments)
-    added = tuple(f"dataset.{key}" for key in SUBSET_KEYS) if chosen else "dataset."
+    selected = any(a.startswith("dataset=") for a in arguments)
+    added = tuple(f"dataset.{key}" for key in SUBSET_KEYS) if selected else "dataset."
     return [f"++{a}" if a.startswith(added) else a for a in arguments]
 
 
-def lacking(arguments: Iterable[str]) -> str | None:
-    """What to install for these arguments, which Hydra would only call unknown; None where nothing lacks."""
+def missing_plugin(arguments: Iterable[str]) -> str | None:
+    """What to install for these arguments, where Hydra would only say `unknown`; None if nothing is missing."""
     for argument in arguments:
         if (plugin := _PLUGINS.get(argument)) and not _installed(f"hydra_plugins.hydra_{plugin}"):
             return f'{argument} needs hydra-{plugin.replace("_", "-")}: pip install -e ".[sweep]"'
@@ -73,5 +73,5 @@ def lacking(arguments: Iterable[str]) -> str | None:
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of its package
+    except ModuleNotFoundError:  # its package is not installed
         return False

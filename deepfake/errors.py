@@ -1,23 +1,23 @@
-"""The one exception that a user is meant to read, and what is said of others."""
+"""Errors for users: the one exception that they can act on, and messages for those of libraries."""
 
 from __future__ import annotations
 
-KNOWN = {  # errors of libraries that are not imported for this, and what is added to their words
+KNOWN = {  # errors of libraries, by name since importing them is slow, and what is added to their messages
     "MisconfigurationException": "",
     "OutOfMemoryError": "; a smaller batch_size needs less memory",
 }
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used.
+    """An input of the user cannot be used.
 
-    The message is one sentence: what was got, what was wanted, which file, and what to do. The commands print it
+    The message is one sentence, `X=...: Y was expected`, with the file concerned and what to do. The commands print it
     without a traceback and exit with 1.
     """
 
 
 def sentence(error: BaseException | None) -> str | None:
-    """What the user is to read of an error, None where it is a fault of the program."""
+    """The message of an error for the user, None where it is a fault of the program."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
@@ -31,5 +31,5 @@ def sentence(error: BaseException | None) -> str | None:
         return " ".join(str(error).split()) + KNOWN[name]
     cause = error.__cause__ if error else None
     if name == "InstantiationException" and isinstance(cause, TypeError | ValueError | ImportError):
-        return sentence(cause) or " ".join(str(cause).split())  # a setting that its class refuses
+        return sentence(cause) or " ".join(str(cause).split())  # a setting that its class rejects
     return sentence(cause) if cause else None

@@ -83,9 +83,9 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         command: `train`, `evaluate` or `explain`.
         main: The function.
     """
-    sys.argv[1:] = commandline.prepared(command, sys.argv[1:])
-    if lacking := commandline.lacking(sys.argv[1:]):
-        sys.exit(f"error: {lacking}")
+    sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
+    if needed := commandline.missing_plugin(sys.argv[1:]):
+        sys.exit(f"error: {needed}")
     try:
         main()
     except BrokenPipeError:  # `--help | head`: nobody reads on
@@ -137,12 +137,12 @@ class SweepResults(Callback):
     """When a sweep ends, in whatever way: the table over its trials, and as the last line the best one's folder."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from deepfake.sweep.device import at_once
+        from deepfake.sweep.device import default_n_jobs
 
         atexit.register(self._write, config.hydra.sweep.dir)
         if config.hydra.launcher.get("n_jobs") == -1:
             with read_write(config.hydra.launcher):
-                config.hydra.launcher.n_jobs = at_once()
+                config.hydra.launcher.n_jobs = default_n_jobs()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         atexit.unregister(self._write)
@@ -166,9 +166,9 @@ def train(cfg: DictConfig) -> float | None:
         The monitored dev metric of the detector that the run leaves behind (None for `check=true`).
     """
     if _sweeping():
-        from deepfake.sweep.device import own_device
+        from deepfake.sweep.device import trial_devices
 
-        cfg.trainer.devices = own_device(cfg.trainer, HydraConfig.get().launcher)
+        cfg.trainer.devices = trial_devices(cfg.trainer, HydraConfig.get().launcher)
     if cfg.resume:
         cfg = _resumed(cfg)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a command shows on the terminal while it works and when it is done; results alone go to stdout."""
+"""Terminal output of commands: progress and tables; stdout is for results alone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.console import Console, RenderableType
 from rich.progress import track
 
 log = logging.getLogger(__name__)
-EVERY_SECONDS = 30.0  # a line in a log
-LOG_WIDTH = 160  # columns, where nobody watches
+EVERY_SECONDS = 30.0  # between lines of progress in a log
+LOG_WIDTH = 160  # columns, where the output is no terminal
 
 T = TypeVar("T")
 
 
 def progress(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
-    """The same items, with a bar in a terminal, and in a log a line every 30 s.
+    """Iterate over items with a progress bar in a terminal, or a line every 30 s in a log.
 
     Args:
-        items: To go through.
-        what: That is done with them.
-        total: Number of them; None where they have a length.
+        items: Items to iterate over.
+        what: What is done with them, as the bar's description.
+        total: Number of items; None if they have a length.
     """
     total = len(items) if total is None else total  # type: ignore[arg-type]
     if sys.stderr.isatty():
@@ -39,13 +39,13 @@ def progress(items: Iterable[T], what: str, *, total: int | None = None) -> Iter
 
 
 def show(*views: RenderableType, stdout: bool = False) -> None:
-    """Print tables: as wide as the terminal, or wide enough for a log; on stderr unless they are the result."""
-    watched = (sys.stdout if stdout else sys.stderr).isatty()
-    Console(stderr=not stdout, width=None if watched else LOG_WIDTH).print(*views)
+    """Print tables, as wide as the terminal or, in a log, `LOG_WIDTH`; on stderr unless they are the result."""
+    interactive = (sys.stdout if stdout else sys.stderr).isatty()
+    Console(stderr=not stdout, width=None if interactive else LOG_WIDTH).print(*views)
 
 
 def shortened(text: str, most: int) -> str:
-    """A name of at most so many characters: a long one loses its middle.
+    """A text of at most `most` characters: a longer one is shortened in the middle.
 
     >>> shortened("recordings/interview_2024_final.wav", 20)
     'recordings…final.wav'

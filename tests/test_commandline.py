@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny import compose
 
 from deepfake import commandline
-from deepfake.commandline import own_dataset, quoted
+from deepfake.commandline import modify_run_dataset, quote_paths
 
 AWKWARD = [
     "/plain/path",
@@ -29,7 +29,7 @@ AWKWARD = [
 
 @pytest.mark.parametrize("path", AWKWARD)
 def test_a_path_arrives_as_it_was_typed(path):
-    (argument,) = quoted([f"dataset.root={path}"])
+    (argument,) = quote_paths([f"dataset.root={path}"])
     assert compose("dataset=folder", argument).dataset.root == path
 
 
@@ -38,7 +38,7 @@ def test_a_path_arrives_as_it_was_typed(path):
 def test_any_path_arrives(path):
     if path[0] in "'\"" or (path[0] == "[" and path[-1] == "]") or path == "null":
         return
-    (argument,) = quoted([f"init_from={path}"])
+    (argument,) = quote_paths([f"init_from={path}"])
     assert compose(argument).init_from == path
 
 
@@ -47,9 +47,9 @@ def test_any_path_arrives(path):
 def test_any_paths_arrive_in_a_list(paths):
     if any(p != p.strip() or p[0] in "'\"" or "," in p for p in paths):
         return
-    (argument,) = quoted([f"scores=[{','.join(paths)}]"])
+    (argument,) = quote_paths([f"scores=[{','.join(paths)}]"])
     assert compose(argument, config="evaluate").scores == paths
-    assert quoted([argument]) == [argument]
+    assert quote_paths([argument]) == [argument]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_any_paths_arrive_in_a_list(paths):
     ],
 )
 def test_paths_in_a_list_arrive_one_by_one(given, paths):
-    (argument,) = quoted([f"fuse={given}"])
+    (argument,) = quote_paths([f"fuse={given}"])
     assert compose(argument, config="evaluate").fuse == paths
-    assert quoted([argument]) == [argument]
+    assert quote_paths([argument]) == [argument]
 
 
 def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
@@ -81,7 +81,7 @@ def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
         "optimizer.lr=1e-3",
         "output=null",
     ]
-    once = quoted(arguments)
+    once = quote_paths(arguments)
     assert once == [
         "-m",
         "model=aasist,cnn",
@@ -91,20 +91,20 @@ def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
         "optimizer.lr=1e-3",
         "output=null",
     ]
-    assert quoted(once) == once
+    assert quote_paths(once) == once
 
 
 def test_a_root_alone_changes_the_runs_own_dataset():
-    assert own_dataset(["run=R", "dataset.root=D"]) == ["run=R", "++dataset.root=D"]
+    assert modify_run_dataset(["run=R", "dataset.root=D"]) == ["run=R", "++dataset.root=D"]
     given = ["dataset=folder", "dataset.root=D", "dataset.per_class.eval=2"]
-    assert own_dataset(given) == ["dataset=folder", "dataset.root=D", "++dataset.per_class.eval=2"]
+    assert modify_run_dataset(given) == ["dataset=folder", "dataset.root=D", "++dataset.per_class.eval=2"]
 
 
 def test_a_plugin_that_is_not_installed_is_named(monkeypatch):
     given = ["model=cnn", "sweep=tpe"]
     monkeypatch.setattr("deepfake.commandline.find_spec", lambda name: object())
-    assert commandline.lacking(given) is None
+    assert commandline.missing_plugin(given) is None
     for found in (lambda name: None, lambda name: __import__("no_such_package")):
         monkeypatch.setattr("deepfake.commandline.find_spec", found)
-        assert commandline.lacking(given) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
-    assert commandline.lacking(["model=cnn"]) is None
+        assert commandline.missing_plugin(given) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
+    assert commandline.missing_plugin(["model=cnn"]) is None

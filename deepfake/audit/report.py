@@ -1,4 +1,4 @@
-"""The audit as people read it: a page that opens anywhere, figures, every file's cues, a table for the terminal."""
+"""Report of an audit: a self-contained page, figures, the cues of every file, a table for the terminal."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ from deepfake.figures.rates import heat_map
 STYLES = {"near chance": "dim", "weak": "", "strong": "bold red"}
 MOST_CELLS = 40  # columns of the heat map
 READING = (
-    "Each cue alone scored utterances that it was not fitted on. 50 % is chance, and more than 50 % is chance too: "
-    "what was learnt by luck is wrong elsewhere. Lower is worse news: a detector can do so well on this corpus "
-    "without hearing how the speech was made; whether one does is another question. The interval is that of the "
-    "utterances (or speakers) drawn anew, not of the fit; of forty cues that say nothing, one is expected to be "
-    "called weak."
+    "Each cue alone scored utterances that it was not fitted on. 50 % is chance, and so is more than 50 %: chance "
+    "patterns of the training folds do not hold in the held-out fold. The lower, the worse: a detector can do that "
+    "well on this corpus without any trace of synthesis; whether one does is another question. The interval is over "
+    "resampled utterances (or speakers), not over fits; of forty uninformative cues, one is expected to be rated weak."
 )
 ATTACKS = (
-    "EER in % of each attack's spoofs against all bona fide utterances, by the same scores. An attack far above 50 "
-    "% is told apart by the cue as well, but the other way round than the other attacks. Among so many numbers, "
-    "some are low by luck."
+    "EER in % of each attack against all bona fide utterances, by the same scores. The cue separates an attack far "
+    "above 50 % as well, but in the direction opposite to the other attacks. Among so many numbers, some are low by "
+    "chance."
 )
 
 
@@ -52,12 +51,12 @@ def write_audit(
     """Write `audit.json`, `cues.csv`, `report.html` and `figures/{cues,cue_attack}.{png,svg}` into a folder.
 
     Args:
-        folder: Made if it is not there.
-        result: What `audit` found.
-        table: What `measure` measured, `[N]` by cue.
+        folder: Output folder, created if it does not exist.
+        result: Result of `audit`.
+        table: Cues from `measure`, `[N]` by name.
         utterances: The N utterances, for the rows of `cues.csv`.
         title: Heading of the page.
-        provenance: What was audited (corpus, command, version, date ...), printed as it stands.
+        provenance: Corpus, command, version, date and so on, printed unchanged.
     """
     folder = Path(folder)
     text = json.dumps(
@@ -66,11 +65,11 @@ def write_audit(
     drawn = {
         "cues": (
             lambda: cue_figure(result),
-            "EER of each cue alone, and of all together, out of fold, with its 95 % interval.",
+            "EER of each cue alone, and of all together, out of fold, with 95 % intervals.",
         ),
         "cue_attack": (
             lambda: attack_figure(result),
-            "EER of each cue against each attack alone (bona fide speech is always all of it), by the same scores.",
+            "EER of each cue against each attack alone (against all bona fide utterances), by the same scores.",
         ),
     }
     html = pictures(folder / "figures", drawn)
@@ -79,30 +78,30 @@ def write_audit(
     write_atomically(folder / "audit.json", text + "\n")
 
 
-def by_eer(judged: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, the most telling first, without the cues that are the same in all files."""
-    return dict(sorted(((n, e) for n, e in judged.items() if not e.get("constant")), key=lambda item: item[1]["eer"]))
+def by_eer(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries by rising EER, without the cues that are constant over all files."""
+    return dict(sorted(((n, e) for n, e in entries.items() if not e.get("constant")), key=lambda item: item[1]["eer"]))
 
 
 def cue_figure(result: Mapping[str, Any]) -> Figure:
-    """EER with interval of all cues together and of each, the most telling on top."""
-    judged = by_eer(result["together"]) | by_eer(result["cues"])
-    rows = {name: (entry["eer"], entry["low"], entry["high"]) for name, entry in judged.items()}
-    return intervals(rows, unit="EER, out of fold (%)", reference=("chance", 0.5), title="What the cues give away")
+    """EER with interval of all cues together and of each cue, the lowest on top."""
+    entries = by_eer(result["together"]) | by_eer(result["cues"])
+    rows = {name: (entry["eer"], entry["low"], entry["high"]) for name, entry in entries.items()}
+    return intervals(rows, unit="EER, out of fold (%)", reference=("chance", 0.5), title="EER of the cues")
 
 
 def attack_figure(result: Mapping[str, Any]) -> Figure:
-    """EER of each cue and attack.
+    """Heat map of the EER of each cue against each attack.
 
     Raises:
         InputError: No attack has a name, or there are too many.
     """
-    judged = by_eer(result["together"]) | by_eer(result["cues"])
-    names = {attack for entry in judged.values() for attack in entry["by_attack"]}
+    entries = by_eer(result["together"]) | by_eer(result["cues"])
+    names = {attack for entry in entries.values() for attack in entry["by_attack"]}
     if names <= {"unknown"} or len(names) > MOST_CELLS:
-        raise InputError(f"{len(names)} attacks: 1 to {MOST_CELLS} with names can be drawn")
+        raise InputError(f"{len(names)} attacks: 1 to {MOST_CELLS} named ones were expected")
     return heat_map(
-        {name: entry["by_attack"] for name, entry in judged.items()},
+        {name: entry["by_attack"] for name, entry in entries.items()},
         row_name="cue",
         column_name="attack",
         title="EER of each cue against each attack",
@@ -110,7 +109,7 @@ def attack_figure(result: Mapping[str, Any]) -> Figure:
 
 
 def table(result: Mapping[str, Any]) -> RichTable:
-    """The audit as a rich table for the terminal, the most telling cue first."""
+    """Table of the audit for the terminal, by rising EER."""
     view = RichTable(box=box.SIMPLE_HEAD, title=Text(_counts(result), style="bold"))
     view.add_column("cue")
     for name in ("EER", "95 %", "verdict", "lowest attack"):
@@ -143,8 +142,8 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
 def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, provenance: Mapping[str, Any]) -> str:
     cues, together = by_eer(result["cues"]), by_eer(result["together"])
     found = {v: [n for n, entry in cues.items() if entry["verdict"] == v] for v in ("strong", "weak")}
-    told = "; ".join(f"{v}: {', '.join(names)}" for v, names in found.items() if names) or "none is below chance"
-    parted = "no speaker on both sides" if result["grouped_by_speaker"] else "speakers not kept apart"
+    rated = "; ".join(f"{v}: {', '.join(names)}" for v, names in found.items() if names) or "none is below chance"
+    split = "speaker-disjoint" if result["grouped_by_speaker"] else "not speaker-disjoint"
     verdicts = "; ".join(f"{name}: {meaning}" for name, meaning in VERDICTS.items())
     constant = [name for name, entry in result["cues"].items() if entry["constant"]]
     trivial = next((entry["cues"] for name, entry in together.items() if name.endswith("trivial")), [])
@@ -158,7 +157,7 @@ def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, pro
     return page(
         title,
         f"{len(found['strong'])} strong, {len(found['weak'])} weak of {len(result['cues'])} cues",
-        paragraph(f"{_counts(result)}, {result['folds']} folds, {parted}. {told.capitalize()}."),
+        paragraph(f"{_counts(result)}, {result['folds']} folds, {split}. {rated.capitalize()}."),
         *(paragraph(note, note=True) for note in result["notes"]),
         paragraph(READING),
         html.get("cues", ""),
@@ -166,7 +165,7 @@ def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, pro
         heading("Each cue alone"),
         html_table(("cue", *headings), [[name, *_cells(entry)] for name, entry in cues.items()]),
         paragraph(f"{verdicts.capitalize()}."),
-        paragraph(f"The same in all files: {', '.join(constant)}.") if constant else "",
+        paragraph(f"Constant over all files: {', '.join(constant)}.") if constant else "",
         heading("All together"),
         html_table(("model, cues", *headings), [[name, *_cells(entry)] for name, entry in together.items()] + carried),
         paragraph(f"Trivial: {', '.join(trivial)}.") if trivial else "",
@@ -179,7 +178,7 @@ def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, pro
                 for name, entry in (together | cues).items()
             ],
         ),
-        heading("What is measured"),
+        heading("Definitions of the cues"),
         paragraph(CONVENTIONS),
         html_table(
             ("cue", "what it is", "bona fide", "spoof", "missing"),
@@ -189,8 +188,8 @@ def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, pro
             ],
             left=(0, 1),
         ),
-        paragraph("The values are medians of the class, the most frequent of what is a name."),
-        heading("Where the numbers come from"),
+        paragraph("Values are medians over the class; for cues that are names, the most frequent one."),
+        heading("Provenance"),
         html_table((), list(provenance.items()), left=(0, 1)),
     )
 
@@ -200,7 +199,7 @@ def _typical(name: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _csv(table: Table, utterances: Sequence[Utterance]) -> str:
-    """One row per utterance; a cue that is missing is an empty cell."""
+    """One row per utterance; the cell of a missing cue is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["utterance", "label", "attack", "speaker", "partition", *table])

@@ -1,18 +1,19 @@
-"""The shortcut audit: how far each cue alone, and all together, tell bona fide from spoof in a corpus.
+"""The shortcut audit: how well each cue alone, and all together, separate bona fide from spoofed speech in a corpus.
 
-A detector trained on a corpus in which a cue separates the classes can score well by that cue, and then fails where the
-cue is gone (Müller et al. 2021 for silence in ASVspoof). The audit trains no detector: per cue it learns a
-one-dimensional likelihood ratio on some of the speakers, and judges it on the others.
+A detector trained on a corpus in which a cue separates the classes can rely on that cue, and then fails where the cue
+is absent (Müller et al. 2021 for silence in ASVspoof). The audit trains no detector: for each cue it fits a
+one-dimensional likelihood ratio to some of the speakers and evaluates it on the others.
 
-**Reading the EERs.** Every score is of an utterance that its model has not seen. A cue that says nothing gives 50 %, or
-a little more: what the training folds have too much of, the held-out fold has too little of, so a ratio that learnt
-luck tends to be wrong there, above all in small corpora. An out-of-fold EER above 50 % is therefore chance, never a cue
-with its sign reversed, for signs are learnt. Of a single attack it may be more: the model is that of all attacks, so an
-attack far above 50 % is told from bona fide speech by the cue, but the other way round than the rest.
+**Reading the EERs.** Every utterance is scored by a model that was not fitted to it. An uninformative cue gives 50 % or
+slightly more: whatever is over-represented in the training folds is under-represented in the held-out fold, so a ratio
+fitted to chance tends to be wrong there, above all in small corpora. An out-of-fold EER above 50 % is therefore chance,
+never a cue of reversed sign, since the ratio learns the sign. The EER of a single attack may be higher: the model is
+fitted to all attacks, so the cue separates an attack far above 50 %, but in the direction opposite to the others.
 
-**Limits.** The interval is that of the utterances scored, not of the learning; of forty cues that say nothing, one is
-expected to be called weak. Near chance means that the cue alone, as defined, was not found to help in a corpus of this
-size: not that there is no shortcut. A low EER means that a detector could cheat, not that it does.
+**Limits.** The interval covers the sampling of the scored utterances, not that of the training data; of forty
+uninformative cues, one is expected to be rated weak. Near chance means that this cue alone, as defined, was not found
+to help in a corpus of this size, not that there is no shortcut. A low EER means that a detector could use the shortcut,
+not that it does.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ VERDICTS = {
 }
 TRIVIAL = ("rms_dbfs", "peak_dbfs", "duration_s", "leading_silence_s", "trailing_silence_s", "dc_offset", "top_hz")
 PER_BIN, MOST_BINS = 20, 20  # utterances of the smaller class in a bin of the likelihood ratio, and bins
-PER_TREE = 10_000  # utterances that a tree of the forest sees, which bounds the time
+PER_TREE = 10_000  # utterances that a tree of the forest is fitted to, which bounds the time
 FILES_AT_ONCE = 32  # between two steps of the progress bar
-FEW_SPEAKERS = "A class has too few speakers to draw them anew: some intervals draw utterances, and may be too narrow."
+FEW_SPEAKERS = "A class has too few speakers to resample: some intervals resample utterances, and may be too narrow."
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -61,14 +62,13 @@ def measure(utterances: Sequence[Utterance]) -> tuple[Table, dict[int, str]]:
     """Measure all cues of a list of utterances.
 
     Args:
-        utterances: N of them.
+        utterances: The N utterances.
 
     Returns:
-        The cues by name, `[N]` each, NaN where there is none, and for each file that could not be read its index and
-        the reason.
+        Cues by name, `[N]` each, NaN where missing; and, by index, why files could not be read.
 
     Raises:
-        InputError: None could be read.
+        InputError: No file could be read.
     """
     table = {name: np.full(len(utterances), np.nan) for name in MEANINGS}
     errors: dict[int, str] = {}
@@ -97,28 +97,28 @@ def audit(
     seed: int = 0,
     n_bootstrap: int = 1000,
 ) -> dict[str, Any]:
-    """Judge every cue alone, and all together, out of fold.
+    """Evaluate every cue alone, and all together, by cross-validation.
 
-    Per cue a likelihood ratio (`log_ratio`) is fitted on all folds but one and scores that one; the scores of all folds
-    are pooled, which log ratios allow, and give one tie-aware EER with a bootstrap interval, and one per attack (its
-    spoofs against all bona fide utterances). Together: logistic regression and a random forest, on the `TRIVIAL` cues
-    and on all, in the same folds; with partitions also fitted on `train` and judged on the others.
+    For each cue a likelihood ratio (`log_ratio`) is fitted to all folds but one and scores that one; the scores of all
+    folds are pooled, which is sound for log ratios, and give one tie-aware EER with a bootstrap interval, and one per
+    attack (against all bona fide utterances). All together: logistic regression and a random forest, on the `TRIVIAL`
+    cues and on all cues, in the same folds; with partitions also fitted to `train` and evaluated on the others.
 
     Args:
-        table: Cues by name, `[N]` each; NaN where there is none, which may be a cue itself. Utterances without any are
-            left out, as are those without a label.
-        labels: N; 1 = bona fide, 0 = spoof, None or -1 = unknown.
-        groups: N speakers, none of whom then stands in two folds, `""` where unknown; None for no speakers.
-        attacks: N names of spoofing systems.
-        partitions: N of `train`, `dev`, `eval`.
-        folds: Parts of the cross-validation.
-        seed: Of folds, forest and bootstrap.
-        n_bootstrap: Resamplings, stratified by class, and clustered by speaker where speakers are known.
+        table: Cues by name, `[N]` each, NaN where missing, which may be informative itself. Utterances without any cue
+            and those without a label are excluded.
+        labels: Label of each utterance: 1 = bona fide, 0 = spoof, None or -1 = unknown.
+        groups: Speaker of each utterance, `""` where unknown; no speaker is in two folds. None if none is known.
+        attacks: Spoofing system of each utterance.
+        partitions: Partition of each utterance: `train`, `dev` or `eval`.
+        folds: Number of folds of the cross-validation.
+        seed: Seed of folds, forest and bootstrap.
+        n_bootstrap: Bootstrap replicates, stratified by class, and clustered by speaker where speakers are known.
 
     Returns:
-        `cues` and `together`: by name `eer, low, high, verdict, by_attack` (rates as fractions), of a cue also whether
-        it is `constant`, what is `typical` of each class (the median) and `n_missing`; `carried`: the same as
-        `together`, by partition; how it was done, and `notes`.
+        `cues` and `together`: by name `eer, low, high, verdict, by_attack` (rates as fractions), for a cue also whether
+        it is `constant`, its `typical` value in each class (the median) and `n_missing`; `carried`: as `together`, by
+        partition; the settings, and `notes`.
 
     Raises:
         InputError: Lengths differ, there is no cue, or a class has fewer utterances than there are folds.
@@ -130,7 +130,7 @@ def audit(
         why = (
             "no speakers are known" if groups is None or not any(groups) else "the speakers cannot be split over folds"
         )
-        notes.append(f"{why.capitalize()}: one speaker may stand on both sides of a fold, and the intervals ignore it.")
+        notes.append(f"{why.capitalize()}: a speaker may be in several folds, and the intervals ignore it.")
 
     judge = _Judge(y, speakers if grouped else None, data["attacks"], n_bootstrap, seed, notes)
     single = _alone(values, y, splits, judge)
@@ -230,23 +230,23 @@ def _together(
 
 
 def verdict(high: float) -> str:
-    """The word for an EER by the upper end of its interval: see `VERDICTS`."""
+    """The verdict on a cue by the upper end of its EER's interval, see `VERDICTS`."""
     return "near chance" if high >= 0.5 else "weak" if high >= STRONG else "strong"
 
 
 def log_ratio(values: Floats, bonafide: Bools, held_out: Floats) -> Floats:
-    """Log-likelihood ratio of held-out values of one cue, bona fide over spoof, learnt from others; any shape it takes.
+    """Log-likelihood ratio, bona fide over spoof, of held-out values of one cue, fitted without assuming a shape.
 
-    A ratio of histograms over quantiles of the training values, rather than the better of two signs: where each spoof
-    has one and the same level or length, the bona fide lie on both sides of it, and no monotone score sees that. Bins
-    hold 20 utterances of the smaller class (2 to 20 bins), of few distinct values each has its own; a bin's counts are
-    drawn to no evidence by one utterance, divided as both classes together are. Between the medians of bins the ratio
-    is interpolated, so that the bins do not tie the scores. Missing values have a bin.
+    A ratio of histograms over quantiles of the training values, rather than the better of two signs: where all spoofs
+    have the same level or duration, bona fide utterances lie on both sides of it, which no monotone score can use. A
+    bin holds about 20 utterances of the smaller class (2 to 20 bins); few distinct values have a bin each. Counts are
+    smoothed by one pseudo-utterance per bin and class, distributed as both classes together are. Between the medians of
+    the bins the ratio is interpolated, so that bins do not cause ties. Missing values have a bin of their own.
 
     Args:
-        values: Of the training utterances; what is not finite is missing.
-        bonafide: Which of them are bona fide; both classes.
-        held_out: To be scored.
+        values: Values of the training utterances; values that are not finite are missing.
+        bonafide: Which training utterances are bona fide; both classes must occur.
+        held_out: Values to be scored.
 
     Shape:
         `[N]`, `[N]`, `[M]` -> `[M]`
@@ -260,7 +260,7 @@ def log_ratio(values: Floats, bonafide: Bools, held_out: Floats) -> Floats:
     counts = np.stack([np.bincount(which[bonafide == c], minlength=missing + 1) for c in (0, 1)])  # [2, bins]
     share = (counts / n[:, None]).mean(axis=0)
     used = np.flatnonzero(share)
-    smooth = len(used)  # as many imagined utterances of each class as there are bins
+    smooth = len(used)  # pseudo-utterances of each class: one per bin
     spoof, real = (counts[:, used] + smooth * share[used]) / (n[:, None] + smooth)
     ratio = np.zeros(missing + 1)
     ratio[used] = np.log(real / spoof)
@@ -273,7 +273,7 @@ def log_ratio(values: Floats, bonafide: Bools, held_out: Floats) -> Floats:
 
 
 def _edges(values: Floats, weights: Floats, n_bins: int) -> Floats:
-    """Lower edges of the bins but the first: one per distinct value, or weighted quantiles."""
+    """Lower edges of all bins but the first: one bin per distinct value, or weighted quantiles."""
     distinct = np.unique(values)
     if len(distinct) <= n_bins:
         return distinct[1:]
@@ -281,12 +281,12 @@ def _edges(values: Floats, weights: Floats, n_bins: int) -> Floats:
     cumulative = np.cumsum(weights[order])
     at = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, n_bins) / n_bins)
     quantiles = values[order][np.minimum(at, len(order) - 1)]
-    repeated = quantiles[1:][quantiles[1:] == quantiles[:-1]]  # a value so frequent that it gets a bin of its own
+    repeated = quantiles[1:][quantiles[1:] == quantiles[:-1]]  # values frequent enough for a bin of their own
     return np.unique(np.concatenate([quantiles, np.nextafter(repeated, np.inf)]))
 
 
 def _logistic(known: Floats, bonafide: Bools, held_out: Floats, seed: int) -> Floats:
-    """Log-odds by logistic regression on standardised cues, missing ones at the median and marked."""
+    """Log-odds by logistic regression on standardised cues, missing ones imputed by the median and indicated."""
     model = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),
@@ -335,26 +335,26 @@ def _checked(
     partitions: Sequence[str] | None,
     folds: int,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The utterances that can be judged, and what is to be said of the others."""
+    """Arrays of the usable utterances, and notes on the excluded ones."""
     values = {name: np.asarray(column, dtype=np.float64) for name, column in table.items()}
     n = len(labels)
     given = np.array([-1 if label is None else label for label in labels])
     columns = {"groups": [""] * n if groups is None else groups, "attacks": attacks}
     columns["partitions"] = [""] * n if partitions is None else partitions
     if not values or (wrong := {k: len(v) for k, v in (values | columns).items() if len(v) != n}):
-        raise InputError(f"got {n} labels and {wrong if values else 'no cue'}: cues with a value per label expected")
+        raise InputError(f"got {n} labels and {wrong if values else 'no cue'}: cues of that length were expected")
     if folds < 2:
-        raise InputError(f"got {folds} folds: at least 2 are needed, to learn on one and judge on the other")
+        raise InputError(f"folds={folds}: a number from 2 was expected")
     labelled, measured = given != -1, ~np.all([np.isnan(column) for column in values.values()], axis=0)
     kept = labelled & measured
     notes = []
     if missing := int(np.sum(~labelled)):
-        notes.append(f"{missing} of {n} utterances have no label and are left out.")
+        notes.append(f"{missing} of {n} utterances have no label and are excluded.")
     if missing := int(np.sum(labelled & ~measured)):
         notes.append(f"{missing} of {n} utterances could not be measured and are left out.")
     bonafide = Trials.of(np.zeros(kept.sum()), given[kept]).bonafide
     if (fewest := min(bonafide.sum(), (~bonafide).sum())) < folds:
-        raise InputError(f"one of the classes has {fewest} utterances: {folds} folds need at least as many of each")
+        raise InputError(f"the smaller class has {fewest} utterances: at least {folds}, one per fold, were expected")
     texts = {name: np.array([str(text) for text in column], dtype=object)[kept] for name, column in columns.items()}
     own = [speaker or f"\0{i}" for i, speaker in enumerate(texts["groups"])]  # unknown: each its own
     return {
@@ -367,7 +367,7 @@ def _checked(
 
 
 def _both(y: Bools) -> bool:
-    """Whether each class has the two utterances that fitting and drawing anew need."""
+    """Whether each class has at least two utterances, as fitting and resampling need."""
     return min(y.sum(), (~y).sum()) > 1
 
 
@@ -376,7 +376,7 @@ def _varies(column: Floats) -> bool:
 
 
 def _typical(name: str, column: Floats) -> float | None:
-    """The median; of a cue that is a name, the most frequent one."""
+    """The median; for a cue that is a name, the most frequent name."""
     if not len(known := column[np.isfinite(column)]):
         return None
     if name in WORDS:

@@ -1,1 +1,1 @@
-"""What is done to clips in training and never in scoring, one augmentation a file."""
+"""Augmentations: changes to clips in training, never in scoring, one a file."""

@@ -1,4 +1,4 @@
-"""What every augmentation of a single clip is, and the checks they share."""
+"""Base class of augmentations of single clips, and checks of their settings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Samples = NDArray[np.float64]
 
 
 class Augmentation:
-    """Base of what happens to one clip: with probability `p` it is `applied`, else it stays as it is.
+    """Base class: with probability `p` a clip is changed by `apply`, otherwise it is returned as it is.
 
-    What comes out is a function of the waveform and the generator alone, never of the class, and the waveform that
-    came in is left alone. Levels are not evened out and nothing is clipped at full scale, unless the augmentation says
-    so: samples are floats, and a level that tells something must neither appear nor vanish on the way.
+    The result depends on the waveform and the random generator alone, never on the class; the input is not modified.
+    Levels are not normalised and nothing is clipped at full scale unless an augmentation says so: an augmentation must
+    neither create nor remove a difference in level between the classes.
 
     Args:
         p: Probability with which a clip is changed.
@@ -32,7 +32,7 @@ class Augmentation:
     """
 
     batched = False
-    moves_time = False  # True: what was heard at one time is heard at another
+    moves_time = False  # True: speech at one time of the clip ends up at another
 
     def __init__(self, *, p: float) -> None:
         self.p = require_probability(self, "p", p)
@@ -40,16 +40,16 @@ class Augmentation:
     def __call__(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:
         if rng.random() >= self.p:
             return waveform
-        changed = self.applied(waveform.numpy().astype(np.float64), rng)  # a copy
+        changed = self.apply(waveform.numpy().astype(np.float64), rng)  # a copy
         return torch.from_numpy(changed.astype(np.float32))
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         """The change itself, `[T]` -> `[T]`; `x` may be changed in place."""
         raise NotImplementedError
 
 
 def require_probability(owner: object, name: str, value: float) -> float:
-    """The value, if it is from 0 to 1."""
+    """Return the value if it is from 0 to 1, else raise an `InputError`."""
     if not 0 <= value <= 1:
         raise InputError(f"{_named(owner, name)}={value}: a number from 0 to 1 was expected")
     return value
@@ -58,18 +58,18 @@ def require_probability(owner: object, name: str, value: float) -> float:
 def require_range(
     owner: object, name: str, low: float, high: float, *, least: float = -math.inf, most: float = math.inf
 ) -> tuple[float, float]:
-    """Both ends of what is drawn from, if they are in order and within bounds.
+    """Return both ends of a range to draw from, if they are in order and within bounds.
 
     Args:
-        owner: The augmentation that asks.
-        name: Of the quantity, for the message.
+        owner: The augmentation whose setting it is.
+        name: Name of the quantity, for the error message.
         low: Smallest value that may be drawn.
-        high: Largest.
-        least: Bound of both.
-        most: Bound of both.
+        high: Largest value that may be drawn.
+        least: Lower bound of both.
+        most: Upper bound of both.
 
     Raises:
-        InputError: They are not.
+        InputError: The ends are out of order or out of bounds.
     """
     if not (least <= low <= high <= most and math.isfinite(low) and math.isfinite(high)):
         bounds = [
@@ -81,5 +81,5 @@ def require_range(
 
 
 def _named(owner: object, name: str) -> str:
-    """As on a command line: `augment.band_limit.p`; each class stands alone in the file of its config's name."""
+    """The setting as on a command line: `augment.band_limit.p`; a class's file has its config's name."""
     return f"augment.{type(owner).__module__.rpartition('.')[2]}.{name}"

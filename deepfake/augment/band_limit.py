@@ -1,4 +1,4 @@
-"""Loss of bandwidth."""
+"""Band limitation: random low-pass filters and the telephone band."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ TELEPHONE_HZ = (300.0, 3400.0)  # ITU-T G.712
 
 
 class BandLimit(Augmentation):
-    """A random low-pass, or the telephone's band, 300 to 3,400 Hz.
+    """A random low-pass filter, or the telephone band, 300 to 3,400 Hz.
 
-    Detectors lean on the upper band, which transmission takes away; random filters of the whole clip keep them from
-    relying on it (Tomilov et al., ASVspoof workshop 2021, "STC Antispoofing Systems for the ASVspoof2021 Challenge").
-    The filters are symmetric: nothing moves in time.
+    Detectors rely on the upper band, which transmission removes; random filters discourage that (Tomilov et al.,
+    ASVspoof workshop 2021, "STC Antispoofing Systems for the ASVspoof2021 Challenge"). The filters have linear phase,
+    and their delay is compensated.
 
     Args:
-        cutoff_min: Lowest cutoff of the low-pass in hertz (half amplitude there).
-        cutoff_max: Highest; below half the sample rate.
-        telephone: Probability that a changed clip gets the telephone's band instead.
-        sample_rate: In hertz.
+        cutoff_min: Lowest cutoff of the low-pass in hertz (where the amplitude is halved).
+        cutoff_max: Highest cutoff in hertz, below half the sample rate.
+        telephone: Probability that a changed clip is limited to the telephone band instead.
+        sample_rate: Sample rate of the clips in hertz.
         p: Probability with which a clip is changed.
 
     Raises:
@@ -47,7 +47,7 @@ class BandLimit(Augmentation):
         if telephone:
             require_range(self, "telephone", *TELEPHONE_HZ, most=sample_rate / 2 - 1)
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         if rng.random() < self.telephone:
             taps: Any = firwin(N_TAPS, TELEPHONE_HZ, pass_zero=False, fs=self.sample_rate)
         else:

@@ -1,4 +1,4 @@
-"""Lossy coding and back: what telephones, messengers and platforms do to speech."""
+"""Lossy coding and decoding, as by telephones, messengers and platforms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepfake.errors import InputError
 
 
 class Coder(NamedTuple):
-    """How FFmpeg names it, and what it needs; `sample_rate` None is the clip's own, `delay` is in samples."""
+    """An encoder by FFmpeg's names; `sample_rate` None means the clip's own, `delay` is in samples."""
 
     encoder: str
     container: str
@@ -38,18 +38,19 @@ CODECS = {
 class Codec(Augmentation):
     """The clip encoded and decoded by FFmpeg, as the recordings of ASVspoof 2021 were (Liu et al., TASLP 2023).
 
-    Mu-law and A-law work at 8 kHz, so that only the telephone's band is left, G.722 at 16 kHz and 64 kbit/s, the others
-    at the clip's own rate. What an encoder delays is made up for: by the containers' own record of it, and by the
-    known delay of G.722. Samples beyond full scale are clipped before, as most encoders would.
+    Mu-law and A-law work at 8 kHz, which keeps only the telephone band, G.722 at 16 kHz and 64 kbit/s, the others at
+    the clip's own rate. The encoder's delay is compensated: from the container's record of it, or from the known delay
+    of G.722. Samples beyond full scale are clipped first, as most encoders would.
 
     Args:
-        codecs: One drawn per clip: `mulaw`, `alaw`, `g722`, `mp3`, `opus`, `aac`.
-        kbps: Bit rates of MP3, Opus and AAC in kbit/s, one drawn per clip.
-        sample_rate: In hertz.
+        codecs: Codecs to draw from, one per clip: `mulaw`, `alaw`, `g722`, `mp3`, `opus`, `aac`.
+        kbps: Bit rates of MP3, Opus and AAC in kbit/s to draw from, one per clip.
+        sample_rate: Sample rate of the clips in hertz.
         p: Probability with which a clip is changed.
 
     Raises:
-        InputError: Settings out of range, PyAV is not installed, or an encoder takes neither sample nor bit rate.
+        InputError: Settings out of range, PyAV is not installed, or an encoder supports neither the sample rate
+            nor the bit rate.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class Codec(Augmentation):
         self.sample_rate = sample_rate
         _av()
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         name = self.codecs[rng.integers(len(self.codecs))]
         kbps = self.kbps[rng.integers(len(self.kbps))]
-        return coded(x, name, sample_rate=self.sample_rate, kbps=kbps)
+        return transcoded(x, name, sample_rate=self.sample_rate, kbps=kbps)
 
 
-def coded(x: Samples, name: str, *, sample_rate: int, kbps: int) -> Samples:
-    """One clip through one codec, in time with what came in, `[T]` -> `[T]`."""
+def transcoded(x: Samples, name: str, *, sample_rate: int, kbps: int) -> Samples:
+    """Encode and decode one clip, aligned in time with the input, `[T]` -> `[T]`."""
     av = _av()
     coder = CODECS[name]
     rate = coder.sample_rate or sample_rate
@@ -100,7 +101,8 @@ def coded(x: Samples, name: str, *, sample_rate: int, kbps: int) -> Samples:
     except (av.FFmpegError, ValueError) as error:
         at = f" and {kbps} kbit/s" if coder.has_bit_rate else ""
         raise InputError(
-            f"augment.codec: {name} at {rate} Hz{at} does not work here ({error}); leave it out"
+            f"augment.codec: {name} at {rate} Hz{at} is not supported by this FFmpeg ({error}): leave it out of "
+            "augment.codec.codecs"
         ) from error
     received = np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float64)[coder.delay :]
     y = _resampled(received, frames[0].sample_rate, sample_rate)[: len(x)]
@@ -115,5 +117,5 @@ def _av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise InputError('augment=codec needs PyAV; pip install "deepfake[media]"') from error
+        raise InputError('augment=codec needs PyAV: pip install "deepfake[media]"') from error
     return av

@@ -1,4 +1,4 @@
-"""Filters without delay."""
+"""FIR filtering without delay."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from scipy.signal import oaconvolve
 
 from deepfake.augment.augmentation import Samples
 
-N_TAPS = 511  # 100 Hz from pass to stop at 16 kHz with a Hamming window, which leaves -53 dB
+N_TAPS = 511  # at 16 kHz with a Hamming window: a transition of 100 Hz, -53 dB in the stop band
 
 
 def filtered(x: Samples, taps: NDArray[np.float64]) -> Samples:
-    """Convolve with a symmetric filter of an odd number of taps so that nothing moves in time, `[T]` -> `[T]`.
+    """Convolve with a symmetric filter of an odd number of taps, its delay compensated, `[T]` -> `[T]`.
 
-    Beyond the ends of the clip there is silence.
+    The clip is padded with silence at both ends.
     """
     return oaconvolve(x, taps)[len(taps) // 2 :][: len(x)]

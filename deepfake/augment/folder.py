@@ -1,4 +1,4 @@
-"""The audio files of a folder: noises, voices or room impulse responses that somebody recorded."""
+"""Folders of audio files: recorded noise, speech or room impulse responses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from deepfake.errors import InputError
 
 
 def audio_files(root: str | os.PathLike[str], key: str) -> list[Path]:
-    """All audio files below a folder, in an order that does not depend on the disk.
+    """All audio files below a folder, in an order that does not depend on the file system.
 
     Args:
         root: The folder.
-        key: What the user wrote it as, for the message.
+        key: Its config key, for the error message.
 
     Raises:
         InputError: There is no such folder, or no audio in it.

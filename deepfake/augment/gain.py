@@ -8,11 +8,11 @@ from deepfake.augment.augmentation import Augmentation, Samples, require_range
 
 
 class Gain(Augmentation):
-    """The clip louder or quieter, by decibels drawn uniformly; peaks beyond full scale stay as they are.
+    """The clip louder or quieter, by a gain uniform in dB; peaks beyond full scale are not clipped.
 
     Args:
         gain_min: Lowest gain in dB.
-        gain_max: Highest.
+        gain_max: Highest gain in dB.
         p: Probability with which a clip is changed.
 
     Raises:
@@ -23,5 +23,5 @@ class Gain(Augmentation):
         super().__init__(p=p)
         self.gain = require_range(self, "gain", gain_min, gain_max, least=-100, most=100)
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         return x * 10 ** (rng.uniform(*self.gain) / 20)

@@ -1,4 +1,4 @@
-"""Masking of stretches of time and of bands."""
+"""Masking in time and frequency."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from deepfake.augment.fir import N_TAPS, filtered
 
 
 class Mask(Augmentation):
-    """Random stretches silenced and random bands stopped, on the waveform, so that every front end feels it.
+    """Random stretches of time silenced and random bands removed, on the waveform, so that it serves every front end.
 
-    SpecAugment (Park et al., Interspeech 2019) without its warping: lengths and widths are uniform from 0 to the
-    largest, places uniform over all that fit.
+    SpecAugment (Park et al., Interspeech 2019) without time warping: durations and bandwidths are uniform from 0 to
+    their maximum, positions uniform over the clip and the spectrum.
 
     Args:
-        n_times: Stretches that are silenced.
-        seconds_max: Longest of them; no longer than the clip.
-        n_bands: Bands that are stopped.
-        hz_max: Widest of them.
-        sample_rate: In hertz.
+        n_times: Number of stretches that are silenced.
+        seconds_max: Longest stretch in seconds; no longer than the clip.
+        n_bands: Number of bands that are removed.
+        hz_max: Widest band in hertz.
+        sample_rate: Sample rate of the clips in hertz.
         p: Probability with which a clip is changed.
 
     Raises:
@@ -46,7 +46,7 @@ class Mask(Augmentation):
         self.hz = require_range(self, "hz", 0, hz_max, most=sample_rate / 2)
         self.sample_rate = sample_rate
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         for _ in range(int(self.n_bands)):
             x = self._without_band(x, rng)
         for _ in range(int(self.n_times)):

@@ -1,4 +1,4 @@
-"""Mixup: clips and labels between two."""
+"""Mixup: convex combinations of clips and of their labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Mixup:
     \[ \tilde x_i = \lambda_i x_i + (1 - \lambda_i) x_j, \quad \tilde y_i = \lambda_i y_i + (1 - \lambda_i) y_j, \quad
        \lambda_i \sim \mathrm{Beta}(\alpha, \alpha) \]
 
-    Each item draws its own weight and partner j, uniformly among the others of the batch, from its own generator. The
-    labels become floats between the classes, which a loss must take. A batch of one stays as it is.
+    Each item draws its weight and its partner j, uniformly among the others of the batch, from its own generator. The
+    labels become floats between 0 and 1, which the loss must support. A batch of one is not changed.
 
     Args:
-        alpha: Of the Beta distribution; the smaller, the nearer to one of the two.
+        alpha: Parameter of the Beta distribution; the smaller, the closer a mixture is to one of its two clips.
         p: Probability with which an item is mixed.
 
     Shape:
@@ -36,7 +36,7 @@ class Mixup:
 
     def __init__(self, *, alpha: float = 0.2, p: float = 1.0) -> None:
         if not 0 < alpha <= 1000:
-            raise InputError(f"augment.mixup.alpha={alpha}: a number above 0, at most 1000, was expected")
+            raise InputError(f"augment.mixup.alpha={alpha}: a number above 0 and at most 1000 was expected")
         self.alpha = alpha
         self.p = require_probability(self, "p", p)
 

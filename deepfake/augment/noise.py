@@ -14,32 +14,32 @@ from deepfake.errors import InputError
 
 SLOPES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls with this power of the frequency
 COLOURS = (*SLOPES, "babble")
-SPEECH_HZ, SPEECH_SLOPE = 500.0, 3.0  # speech's power is level up to there, and falls by about 9 dB an octave beyond
-VOICES = (3, 7)  # of generated babble
-SYLLABLES_HZ = 5.0  # fastest rise and fall of a voice's level
-FLAT_BELOW_HZ = 50.0  # else nearly all of brown noise would lie below what can be heard
+SPEECH_HZ, SPEECH_SLOPE = 500.0, 3.0  # speech's power is flat up to there, and falls by about 9 dB per octave above
+VOICES = (3, 7)  # in generated babble
+SYLLABLES_HZ = 5.0  # fastest modulation of a voice's level
+FLAT_BELOW_HZ = 50.0  # otherwise nearly all power of brown noise would be inaudible
 
 
 class Noise(Augmentation):
-    """Noise added to the clip: generated, from a folder's files, or babble of many of them.
+    """Noise added to the clip: generated, a recording, or babble of several recordings.
 
-    The ratio of the mean powers of clip and noise, over the whole clip, is what was drawn, uniformly in decibels (the
-    recipe of Snyder et al., ICASSP 2018, "X-vectors", for noises and babble). To a silent clip nothing is added.
+    The signal-to-noise ratio, of the mean powers over the whole clip, is uniform in dB (the recipe of Snyder et al.,
+    ICASSP 2018, "X-vectors", for noise and babble). Nothing is added to a silent clip.
 
     Args:
         root: Folder of noise recordings, or of speech for babble; None generates noise.
-        colours: Of generated noise, one drawn per clip: `white` (equal power per hertz), `pink` (falling with 1/f) or
-            `brown` (1/f^2), both level below 50 Hz, or `babble`: 3 to 7 noises with the long-term spectrum of speech,
-            each rising and falling at the rate of syllables (after the ICRA noises, Dreschler et al., 2001).
-        files_min: Fewest files of `root` added up, each at the same power. 1: a recording as it is.
-        files_max: Most; x-vectors' babble is of 3 to 7 voices.
+        colours: Kinds of generated noise to draw from, one per clip: `white` (equal power per hertz), `pink` (1/f) or
+            `brown` (1/f^2), both flat below 50 Hz, or `babble`: 3 to 7 noises with the long-term spectrum of speech,
+            modulated at the rate of syllables (after the ICRA noises, Dreschler et al., 2001).
+        files_min: Fewest files of `root` to add up, each at the same power; 1 is a single recording.
+        files_max: Most files to add up; the x-vector recipe's babble has 3 to 7 voices.
         snr_min: Lowest signal-to-noise ratio in dB.
-        snr_max: Highest.
-        sample_rate: In hertz.
+        snr_max: Highest signal-to-noise ratio in dB.
+        sample_rate: Sample rate of the clips in hertz.
         p: Probability with which a clip is changed.
 
     Raises:
-        InputError: Settings out of range, an unknown colour, no audio in `root`; when a file cannot be used.
+        InputError: Settings out of range, an unknown colour, no audio in `root`, or an unreadable file.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Noise(Augmentation):
         self.sample_rate = sample_rate
         self.files = None if root is None else audio_files(root, "augment.noise.root")
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         snr = rng.uniform(*self.snr)
         noise = self._generated(len(x), rng) if self.files is None else self._recorded(len(x), rng)
         return x + noise * (rms(x) / 10 ** (snr / 20) / (rms(noise) or math.inf))
@@ -92,10 +92,10 @@ class Noise(Augmentation):
 
 
 def _filtered(x: Samples, gain: np.ndarray) -> Samples:
-    """With this gain at each frequency of its transform."""
+    """The signal with a gain applied at each frequency of its Fourier transform."""
     return np.fft.irfft(np.fft.rfft(x) * gain, len(x))
 
 
 def rms(x: Samples) -> float:
-    """Root of the mean power."""
+    """Root mean square."""
     return float(np.sqrt(np.mean(np.square(x))))

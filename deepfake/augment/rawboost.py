@@ -1,4 +1,4 @@
-"""RawBoost: what a telephone channel does to a waveform, without any data."""
+"""RawBoost: simulated distortions of a telephone channel, which need no data."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ PARALLEL = 8  # convolutive and impulsive, added up
 
 
 class RawBoost(Augmentation):
-    """RawBoost (Tak et al., ICASSP 2022), with the numbering and the defaults of the authors' script.
+    """RawBoost (Tak et al., ICASSP 2022), with the numbering and defaults of the authors' script.
 
     `algo` 1 is linear and non-linear convolutive noise, 2 impulsive signal-dependent, 3 stationary signal-independent
     additive noise; in series 4 is 1 + 2 + 3, 5 is 1 + 2, 6 is 1 + 3, 7 is 2 + 3; 8 adds 1 and 2 in parallel.
 
     As in the script, a clip whose peak exceeds full scale after 1, 2 or 8 is scaled down to it, and filtered clips
-    arrive one sample early. The script works on whole utterances, here it is the clip.
+    are one sample early. The script processes whole utterances; here it is the clip.
 
     Args:
-        algo: 1 to 8.
-        n_bands: Notch filters in cascade.
-        f_min: Lowest centre of a notch in hertz.
-        f_max: Highest, at most half the sample rate.
+        algo: Algorithm, 1 to 8.
+        n_bands: Number of notch filters in cascade.
+        f_min: Lowest centre frequency of a notch in hertz.
+        f_max: Highest centre frequency in hertz, at most half the sample rate.
         bandwidth_min: Narrowest notch in hertz.
-        bandwidth_max: Widest.
-        taps_min: Fewest coefficients of a notch filter; an even number that is drawn becomes odd.
-        taps_max: Most.
+        bandwidth_max: Widest notch in hertz.
+        taps_min: Fewest coefficients of a notch filter; even numbers are rounded up to odd ones.
+        taps_max: Most coefficients.
         gain_min: Lowest gain of a cascade in dB.
-        gain_max: Highest.
-        bias_min: How far the gain of the powers above the first lies below that, in dB, at least.
-        bias_max: At most.
+        gain_max: Highest gain of a cascade in dB.
+        bias_min: Smallest difference in dB by which the gain of the non-linear parts is below that of the linear one.
+        bias_max: Largest such difference in dB.
         n_powers: Highest power of the waveform; 1 is linear.
         percent_max: Largest share of samples that impulses hit, in percent.
-        impulse_gain: Of the impulses, relative to the samples they hit.
+        impulse_gain: Gain of the impulses, relative to the samples they hit.
         snr_min: Lowest signal-to-noise ratio of the stationary noise in dB.
-        snr_max: Highest.
-        sample_rate: In hertz.
+        snr_max: Highest signal-to-noise ratio in dB.
+        sample_rate: Sample rate of the clips in hertz.
         p: Probability with which a clip is changed.
 
     Raises:
@@ -90,7 +90,7 @@ class RawBoost(Augmentation):
         self.snr = require_range(self, "snr", snr_min, snr_max)
         self.sample_rate = sample_rate
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         parts = {"c": self.convolutive, "i": self.impulsive, "s": self.stationary}
         if self.algo == PARALLEL:
             return within_full_scale(self.convolutive(x, rng) + self.impulsive(x, rng))
@@ -99,11 +99,11 @@ class RawBoost(Augmentation):
         return x
 
     def convolutive(self, x: Samples, rng: np.random.Generator) -> Samples:
-        """Linear and non-linear convolutive noise: each power of the waveform through notches of its own."""
-        power, y = x, through(x, self.notches(rng, self.gain))
+        """Linear and non-linear convolutive noise: each power of the waveform convolved notches of its own."""
+        power, y = x, convolved(x, self.notches(rng, self.gain))
         for _ in range(1, self.n_powers):
             power = power * x
-            y += through(power, self.notches(rng, self.gain_of_powers))
+            y += convolved(power, self.notches(rng, self.gain_of_powers))
         return within_full_scale(y - y.mean())
 
     def impulsive(self, x: Samples, rng: np.random.Generator) -> Samples:
@@ -116,7 +116,7 @@ class RawBoost(Augmentation):
 
     def stationary(self, x: Samples, rng: np.random.Generator) -> Samples:
         """Stationary signal-independent noise: coloured by notches, at a random signal-to-noise ratio."""
-        noise = through(rng.standard_normal(len(x)), self.notches(rng, self.gain))
+        noise = convolved(rng.standard_normal(len(x)), self.notches(rng, self.gain))
         ratio = 10 ** (rng.uniform(*self.snr) / 20)
         return x + noise * (np.linalg.norm(x) / ratio / (np.linalg.norm(noise) or np.inf))
 
@@ -133,11 +133,11 @@ class RawBoost(Augmentation):
         return taps * (10 ** (rng.uniform(*gain) / 20) / largest)
 
 
-def through(x: Samples, taps: NDArray[np.float64]) -> Samples:
-    """Convolve and cut to the same length, as the script does: one sample earlier than without delay."""
+def convolved(x: Samples, taps: NDArray[np.float64]) -> Samples:
+    """Convolve and cut to the input's length, as the script does: one sample early."""
     return np.append(oaconvolve(x, taps), 0.0)[len(taps) // 2 + 1 :][: len(x)]
 
 
 def within_full_scale(x: Samples) -> Samples:
-    """Scaled down to a peak of 1 where it is above."""
+    """The waveform, scaled down to a peak of 1 if it is above."""
     return x / max(1.0, np.abs(x).max())

@@ -15,31 +15,30 @@ from deepfake.augment.folder import audio_files
 from deepfake.errors import InputError
 
 SMALLEST, LARGEST = np.array([3.0, 3.0, 2.4]), np.array([10.0, 8.0, 4.0])  # rooms, metres
-FROM_WALL = 0.5  # metres, of speaker and microphone
+FROM_WALL = 0.5  # metres, least distance of speaker and microphone
 SPEED_OF_SOUND = 343.0  # metres per second
-MAX_ORDER = 20  # reflections followed; the tail of small, very live rooms ends there
+MAX_ORDER = 20  # of the reflections; it cuts the tail of small, very live rooms short
 
 
 class Reverb(Augmentation):
     """The clip as it sounds in a room: convolved with a recorded or a simulated impulse response.
 
-    Simulated rooms are empty boxes by the image-source method (Allen and Berkley, 1979, in pyroomacoustics: Scheibler
-    et al., ICASSP 2018) of random size, speaker and microphone at random places, walls of one absorption, which
-    Eyring's formula gives for the reverberation time that was drawn.
+    Simulated rooms are empty shoeboxes by the image-source method (Allen and Berkley, 1979; pyroomacoustics: Scheibler
+    et al., ICASSP 2018), with random size and random positions of speaker and microphone. All walls have the same
+    absorption, by Eyring's formula for the reverberation time drawn.
 
-    The strongest arrival, as a rule the direct sound, stays where it was in time; what reverberates beyond the end is
-    cut off. Impulse responses have unit energy, so that rooms keep the level of a clip on average.
+    The output is aligned to the strongest arrival, as a rule the direct sound, and cut to the clip's length. Impulse
+    responses have unit energy, which keeps the level of a clip on average.
 
     Args:
-        root: Folder of recorded impulse responses (of several channels the mean is used); None simulates rooms.
+        root: Folder of recorded impulse responses (channels are averaged); None simulates rooms.
         rt60_min: Shortest reverberation time of simulated rooms in seconds.
-        rt60_max: Longest.
-        sample_rate: In hertz.
+        rt60_max: Longest reverberation time in seconds.
+        sample_rate: Sample rate of the clips in hertz.
         p: Probability with which a clip is changed.
 
     Raises:
-        InputError: Settings out of range, no audio in `root`, pyroomacoustics is not installed; when a file cannot be
-            used.
+        InputError: Settings out of range, no audio in `root`, an unreadable file, or pyroomacoustics is not installed.
     """
 
     def __init__(
@@ -58,25 +57,25 @@ class Reverb(Augmentation):
         if self.files is None:
             _pyroomacoustics()
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         if self.files is None:
-            response = simulated(rng, rt60=rng.uniform(*self.rt60), sample_rate=self.sample_rate)
+            response = room_response(rng, rt60=rng.uniform(*self.rt60), sample_rate=self.sample_rate)
         else:
             path = self.files[rng.integers(len(self.files))]
             response = load(path, sample_rate=self.sample_rate).numpy().astype(np.float64)
             if not response.any():
-                raise InputError(f"{path}: an impulse response was expected, not silence; take it out of the folder")
+                raise InputError(f"{path}: an impulse response was expected, not silence: remove it from the folder")
         direct = int(np.abs(response).argmax())
         return oaconvolve(x, response / np.linalg.norm(response))[direct : direct + len(x)]
 
 
-def simulated(rng: np.random.Generator, *, rt60: float, sample_rate: int) -> NDArray[np.float64]:
+def room_response(rng: np.random.Generator, *, rt60: float, sample_rate: int) -> NDArray[np.float64]:
     """The impulse response of a random room.
 
     Args:
-        rng: Draws the room and the places in it.
+        rng: Draws the size of the room and the positions in it.
         rt60: Reverberation time in seconds, by Eyring's formula.
-        sample_rate: In hertz.
+        sample_rate: Sample rate of the response in hertz.
     """
     pra = _pyroomacoustics()
     size = rng.uniform(SMALLEST, LARGEST)
@@ -95,8 +94,8 @@ def _pyroomacoustics() -> Any:
         import pyroomacoustics
     except ImportError as error:
         raise InputError(
-            'augment=reverb without a root simulates rooms with pyroomacoustics; pip install "deepfake[augment]", or '
-            "give a folder of impulse responses as augment.reverb.root"
+            'augment=reverb without a root simulates rooms with pyroomacoustics: pip install "deepfake[augment]", or '
+            "set augment.reverb.root to a folder of impulse responses"
         ) from error
     pyroomacoustics.constants.set("num_threads", 1)  # a loader process is one of many, and sums keep their order
     return pyroomacoustics

@@ -1,4 +1,4 @@
-"""Change of speed."""
+"""Speed perturbation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from deepfake.augment.augmentation import Augmentation, Samples, require_range
 
 
 class Speed(Augmentation):
-    """The clip played faster or slower, tempo and pitch together, by resampling (Ko et al., Interspeech 2015).
+    """The clip played faster or slower, changing tempo and pitch, by resampling (Ko et al., Interspeech 2015).
 
-    A slower clip loses its end, a faster one is repeated to its old length.
+    A slower clip is cut to its original length, a faster one repeated to it.
 
     Args:
-        factor_min: Lowest speed, where 1 is unchanged.
-        factor_max: Highest.
+        factor_min: Lowest speed factor; 1 is unchanged.
+        factor_max: Highest speed factor.
         p: Probability with which a clip is changed.
 
     Raises:
@@ -28,6 +28,6 @@ class Speed(Augmentation):
         super().__init__(p=p)
         self.factor = require_range(self, "factor", factor_min, factor_max, least=0.25, most=4.0)
 
-    def applied(self, x: Samples, rng: np.random.Generator) -> Samples:
+    def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         y = soxr.resample(x, rng.uniform(*self.factor), 1.0)
         return np.resize(y, len(x)) if len(y) else x

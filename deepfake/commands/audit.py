@@ -17,7 +17,7 @@ from deepfake.commands.scoring import Settings
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
-from deepfake.runs.environment import told, write_environment
+from deepfake.runs.environment import environment_rows, write_environment
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,6 @@ def audit_corpus(
     output.mkdir(parents=True, exist_ok=True)
     facts = write_environment(output, sys.argv, torch.device("cpu"), settings.intervals.seed)
     root = str(corpus.config.get("root") or corpus.name)
-    provenance = {"corpus": root, "utterances": len(found) - len(errors), **told(facts)}
+    provenance = {"corpus": root, "utterances": len(found) - len(errors), **environment_rows(facts)}
     write_audit(output, result, cues, found, title=f"shortcuts in {corpus.name}", provenance=provenance)
     return result, output, table(result), bool(errors)

@@ -16,7 +16,7 @@ from deepfake.errors import InputError
 from deepfake.explain.controls import Method, supported
 from deepfake.faithfulness import measure as faithfulness
 from deepfake.faithfulness import report as faithfulness_report
-from deepfake.runs.environment import environment, told
+from deepfake.runs.environment import environment, environment_rows
 
 FILE = "faithfulness.json"
 
@@ -51,7 +51,7 @@ def measure_run(
     utterances, segments = corpus.select(partition, 0), corpus.segments(partition)
     result = faithfulness.measure(detector, utterances, methods, segments=segments, **less)
     folder = Path(output) if output else detector_file(run).parent / "faithfulness"
-    facts = told(environment(sys.argv, device, None))
+    facts = environment_rows(environment(sys.argv, device, None))
     about = {"detector": Path(run).absolute(), "corpus": f"{corpus.name}, partition {partition}"}
     faithfulness_report.write(folder, result, title=f"explanations on {corpus.name}", provenance={**about, **facts})
     return result, folder

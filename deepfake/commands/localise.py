@@ -39,7 +39,7 @@ from deepfake.localisation import scan as windows
 from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
 from deepfake.localisation.segments import THRESHOLD
 from deepfake.runs import provenance
-from deepfake.runs.environment import environment, told
+from deepfake.runs.environment import environment, environment_rows
 from deepfake.terminal import progress
 
 FILE = "localisation.json"
@@ -118,7 +118,7 @@ def localise_run(
         "passed_over": n_skipped,
         "settings": {"n_bootstrap": n_bootstrap, "seed": 0},
         "notes": notes,
-        "provenance": told(environment(sys.argv, device, None)),
+        "provenance": environment_rows(environment(sys.argv, device, None)),
     }
     folder = Path(output) if output else detector_file(run).parent / "localisation"
     localised_report.write(folder, result, heard)

@@ -28,7 +28,7 @@ from deepfake.figures import comparison as figures_comparison
 from deepfake.figures.html import Pictures, heading, html_table, page, paragraph, pictures
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
-from deepfake.runs.environment import told, write_environment
+from deepfake.runs.environment import environment_rows, write_environment
 from deepfake.scores.fusion import aligned
 from deepfake.scores.table import Scores
 
@@ -172,7 +172,7 @@ def write_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     facts = write_environment(folder, sys.argv, torch.device("cpu"), 0)
     systems = {f"system {i}": str(Path(path).absolute()) for i, path in enumerate(paths, start=1)}
-    provenance = {**systems, **told(facts)}
+    provenance = {**systems, **environment_rows(facts)}
     labelled = {name: (s.scores[s.labels >= 0], s.labels[s.labels >= 0]) for name, s in scores.items()}
     rows = {n: (m["eer"], *m["ci"]["eer"]) for n, m in found.systems.items() if "eer" in m["ci"]}
     if found.mean and found.mean.get("eer", {}).get("ci"):

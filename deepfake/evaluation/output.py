@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from deepfake.errors import InputError
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tensorboard import show
-from deepfake.runs.environment import told, write_environment
+from deepfake.runs.environment import environment_rows, write_environment
 from deepfake.scores.compute import device_of
 from deepfake.scores.table import Scores
 
@@ -47,7 +47,7 @@ def written(
     folder.mkdir(parents=True, exist_ok=True)
     facts = write_environment(folder, sys.argv, device_of(device), seed)
     trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
-    write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **told(facts)})
+    write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **environment_rows(facts)})
     with SummaryWriter(str(folder / "tensorboard")) as board:
         show(board, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
 

@@ -22,7 +22,7 @@ from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.dcf import a_dcf
 from deepfake.metrics.eer import eer
 from deepfake.metrics.trials import Trials
-from deepfake.runs.environment import told, write_environment
+from deepfake.runs.environment import environment_rows, write_environment
 from deepfake.runs.folder import ReportFolder
 from deepfake.scores.table import AsvScores
 
@@ -99,7 +99,8 @@ def write_sasv(
         *(paragraph(note, note=True) for note in metrics["notes"]),
         heading("Results") + html_table(("", "", among, ""), _rows(metrics), left=(0, 3)),
         *det.values(),
-        heading("Where the numbers come from") + html_table((), {**provenance, **told(facts)}.items(), left=(0, 1)),
+        heading("Where the numbers come from")
+        + html_table((), {**provenance, **environment_rows(facts)}.items(), left=(0, 1)),
     )
     write_atomically(report.page, html)
     write_atomically(report.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -13,8 +13,8 @@ class BCE(nn.Module):
     r"""Binary cross-entropy of the log-odds, \( \log(1 + e^{-s}) \) for bona fide and \( \log(1 + e^{s}) \) for spoof.
 
     Args:
-        pos_weight: Factor on the loss of bona fide speech, positive. The mean is over the batch, unlike in
-            `CrossEntropy`, so it also scales the loss.
+        pos_weight: Weight of bona fide speech in the loss, positive. Unlike in `CrossEntropy` the mean is over the
+            batch, not over the weights, so it also scales the loss.
 
     Shape:
         score `[B]`, label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
@@ -28,7 +28,7 @@ class BCE(nn.Module):
     def __init__(self, *, pos_weight: float = 1.0) -> None:
         super().__init__()
         if pos_weight <= 0:
-            raise InputError(f"loss.pos_weight is {pos_weight}, wanted a positive number.")
+            raise InputError(f"loss.pos_weight={pos_weight}: a positive number was expected")
         self.register_buffer("pos_weight", torch.tensor(float(pos_weight)), persistent=False)
 
     def forward(self, score: Tensor, label: Tensor) -> Tensor:

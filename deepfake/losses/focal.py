@@ -1,4 +1,4 @@
-"""Cross-entropy that looks away from what is already easy."""
+"""Focal loss: cross-entropy that discounts easy utterances."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deepfake.errors import InputError
 class Focal(nn.Module):
     r"""Focal loss (Lin et al., 2017, equation 5): \( -\alpha_t (1 - p_t)^\gamma \log p_t \), mean over the batch.
 
-    \(p_t\) is the probability given to the true class; both it and its complement are computed as log-sigmoids, so
-    that no score overflows.
+    \(p_t\) is the probability of the true class; it and its complement are computed as log-sigmoids, so that no score
+    overflows.
 
     Args:
-        gamma: How strongly easy utterances are discounted, from 0 (cross-entropy).
-        alpha: Weight of bona fide in (0, 1), spoof having one minus it; None is one each.
+        gamma: How strongly easy utterances are discounted, at least 0 (which is cross-entropy).
+        alpha: Weight of bona fide in (0, 1), that of spoof being `1 - alpha`; None weights both by 1.
 
     Shape:
         score `[B]`, label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
@@ -28,9 +28,9 @@ class Focal(nn.Module):
     def __init__(self, *, gamma: float = 2.0, alpha: float | None = None) -> None:
         super().__init__()
         if gamma < 0:
-            raise InputError(f"loss.gamma is {gamma}, wanted at least 0.")
+            raise InputError(f"loss.gamma={gamma}: a number from 0 was expected")
         if alpha is not None and not 0 < alpha < 1:
-            raise InputError(f"loss.alpha is {alpha}, wanted a fraction between 0 and 1, or null.")
+            raise InputError(f"loss.alpha={alpha}: a number between 0 and 1, or null, was expected")
         self.gamma = gamma
         self.alpha = alpha
 
@@ -40,5 +40,5 @@ class Focal(nn.Module):
         return (label * of_bonafide + (1 - label) * of_spoof).mean()
 
     def _loss(self, score: Tensor) -> Tensor:
-        """Of log-odds of the true class."""
+        """Unweighted loss for the log-odds of the true class."""
         return -(self.gamma * F.logsigmoid(-score)).exp() * F.logsigmoid(score)

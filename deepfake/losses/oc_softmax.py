@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from deepfake.errors import InputError
 
-CHECK_EVERY = 100  # batches, where a look at the scores has to wait for the accelerator
+CHECK_EVERY = 100  # batches on an accelerator, where reading the scores is a synchronisation
 
 
 class OCSoftmax(nn.Module):
@@ -17,28 +17,28 @@ class OCSoftmax(nn.Module):
 
     \[ \frac{1}{N} \sum_i \log\left(1 + e^{\alpha (m_{y_i} - s_i) (-1)^{y_i}}\right) \]
 
-    where their \(y\) is 0 for bona fide and 1 for spoof: bona fide speech is pulled above `m_real`, spoof pushed
-    below `m_fake`, whatever the attack. It needs the cosine head (`model.head: cosine`).
+    where their \(y\) is 0 for bona fide and 1 for spoof: bona fide speech is pulled above `m_real`, spoofed
+    speech pushed below `m_fake`, whatever the attack. It needs the cosine head (`model.head: cosine`).
 
     Args:
         m_real: Cosine that bona fide speech should exceed, in [-1, 1].
-        m_fake: Cosine that spoof should stay under, in [-1, `m_real`].
-        alpha: Scale, positive.
+        m_fake: Cosine that spoofed speech should stay below, in [-1, `m_real`].
+        alpha: Scale of the cosines, positive.
 
     Shape:
         score `[B]` in [-1, 1], label `[B]` (1 is bona fide; between the classes after mixup) -> scalar
 
     Raises:
-        InputError: Margins or scale out of range; a score outside [-1, 1], looked for in every batch on a CPU and in
-            every hundredth elsewhere.
+        InputError: Margins or scale out of range; a score outside [-1, 1], checked in every batch on a CPU and in
+            every hundredth on an accelerator.
     """
 
     def __init__(self, *, m_real: float = 0.9, m_fake: float = 0.2, alpha: float = 20.0) -> None:
         super().__init__()
         if not -1 <= m_fake <= m_real <= 1 or alpha <= 0:
             raise InputError(
-                f"loss has m_real={m_real}, m_fake={m_fake}, alpha={alpha}, wanted -1 <= m_fake <= m_real <= 1 and a "
-                "positive alpha."
+                f"loss.m_real={m_real}, m_fake={m_fake}, alpha={alpha}: -1 <= m_fake <= m_real <= 1 and a positive "
+                "alpha were expected"
             )
         self.m_real = m_real
         self.m_fake = m_fake
@@ -57,6 +57,6 @@ class OCSoftmax(nn.Module):
         largest = score.detach().abs().max().item()
         if largest > 1.01:  # half precision may round a cosine a little above one
             raise InputError(
-                f"OC-softmax needs a cosine in [-1, 1], got a score of size {largest:.3g}: "
-                "set model.head=cosine, or choose another loss."
+                f"loss=oc_softmax, a score of size {largest:.3g}: a cosine in [-1, 1] was expected; set "
+                "model.head=cosine or use another loss"
             )

@@ -1,4 +1,4 @@
-"""What a number depends on besides the config: command, commit, versions, device."""
+"""Environment of a run, on which its results depend besides the config: command, commit, versions, device."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfil
 def write_environment(folder: Path, command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:
     """Write `environment.json`: command, git commit (and whether the tree differs), versions, device, seed.
 
-    Where there is one already, as in a run that is resumed, the new facts are added to its list `resumed`.
+    If the file exists, as in a resumed run, the new environment is appended to its list `resumed`.
 
     Returns:
-        The facts of this call.
+        The environment of this call.
     """
     path = RunFolder(folder).environment
     now = facts = environment(command, device, seed)
@@ -40,7 +40,7 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
 
 
 def environment(command: Sequence[str], device: torch.device, seed: int | None) -> dict[str, Any]:
-    """The facts themselves: command, start, commit, versions, device, threads, seed (None where nothing is drawn)."""
+    """Command, start, commit, versions, device, threads and seed (None where nothing is random)."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {
@@ -58,8 +58,8 @@ def environment(command: Sequence[str], device: torch.device, seed: int | None) 
     }
 
 
-def told(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts as a report prints them: the command as it was typed, and what it ran with."""
+def environment_rows(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The environment as a report prints it: the command as typed, date, software and device."""
     commit = (facts["git_commit"] or "")[:10] + (" and changes" if facts["git_changed"] else "")
     versions = {"deepfake": facts["deepfake"], "commit": commit, "python": facts["python"], **facts["packages"]}
     software = ", ".join(f"{name} {version}" for name, version in versions.items() if version)

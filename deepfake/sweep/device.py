@@ -1,4 +1,4 @@
-"""What each trial of a sweep computes with: one device, and its share of the cores."""
+"""Devices and threads of the trials of a sweep: one device each, and a share of the cores."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from deepfake.errors import InputError
 
 
-def own_device(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) -> Any:
-    """The `trainer.devices` of a trial: as asked for; of several GPUs the next one in each of joblib's processes.
+def trial_devices(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) -> Any:
+    """The `trainer.devices` of a trial: as configured, except that joblib's processes are spread over the GPUs.
 
-    Lightning's processes run the command line again: in a sweep each would start the whole sweep.
+    With several devices Lightning's processes run the command line again: each would start the whole sweep.
 
     Args:
-        trainer: `devices`, `num_nodes`, `accelerator`.
-        launcher: What starts the trials; a cluster's also has `nodes` and `tasks_per_node`.
+        trainer: The trainer's config: `devices`, `num_nodes`, `accelerator`.
+        launcher: The Hydra launcher's config; a cluster's also has `nodes` and `tasks_per_node`.
 
     Raises:
-        InputError: More than one device.
+        InputError: A trial would use more than one device.
     """
     devices = trainer["devices"]
     one = devices in (1, "1") or (not isinstance(devices, int | str) and len(devices) == 1)
@@ -28,8 +28,8 @@ def own_device(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) -> Any:
     counts |= {f"hydra.launcher.{key}": launcher.get(key, 1) for key in ("nodes", "tasks_per_node")}
     if several := [f"{key}={count}" for key, count in counts.items() if count != 1]:
         raise InputError(
-            f"{several[0]} in a multirun: with several devices each process would start the sweep anew with other "
-            "settings; use trainer.devices=1 per trial, or run the trials one by one"
+            f"{several[0]} in a multirun: one device per trial was expected, since each process would start the whole "
+            "sweep again; set trainer.devices=1, or run the trials one by one without -m"
         )
     worker = re.fullmatch(r"LokyProcess-(\d+)", current_process().name)  # numbered, and as long-lived as the sweep
     if worker and devices in (1, "1") and trainer["accelerator"] in ("auto", "gpu", "cuda"):
@@ -40,8 +40,8 @@ def own_device(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) -> Any:
     return devices
 
 
-def at_once() -> int:
-    """How many trials run side by side on this machine where nothing is said: one per GPU, or else per core."""
+def default_n_jobs() -> int:
+    """The default number of parallel trials on this machine: one per GPU, or per core where there is no GPU."""
     import joblib
     import torch
 
@@ -49,9 +49,9 @@ def at_once() -> int:
 
 
 def threads(launcher: Mapping[str, Any]) -> int | None:
-    """Threads of a trial, None where that is seen to: joblib shares the cores out, a single trial may have them all.
+    """Threads of a trial; None leaves them alone: joblib limits its processes, and a single trial may use all cores.
 
-    Submitit starts all trials at once and, on one machine, limits none.
+    Submitit starts all trials at once and, on one machine, does not limit their threads.
     """
     local = str(launcher.get("_target_")).endswith("submitit_launcher.LocalLauncher")
     return launcher.get("cpus_per_task") or (1 if local else None)

@@ -1,4 +1,4 @@
-"""Stops the hopeless trials of a sweep."""
+"""Pruning: early stopping of the unpromising trials of a sweep."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ log = logging.getLogger(__name__)
 
 
 class Pruning(Callback):
-    """The median stopping rule: a trial ends early when others had got further by the same epoch.
+    """The median stopping rule: a trial stops early if most others had a better value by the same epoch.
 
-    Golovin et al. ("Google Vizier", KDD 2017, section 3.2.2) stop a trial whose best value is worse than the median of
-    what the others had; here that is their best value by that epoch, where Vizier takes their running average and
-    Optuna's `MedianPruner` their value at that epoch. The trials know of each other by files alone: each writes its
-    metric by epoch into its folder, so that the rule is the same for trials in other processes or on other machines.
-    The trial is then finished as usual, with the detector of its best epoch, and marked `pruned`.
+    Golovin et al. ("Google Vizier", KDD 2017, section 3.2.2) stop a trial whose best value is worse than the median
+    over the other trials. Here that is the median of their best values by that epoch; Vizier takes their running
+    averages, Optuna's `MedianPruner` their values at that epoch. Trials exchange values through files alone: each
+    writes its metric by epoch into its folder, so that the rule also works across processes and machines. A stopped
+    trial is finished as usual, with the detector of its best epoch, and marked `pruned`.
 
-    Outside a sweep it does nothing.
+    Outside a sweep the callback does nothing.
 
     Args:
-        run_dir: The trial's folder; the other trials lie beside it.
-        monitor: Dev metric.
-        mode: `min` or `max`.
-        warm_up_epochs: Epochs that every trial gets.
-        min_trials: So many others must be there to compare with.
+        run_dir: Folder of the trial; those of the other trials lie beside it.
+        monitor: Dev metric that is compared.
+        mode: `min` or `max`: which values of the metric are good.
+        warm_up_epochs: Epochs before which no trial is stopped.
+        min_trials: Fewest other trials to compare with.
 
     Raises:
-        InputError: A number below 1, or a mode that is neither.
+        InputError: A number below 1, or another mode.
     """
 
     def __init__(self, run_dir: str, *, monitor: str, mode: str, warm_up_epochs: int = 3, min_trials: int = 4) -> None:
         if warm_up_epochs < 1 or min_trials < 1:
             got = f"warm_up_epochs={warm_up_epochs}, min_trials={min_trials}"
-            raise InputError(f"callbacks.pruning: {got}: both are to be at least 1")
+            raise InputError(f"callbacks.pruning: {got}: numbers from 1 were expected")
         if mode not in ("min", "max"):
             raise InputError(f"callbacks.pruning.mode={mode}: min or max was expected")
         self.folder = Path(run_dir)
@@ -60,20 +60,20 @@ class Pruning(Callback):
         if trainer.sanity_checking or self.monitor not in metrics or not (self.folder / RECORD).is_file():
             return
         epoch = trainer.current_epoch
-        # what a run that is resumed had written of later epochs, it comes to again
+        # a resumed run trains later epochs again: their earlier values are dropped
         values = {int(k): v for k, v in read_curve(self.folder).get("values", {}).items() if int(k) < epoch}
         values[epoch] = float(metrics[self.monitor])
         if epoch + 1 >= self.warm_up_epochs:
-            self.pruned = hopeless(values, self._others(), epoch, mode=self.mode, min_trials=self.min_trials)
+            self.pruned = worse_than_median(values, self._others(), epoch, mode=self.mode, min_trials=self.min_trials)
         if trainer.is_global_zero:
             content = {"metric": self.monitor, "values": values, "pruned": self.pruned}
             write_atomically(self.folder / CURVE, json.dumps(content) + "\n")
         if self.pruned:
-            log.info("pruned after epoch %d: most trials of the sweep had got further by then", epoch + 1)
+            log.info("pruned after epoch %d: most trials of the sweep had a better value by then", epoch + 1)
             trainer.should_stop = True
 
     def _others(self) -> list[tuple[dict[int, float], bool]]:
-        """Of each other trial of the sweep its metric by epoch, and whether it finished."""
+        """Metric by epoch of each other trial of the sweep, and whether it finished."""
         folders = sorted(path.parent for path in self.folder.parent.glob(f"*/{RECORD}"))
         return [
             ({int(k): v for k, v in read_curve(f).get("values", {}).items()}, read_trial(f).state == "finished")
@@ -88,7 +88,7 @@ class Pruning(Callback):
         self.pruned = state_dict["pruned"]
 
 
-def hopeless(
+def worse_than_median(
     own: Mapping[int, float],
     others: Sequence[tuple[Mapping[int, float], bool]],
     epoch: int,
@@ -98,15 +98,14 @@ def hopeless(
 ) -> bool:
     """Whether a trial's best value by an epoch is worse than the median of the other trials' best values by then.
 
-    A trial counts that has come so far, or that finished before: what it had then is all that it got. NaN is worse than
-    any value.
+    Other trials count if they have reached that epoch or finished before it. NaN is worse than any value.
 
     Args:
-        own: Metric by epoch, from 0.
-        others: Metric by epoch of the other trials, each with whether it finished.
-        epoch: The present one.
-        mode: `min` or `max`.
-        min_trials: Fewer others judge nobody.
+        own: The trial's metric by epoch, from 0.
+        others: Metric by epoch of each other trial, and whether it finished.
+        epoch: Current epoch of the trial.
+        mode: `min` or `max`: which values of the metric are good.
+        min_trials: With fewer other trials the answer is False.
     """
     sign = 1.0 if mode == "min" else -1.0
 

@@ -1,4 +1,4 @@
-"""The results of a sweep: a table over all its trials, and which is the best."""
+"""Results of a sweep: tables of its trials, and the best trial."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from deepfake.sweep.trial import RECORD, Trial, read_trial
 from deepfake.terminal import show
 
 METRICS = ("eer", "auc", "accuracy", "f1", "min_tdcf", "min_dcf", "cllr")
-UNFINISHED = "it did not end: interrupted, killed, or out of time"
+UNFINISHED = "it did not finish: interrupted, killed, or out of time"
 
 
-def trials_of(folder: Path) -> list[Trial]:
-    """The trials below a sweep's folder, by number; one that left no word of its end has failed."""
+def read_trials(folder: Path) -> list[Trial]:
+    """The trials below a sweep's folder, by number; one whose record still says `running` has failed."""
     trials = sorted((read_trial(path.parent) for path in folder.rglob(RECORD)), key=lambda trial: trial.number)
     for trial in trials:
         if trial.state == "running":
@@ -34,8 +34,8 @@ def trials_of(folder: Path) -> list[Trial]:
     return trials
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The best one, of equally good ones the first; None where none has a value or they are not comparable."""
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """The best trial, the first of equals; None if none has a value or their metrics differ."""
     done = [trial for trial in trials if trial.done and trial.value is not None]
     if not done or len({(trial.metric, trial.mode) for trial in done}) > 1:
         return None
@@ -43,11 +43,7 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 def close(folder: Path) -> list[Trial]:
-    """Write the results of a sweep, show them on stderr, and print the best trial's folder.
-
-    Returns:
-        The trials.
-    """
+    """Write the results of a sweep, show them on stderr, and print the best trial's folder; return the trials."""
     trials, best = write_results(folder)
     show(table(folder, trials))
     print(f"the sweep's folder is {folder}", file=sys.stderr)
@@ -55,19 +51,15 @@ def close(folder: Path) -> list[Trial]:
         print(best.folder, flush=True)
     else:
         valued = any(trial.done and trial.value is not None for trial in trials)
-        why = "the trials watch different metrics" if valued else "no trial has a value"
+        why = "the trials monitor different metrics" if valued else "no trial has a value"
         print(f"error: there is no best trial: {why}", file=sys.stderr)
     return trials
 
 
 def write_results(folder: Path) -> tuple[list[Trial], Trial | None]:
-    """Write `results.csv` and `results.md` into a sweep's folder.
-
-    Returns:
-        The trials and the best one.
-    """
-    trials = trials_of(folder)
-    best = best_of(trials)
+    """Write `results.csv` and `results.md` into a sweep's folder; return the trials and the best one."""
+    trials = read_trials(folder)
+    best = best_trial(trials)
     rows = [_row(trial, folder, trial.overrides) for trial in trials]
     columns = _columns(rows)
     file = io.StringIO()
@@ -80,7 +72,7 @@ def write_results(folder: Path) -> tuple[list[Trial], Trial | None]:
 
 
 def table(folder: Path, trials: Sequence[Trial]) -> Table:
-    """The same for the terminal, with the overrides in which trials differ."""
+    """Table of the results for the terminal, with the overrides in which trials differ."""
     headings, rows = _short(folder, trials)
     view = Table(box=box.SIMPLE_HEAD)
     for heading in headings:
@@ -106,13 +98,13 @@ def _row(trial: Trial, folder: Path, overrides: Sequence[str]) -> dict[str, Any]
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Every key of any row, metrics before what stands at the end."""
+    """Keys of all rows, the same three last."""
     last = ("seconds", "folder", "error")
     return [*dict.fromkeys(key for row in rows for key in row if key not in last), *last]
 
 
 def _short(folder: Path, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells for reading: without the overrides that all trials share, and figures of four digits."""
+    """Headings and cells for people: numbers rounded, without the overrides that all trials share."""
     shared = _shared(trials)
     rows = [_row(trial, folder, [o for o in trial.overrides if o not in shared]) for trial in trials]
     columns = [c for c in _columns(rows) if any(row.get(c) not in (None, "") for row in rows)]
@@ -144,7 +136,7 @@ def _page(folder: Path, trials: Sequence[Trial], best: Trial | None) -> str:
 
 
 def _over_seeds(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]] | None:
-    """Mean and standard deviation of trials that differ in nothing but the seed; None where no such trials are."""
+    """Mean and standard deviation over trials that differ in their seed alone; None if there are none."""
     shared, groups = _shared(trials), defaultdict(list)
     for trial in trials:
         if trial.done and trial.value is not None:
@@ -158,7 +150,7 @@ def _over_seeds(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]] | 
         deviation = f"{statistics.stdev(values):.4f}" if len(values) > 1 else ""
         pruned = sum(trial.state == "pruned" for trial in group)
         rows.append([words, metric, str(len(values)), str(pruned), f"{statistics.mean(values):.4f}", deviation])
-    return ["overrides", "metric", "trials", "of them pruned", "mean", "standard deviation"], rows
+    return ["overrides", "metric", "trials", "pruned", "mean", "standard deviation"], rows
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

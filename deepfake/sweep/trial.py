@@ -1,4 +1,4 @@
-"""One trial of a sweep: what it leaves in its folder, whatever becomes of it."""
+"""Trials of a sweep: running one, and its record, which is written whether it succeeds or fails."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ WORST = {"min": 1e9, "max": -1e9}  # finite, and worse than any metric or object
 
 @dataclass
 class Trial:
-    """The record of a trial, `trial.json`. It is a file because launchers run trials in other processes.
+    """The record of a trial, `trial.json`; a file, because launchers run trials in other processes.
 
     Args:
-        number: From 0.
-        overrides: What the user or the search set, as `key=value`.
-        metric: The monitored dev metric.
-        mode: `min` or `max`: which of its values are good.
+        number: Number of the trial, from 0.
+        overrides: Overrides by the user or the search, as `key=value`.
+        metric: Monitored dev metric.
+        mode: `min` or `max`: which values of the metric are good.
         state: `running`, then `finished`, `pruned` or `failed`.
-        value: Of the metric; None where there is none, as for a failed trial.
-        seconds: Spent on it, in all attempts.
-        error: One sentence.
-        passed_over: Some files could not be used.
-        folder: Where the record lies.
+        value: Best value of the metric; None where there is none, as for a failed trial.
+        seconds: Time spent on the trial, over all attempts.
+        error: Why it failed, in one sentence.
+        passed_over: Whether some audio files were skipped.
+        folder: Folder of the trial.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Trial:
 
     @property
     def objective(self) -> float:
-        """What the sweep compares: always finite."""
+        """The value that the sweep compares, always finite."""
         return WORST[self.mode] if self.value is None else self.value
 
     def write(self) -> None:
@@ -66,10 +66,10 @@ class Trial:
 
 
 def read_trial(folder: Path) -> Trial:
-    """The record of a trial.
+    """Read the record of a trial.
 
     Raises:
-        InputError: There is none, or it is none.
+        InputError: The record is missing or malformed.
     """
     path = folder / RECORD
     try:
@@ -87,21 +87,21 @@ def attempt(
     monitor: Mapping[str, str],
     sentence: Callable[[BaseException], str | None],
 ) -> Trial:
-    """Run a trial and record what became of it: a failure ends the trial and not the sweep.
+    """Run a trial and record its outcome: a failure ends the trial, not the sweep.
 
-    In the folder of an earlier sweep of the same command, what is done is left as it is, what was begun goes on.
+    If the same sweep ran in this folder before, finished trials are kept and unfinished ones resumed.
 
     Args:
-        folder: The trial's.
-        run: Called with whether to go on in the folder; gives the objective, and whether files were passed over.
-        number: Of the trial.
-        overrides: As `Trial`.
-        monitor: `metric` and `mode`.
-        sentence: What the user is to read of an error, None where it is a fault of the program.
+        folder: Folder of the trial.
+        run: Called with whether to resume; returns the objective, and whether files were skipped.
+        number: Number of the trial.
+        overrides: Overrides of the trial, as `key=value`.
+        monitor: Monitored `metric` and its `mode`.
+        sentence: Turns an error into one sentence for the user, or None if it is a fault of the program.
 
     Raises:
         InputError: The folder holds another trial.
-        KeyboardInterrupt: The user wants the sweep to end.
+        KeyboardInterrupt: The user interrupted the sweep.
     """
     trial = Trial(number, list(overrides), monitor["metric"], monitor["mode"], folder=folder)
     begun = (folder / RECORD).is_file()
@@ -109,7 +109,7 @@ def attempt(
         earlier = read_trial(folder)
         if earlier.overrides != trial.overrides:
             words = " ".join(earlier.overrides)
-            raise InputError(f"{folder} holds a trial of another sweep ({words}): choose another hydra.sweep.dir")
+            raise InputError(f"{folder} holds a trial of another sweep ({words}): set another hydra.sweep.dir")
         if earlier.done:
             log.info("trial %d is done already", number)
             return earlier
@@ -122,7 +122,7 @@ def attempt(
         trial.value = value if value is not None and math.isfinite(value) else None
         trial.state = "pruned" if read_curve(folder).get("pruned") else "finished"
     except BaseException as error:
-        trial.state, trial.error = "failed", _told(folder, error, sentence)
+        trial.state, trial.error = "failed", _error_text(folder, error, sentence)
         interrupted = isinstance(error.__context__, SystemExit)  # lightning's way out of Ctrl-C
         if interrupted or not isinstance(error, Exception):
             raise
@@ -135,8 +135,8 @@ def attempt(
     return trial
 
 
-def _told(folder: Path, error: BaseException, sentence: Callable[[BaseException], str | None]) -> str:
-    """The sentence for an error; of a fault of the program, the traceback goes into the folder."""
+def _error_text(folder: Path, error: BaseException, sentence: Callable[[BaseException], str | None]) -> str:
+    """One sentence on an error; for a fault of the program the traceback is written into the folder."""
     if (told := sentence(error)) is not None:
         return told
     write_atomically(folder / TRACEBACK, "".join(traceback.format_exception(error)))
@@ -145,6 +145,6 @@ def _told(folder: Path, error: BaseException, sentence: Callable[[BaseException]
 
 
 def read_curve(folder: Path) -> dict[str, Any]:
-    """The monitored metric by epoch, as the callback `Pruning` writes it; empty where it was not on."""
+    """The monitored metric by epoch, as the callback `Pruning` writes it; empty without that callback."""
     path = folder / CURVE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

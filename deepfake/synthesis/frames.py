@@ -1,6 +1,6 @@
-"""Waveforms in overlapping frames and back, and envelopes of frames: what the vocoders stand on, in numpy.
+"""Overlapping frames, overlap-add and spectral envelopes: the basis of the vocoders, in numpy.
 
-Shape letters: ``T`` samples, ``L`` frames, ``F`` frequency bins.
+Axes: ``T`` samples, ``L`` frames, ``F`` frequency bins.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def frames(waveform: Floats, size: int, hop: int = HOP) -> Floats:
 
 
 def overlap_add(pieces: Floats, hop: int, n_samples: int) -> Floats:
-    """Frames [L, size] laid ``hop`` apart and summed, [n_samples], undoing the centring of `frames`."""
+    """Sum of frames [L, size] placed ``hop`` samples apart, [n_samples]; the inverse of the framing by `frames`."""
     n, size = pieces.shape
     out = np.zeros(n * hop + size)
     for i, piece in enumerate(pieces):
@@ -45,7 +45,7 @@ def spectra(waveform: Floats, size: int, hop: int = HOP, n_fft: int | None = Non
 
 
 def waveform_of(spectrum: Complexes, hop: int, n_samples: int) -> Floats:
-    """The waveform [n_samples] whose spectra come nearest to those given (D. Griffin and J. Lim, 1984, eq. 6)."""
+    """The waveform [n_samples] whose spectra are closest to the given ones (D. Griffin and J. Lim, 1984, eq. 6)."""
     size = 2 * (spectrum.shape[1] - 1)
     window = hann(size)
     weight = overlap_add(np.broadcast_to(window**2, (len(spectrum), size)), hop, n_samples)
@@ -53,7 +53,7 @@ def waveform_of(spectrum: Complexes, hop: int, n_samples: int) -> Floats:
 
 
 def minimum_phase(log_magnitude: Floats) -> Floats:
-    """Phase [L, F] in radians of the minimum-phase filters of log magnitudes [L, F] (the folded cepstrum)."""
+    """Phase [L, F] in radians of the minimum-phase filters with log magnitudes [L, F], by the folded cepstrum."""
     cepstrum = np.fft.irfft(log_magnitude)
     n = cepstrum.shape[1]
     cepstrum[:, 1 : n // 2] *= 2
@@ -66,10 +66,10 @@ def linear_prediction(power: Floats, order: int) -> tuple[Complexes, Floats]:
 
     Args:
         power: Power spectra.
-        order: Of the predictor.
+        order: Order of the predictor.
 
     Returns:
-        The inverse filters' response and their gains: `gain / |inverse|` is the envelope of the amplitudes.
+        Frequency responses of the inverse filters, and gains: `gain / |inverse|` is the amplitude envelope.
 
     Shape:
         `[L, F]` -> `[L, F]` complex, `[L]`
@@ -85,7 +85,7 @@ def linear_prediction(power: Floats, order: int) -> tuple[Complexes, Floats]:
 
 
 def warped(rows: Floats, factor: float) -> Floats:
-    """Rows [L, F] with what was at frequency f moved to f * factor; beyond the band the last value is held."""
+    """Rows [L, F] whose frequency axis is scaled by a factor; beyond the band the last value is repeated."""
     at = np.minimum(np.arange(rows.shape[1]) / factor, rows.shape[1] - 1)
     low = np.minimum(at.astype(int), rows.shape[1] - 2)
     return rows[:, low] + (rows[:, low + 1] - rows[:, low]) * (at - low)

@@ -11,11 +11,11 @@ SIZE, HOP = 1024, 256
 
 
 def griffin_lim(waveform: Floats, rng: Generator) -> Floats:
-    """Speech from its 80 mel bands, the phase sought by iteration (N. Perraudin, P. Balazs, P. Søndergaard, 2013).
+    """Speech from its 80 mel bands, with phases by the fast Griffin-Lim algorithm (N. Perraudin et al., 2013).
 
     Args:
         waveform: Speech at 16 kHz.
-        rng: Draws the first phase and the number of iterations.
+        rng: Draws the initial phases and the number of iterations.
 
     Shape:
         `[T]` -> `[T]`
@@ -33,7 +33,7 @@ def griffin_lim(waveform: Floats, rng: Generator) -> Floats:
 
 
 def mel_bands(n_bands: int) -> Floats:
-    """Triangular mel filters up to 8 kHz with peak 1, at least a bin wide on either side.
+    """Triangular mel filters up to 8 kHz with peak 1, each flank at least one bin wide.
 
     Shape:
         `[n_bands, F]`

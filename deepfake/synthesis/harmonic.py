@@ -1,4 +1,4 @@
-"""Copy-synthesis as a sum of sinusoids below, and noise above, a maximum voiced frequency."""
+"""Copy-synthesis by harmonics below a maximum voiced frequency and noise above it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ N_FFT = 1024
 
 
 def harmonic_plus_noise(waveform: Floats, rng: Generator) -> Floats:
-    """Speech as harmonics with the phase of a minimum-phase filter, and noise (Y. Stylianou, 2001).
+    """Speech as minimum-phase harmonics plus noise (Y. Stylianou, 2001).
 
     Args:
         waveform: Speech at 16 kHz.
@@ -34,7 +34,7 @@ def harmonic_plus_noise(waveform: Floats, rng: Generator) -> Floats:
 
 
 def _harmonics(magnitude: Floats, pitch: Floats, voiced: Floats, border: float, n: int) -> Floats:
-    """Sinusoids at the multiples of the pitch [L] up to a border in hertz."""
+    """Sinusoids at multiples of the pitch [L], up to a border in hertz."""
     per_bin = SAMPLE_RATE / N_FFT
     row = np.arange(len(pitch))
     multiples = np.arange(1, int(border / pitch.min()) + 1)
@@ -57,7 +57,7 @@ def _harmonics(magnitude: Floats, pitch: Floats, voiced: Floats, border: float, 
 
 
 def _noise(magnitude: Floats, voiced: Floats, above: np.ndarray, n: int, rng: Generator) -> Floats:
-    """Noise with the smoothed spectrum: everywhere without voice, above the border with it."""
+    """Noise with the smoothed spectrum: in unvoiced frames at all frequencies, in voiced ones above the border."""
     white = spectra(rng.standard_normal(n), N_FFT, HOP)  # [L, F]
     level = np.sqrt(uniform_filter1d(magnitude**2, 9, axis=1)) / np.sqrt(np.sum(hann(SIZE) ** 2))
     share = np.sqrt(above + (1 - voiced[:, None]) * ~above)

@@ -1,4 +1,4 @@
-"""The lists that make a folder of files a corpus: protocols, speakers, stretches, what was left out, a README."""
+"""Lists of a generated corpus: protocols, speakers, spoofed stretches, failed files, a README."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from deepfake.datasets.spliced import HEADER, LABELS
 from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 from deepfake.synthesis.plan import NONE, File
-from deepfake.synthesis.sound import Made
+from deepfake.synthesis.sound import Outcome
 
 
 def write_lists(
-    output: Path, made: Sequence[Made], settings: dict[str, Any]
+    output: Path, made: Sequence[Outcome], settings: dict[str, Any]
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """Write the lists of what was made; the protocols last, since a corpus without is not read.
+    """Write the lists of a corpus, the protocols last: without them it is not read as a corpus.
 
     Returns:
-        Files of each partition by system, and those left out with the reason.
+        Number of files by partition and system, and the files that could not be made, with the reason.
 
     Raises:
-        InputError: A class of a partition has no file at all.
+        InputError: A class of a partition has no file.
     """
     left_out = {name: why for one in made for name, why in one.errors.items()}
     counts = {}
@@ -64,12 +64,12 @@ def write_lists(
     return counts, left_out
 
 
-def _files(made: Made) -> list[File]:
+def _files(made: Outcome) -> list[File]:
     every = made.source.files or ((made.source.splice,) if made.source.splice else ())
     return [file for file in every if file.id not in made.errors]
 
 
-def _times(made: Made) -> tuple[str, str]:
+def _times(made: Outcome) -> tuple[str, str]:
     if made.stretch is None:
         return "", ""
     start, end = made.stretch
@@ -95,19 +95,19 @@ def _readme(settings: dict[str, Any], counts: dict[str, dict[str, int]], partial
         + f" | {partial.get(name, 0)} |\n"
         for name in (NONE, *settings["systems"])
     )
-    return f"""# A made corpus of bona fide and spoofed speech
+    return f"""# A generated corpus of bona fide and spoofed speech
 
-Made by `deepfake make-corpus` with seed {settings["seed"]}, in the layout of ASVspoof2019 LA. It is **not** ASVspoof
-data. Whoever passes it on needs the right to pass on adaptations of the recordings that it was made from.
+Outcome by `deepfake make-corpus` with seed {settings["seed"]}, in the layout of ASVspoof2019 LA. It is **not** ASVspoof
+data. To redistribute it you need the right to redistribute adaptations of the recordings that it was made from.
 
 | system | what | {" | ".join(PARTITIONS)} | partial |
 |---|---|---|---|---|---|
 {rows}
-* Each spoof is tied to one recording of its partition, and takes its level, length, pauses, smoothed long-term spectrum
-  and background; both classes then pass one output chain. `sources.csv` says which recording.
+* Each spoof is matched to one recording of its partition in level, length, pauses, smoothed long-term spectrum and
+  background; both classes then pass the same output chain. `sources.csv` lists the recordings.
 * No speaker is in two partitions (`speakers.csv`). Protocols: `SPEAKER FILE - SYSTEM KEY`.
-* `partial/`: recordings of which one stretch was replaced by a copy (crossfades of 10 ms), and untouched ones (`-`);
-  `partial/labels.csv` says where the stretches are. They are not in the protocols.
-* There are no ASV scores, so no t-DCF.
-* The vocoders are classical: what tells these spoofs apart is not what tells neural ones apart.
+* `partial/`: recordings in which one stretch was replaced by copy-synthesis (crossfades of 10 ms), and unmodified ones
+  (`-`); `partial/labels.csv` lists the stretches. They are not in the protocols.
+* There are no ASV scores, so there is no t-DCF.
+* The vocoders are classical: artefacts of neural vocoders are different.
 """

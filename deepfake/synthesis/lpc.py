@@ -1,4 +1,4 @@
-"""Copy-synthesis through linear prediction: pulses or noise, filtered."""
+"""Copy-synthesis by linear prediction: filtered pulses and noise."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from deepfake.datasets.demo_voice import pulses, smooth
 from deepfake.synthesis.frames import HOP, Floats, linear_prediction, overlap_add, spectra
 from deepfake.synthesis.pitch import at_samples, continuous, f0
 
-SIZE, N_FFT = 512, 1024  # twice the frame, so that a filter's ringing does not wrap round
+SIZE, N_FFT = 512, 1024  # twice the frame, so that the filters' decay does not wrap around
 
 
 def lpc_vocoder(waveform: Floats, rng: Generator) -> Floats:
-    """Speech as pulses or noise through linear prediction filters (B. Atal and S. Hanauer, 1971).
+    """Speech as pulses and noise through linear prediction filters (B. Atal and S. Hanauer, 1971).
 
     Args:
         waveform: Speech at 16 kHz.
-        rng: Draws the order of the filters, 18 to 24, the noise, and how much of it is mixed with the pulses.
+        rng: Draws the order of the filters, 18 to 24, the noise, and its level in voiced speech.
 
     Shape:
         `[T]` -> `[T]`
@@ -31,5 +31,5 @@ def lpc_vocoder(waveform: Floats, rng: Generator) -> Floats:
     pitch = at_samples(continuous(track), len(waveform))
     excitation = pulses(pitch, rng.uniform(0, 0.01), rng.uniform(0, 0.1), rng) * voiced + noise
     spectrum = spectra(excitation, SIZE, n_fft=N_FFT) / inverse
-    spectrum *= np.sqrt(power.sum(1) / (np.sum(np.abs(spectrum) ** 2, axis=1) + 1e-12))[:, None]  # as loud as it was
+    spectrum *= np.sqrt(power.sum(1) / (np.sum(np.abs(spectrum) ** 2, axis=1) + 1e-12))[:, None]  # level of the input
     return overlap_add(np.fft.irfft(spectrum), HOP, len(waveform)) / 2

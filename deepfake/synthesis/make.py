@@ -1,9 +1,8 @@
-"""A corpus of bona fide and spoofed speech from any folder of real speech.
+"""Generation of a corpus of bona fide and spoofed speech from any folder of real speech.
 
-Each spoof is tied to one recording, from which it takes level, length, pauses, spectrum and background, so that these
-do not tell the classes apart. Training on spoofs made by vocoders alone is a published recipe (X. Wang and J. Yamagishi
-2023, "Spoofed training data for speech spoofing countermeasure can be efficiently created using neural vocoders"); the
-vocoders here are classical.
+Each spoof is matched to one recording in level, length, pauses, spectrum and background, so that these do not separate
+the classes. Training on vocoded speech is a published recipe (X. Wang and J. Yamagishi 2023, "Spoofed training data for
+speech spoofing countermeasure can be efficiently created using neural vocoders"); the vocoders here are classical.
 """
 
 from __future__ import annotations
@@ -30,25 +29,25 @@ from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 from deepfake.synthesis.listing import write_lists
 from deepfake.synthesis.plan import Source, plan, recordings
-from deepfake.synthesis.sound import Made, Recipe, make
+from deepfake.synthesis.sound import Outcome, Recipe, make
 from deepfake.synthesis.systems import EVAL_ONLY, SYSTEMS, available
-from deepfake.synthesis.tts import SENTENCES, texts_of
+from deepfake.synthesis.tts import SENTENCES, read_texts
 from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # raise it when the sound changes
+VERSION = 1  # to be raised when the audio changes
 MARK = "corpus.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What came of it.
+class Result:
+    """Result of making a corpus.
 
     Args:
-        counts: Files of each partition, by system; `-` is bona fide speech.
-        left_out: Files that could not be made, and why.
-        absent: Systems that are not in the corpus, and what they need.
+        counts: Number of files of each partition, by system; `-` is bona fide speech.
+        left_out: Files that could not be made, with the reason.
+        absent: Systems that are not in the corpus, with what they need.
     """
 
     counts: dict[str, dict[str, int]]
@@ -70,31 +69,31 @@ def make_corpus(
     max_seconds: float = 6.0,
     per_speaker: int | None = None,
     texts: Path | None = None,
-) -> Done:
-    """Make the corpus, or what it still lacks.
+) -> Result:
+    """Make a corpus, or the files that it still lacks.
 
     Every random choice depends on the seed and on names alone: the files are the same byte for byte with any number of
     workers, and after an interruption.
 
     Args:
-        bonafide: Real speech in any format, a folder per speaker; LibriSpeech as it is.
+        bonafide: Folder of real speech in any format, one folder per speaker; LibriSpeech as it is.
         output: Folder of the corpus.
-        seed: From 0.
-        workers: Processes; None = one a core.
-        shares: Of the speakers, in train, dev and eval.
-        spoofs: Of each bona fide utterance, each of another system as far as there are.
-        eval_only: Systems that are in eval alone.
-        splices: Share of the recordings that go into `partial`, two of three with a spoofed stretch.
-        min_seconds, max_seconds: A shorter recording is left out, of a longer one a part is taken.
-        per_speaker: Recordings to take of each speaker, drawn at random; None = all.
-        texts: File of sentences for TTS, one a line; None = the openings of a dozen old novels.
+        seed: Random seed, from 0.
+        workers: Number of processes; None is one per core.
+        shares: Shares of the speakers in train, dev and eval.
+        spoofs: Number of spoofs of each bona fide utterance, by different systems as far as possible.
+        eval_only: Systems that occur in eval alone.
+        splices: Share of the recordings that go into `partial`, two thirds of them with a spoofed stretch.
+        min_seconds, max_seconds: Shorter recordings are skipped, of longer ones a part is used.
+        per_speaker: Number of recordings of each speaker, drawn at random; None is all.
+        texts: File of sentences for TTS, one per line; None is the openings of a dozen old novels.
 
     Raises:
-        InputError: An argument is out of range, the recordings cannot be used, or `output` holds something else.
+        InputError: An argument is out of range, the recordings are unusable, or `output` holds something else.
     """
     _check(seed, workers, shares, spoofs, splices, min_seconds, max_seconds, per_speaker)
     found = recordings(bonafide)
-    sentences = texts_of(texts) if texts else SENTENCES
+    sentences = read_texts(texts) if texts else SENTENCES
     with_version = available()
     systems = _systems(list(with_version), eval_only)
     settings = {
@@ -112,20 +111,20 @@ def make_corpus(
         "recordings": _digest(f"{path} {(bonafide / path).stat().st_size}" for own in found.values() for path in own),
     }
     if output.resolve().is_relative_to(bonafide.resolve()):
-        raise InputError(f"--output {output}: lies in the folder of recordings: choose one outside {bonafide}")
+        raise InputError(f"--output {output}: lies in the folder of recordings: give one outside {bonafide}")
     _claim(output, settings)
     copies = [name for name in with_version if SYSTEMS[name].copies]
     options = {"seed": seed, "shares": shares, "spoofs": spoofs, "splices": splices, "per_speaker": per_speaker}
     sources = plan(found, systems, copies, **options)
     recipe = Recipe(str(bonafide), str(output), seed, min_seconds, max_seconds, sentences)
 
-    making = _made(sources, partial(make, recipe=recipe), workers or os.cpu_count() or 1)
-    made: dict[str, Made] = {}
+    making = _outcomes(sources, partial(make, recipe=recipe), workers or os.cpu_count() or 1)
+    made: dict[str, Outcome] = {}
     for one in progress(making, "making the corpus", total=len(sources)):
         made[one.source.path] = one
     counts, left_out = write_lists(output, [made[source.path] for source in sources], settings)
     absent = {name: f"{s.what}: {s.needs}" for name, s in SYSTEMS.items() if name not in with_version}
-    return Done(counts, left_out, absent)
+    return Result(counts, left_out, absent)
 
 
 def _check(
@@ -163,8 +162,8 @@ def _systems(there: Sequence[str], eval_only: Sequence[str]) -> dict[str, list[s
     known = [name for name in there if name not in eval_only]
     if not any(SYSTEMS[name].copies for name in known):
         raise InputError(
-            f"--eval-only {' '.join(eval_only)}: leaves {', '.join(known) or 'no system'} for training, one that "
-            "copies is needed: name fewer"
+            f"--eval-only {' '.join(eval_only)}: leaves {', '.join(known) or 'no system'} for training, where a "
+            "copy-synthesis is needed: name fewer systems"
         )
     return {part: list(there) if part == "eval" else known for part in PARTITIONS}
 
@@ -174,14 +173,14 @@ def _digest(lines: Any) -> str:
 
 
 def _claim(output: Path, settings: dict[str, Any]) -> None:
-    """Write the settings into a new folder, or see that they are those of an old one.
+    """Write the settings into a new folder, or check that an existing corpus has the same ones.
 
     Raises:
-        InputError: Something else stands there.
+        InputError: The folder holds something else.
     """
     text = json.dumps(settings, indent=2) + "\n"
     if output.is_file():
-        raise InputError(f"--output {output}: is a file, a folder was expected")
+        raise InputError(f"--output {output}: is a file: a folder was expected")
     if not output.exists() or not any(output.iterdir()):
         write_atomically(output / MARK, text)
         return
@@ -190,17 +189,17 @@ def _claim(output: Path, settings: dict[str, Any]) -> None:
         differ = [name for name in settings | there if settings.get(name) != there.get(name)]
     except (OSError, ValueError, TypeError, AttributeError):
         raise InputError(
-            f"--output {output}: holds something other than a made corpus: choose another folder"
+            f"--output {output}: holds something other than a generated corpus: give another folder"
         ) from None
     if differ:
         raise InputError(
             f"--output {output}: holds a corpus made with other {', '.join(differ)} (see its {MARK}): delete it or "
-            "choose another folder"
+            "give another folder"
         )
 
 
-def _made(sources: Sequence[Source], task: Callable[[Source], Made], workers: int) -> Iterator[Made]:
-    """What became of each recording, in the order in which they are finished."""
+def _outcomes(sources: Sequence[Source], task: Callable[[Source], Outcome], workers: int) -> Iterator[Outcome]:
+    """The outcome of each recording, in the order of completion."""
     if workers == 1:
         with threadpool_limits(1):
             yield from map(task, sources)
@@ -211,14 +210,14 @@ def _made(sources: Sequence[Source], task: Callable[[Source], Made], workers: in
                 yield finished.result()
         except BrokenProcessPool:
             raise InputError(
-                "a worker process died, perhaps for lack of memory: start again with fewer --workers, what is made "
-                "is kept"
+                "a worker process died, perhaps for lack of memory: run the command again with fewer --workers, the "
+                "finished files are kept"
             ) from None
 
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that are started anew, since a copy of one with threads can hang, and have one thread each."""
+    """Pool of spawned processes, since forks of a process with threads can hang, with one thread each."""
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _worker)
     try:
         yield pool
@@ -227,8 +226,8 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # handled by the parent
     threadpool_limits(1)
-    import torch  # has a pool of its own, which the decoder brings
+    import torch  # imported by the decoder; it has a thread pool of its own
 
     torch.set_num_threads(1)

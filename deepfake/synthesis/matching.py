@@ -1,7 +1,7 @@
-"""What a spoof takes over from its bona fide partner, and the output chain that both classes pass.
+"""Matching of a spoof to its bona fide partner, and the output chain of both classes.
 
-Without these, level, pauses, band edges and background tell the classes apart, and a detector need not listen for the
-artefacts of the synthesis at all (N. Müller et al. 2021 for the silence of ASVspoof).
+Without them level, pauses, band edges and background separate the classes, and a detector need not learn the artefacts
+of the synthesis at all (N. Müller et al. 2021 for silence in ASVspoof).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from scipy.signal import butter, sosfiltfilt
 
 from deepfake.synthesis.frames import SAMPLE_RATE, Floats, spectra, waveform_of
 
-FRAME = 160  # samples: the 10 ms that levels are compared in
+FRAME = 160  # samples: 10 ms, over which levels are measured
 SIZE, HOP = 512, 128
 LOWEST_DB = -100.0
-LIMIT_DB = 20.0  # of what the spectrum, and 30.0 of what a frame, may be raised or lowered by
+LIMIT_DB = 20.0  # of the spectrum's correction; that of a frame's level is 30
 JITTER_DB = 0.5
 PEAK = 0.97
 
 
 def high_passed(waveform: Floats) -> Floats:
-    """Without what lies below 50 Hz, and so without offset."""
+    """The waveform high-passed at 50 Hz, which also removes a DC offset."""
     edge = min(3 * 2 * SAMPLE_RATE // 100, len(waveform) - 1)
     return sosfiltfilt(butter(2, 50, "highpass", fs=SAMPLE_RATE, output="sos"), waveform, padlen=edge).copy()
 
@@ -30,12 +30,12 @@ def high_passed(waveform: Floats) -> Floats:
 def matched(spoof: Floats, partner: Floats, rng: Generator) -> Floats:
     """A spoof with its partner's smoothed long-term spectrum, noise floor, distribution of levels, level and peak.
 
-    Vocoders put phases in order, which makes peaks of about 1 dB too much; those are limited, to within 1 dB above.
+    Vocoders align phases, which raises peaks by about 1 dB; they are limited to at most 1 dB above the partner's.
 
     Args:
-        spoof: Of any level.
-        partner: The bona fide speech that it is to be like.
-        rng: Draws the noise of the floor.
+        spoof: Spoofed speech of any level.
+        partner: Bona fide speech to match.
+        rng: Draws the noise floor and the peak.
 
     Shape:
         `[T]`, `[T]` -> `[T]`
@@ -53,12 +53,12 @@ def matched(spoof: Floats, partner: Floats, rng: Generator) -> Floats:
     return spoof
 
 
-def recorded(waveform: Floats, partner: Floats, rng: Generator) -> np.ndarray:
+def output_chain(waveform: Floats, partner: Floats, rng: Generator) -> np.ndarray:
     """The output chain of both classes: level, peak limit, polarity, dither, 16 bits.
 
     Args:
-        waveform: What is recorded, high-passed, at its partner's level.
-        partner: The bona fide speech whose level it gets, within 0.5 dB; for that itself, the same.
+        waveform: Speech of either class, high-passed, at its partner's level.
+        partner: Bona fide speech whose level it keeps within 0.5 dB; for bona fide speech, itself.
         rng: Draws level, polarity and dither.
 
     Shape:
@@ -83,13 +83,13 @@ def coloured(waveform: Floats, partner: Floats) -> Floats:
 
 
 def floor(waveform: Floats) -> Floats:
-    """Power [F] of the steady noise: per bin from the lower quintile over time, that of Gaussian noise being known."""
+    """Power [F] of stationary noise: the lowest quintile over time in each bin, corrected as for Gaussian noise."""
     power = np.abs(spectra(waveform, SIZE, HOP)) ** 2
     return gaussian_filter1d(np.quantile(power, 0.2, axis=0), 2.0, mode="nearest") / -np.log(0.8)
 
 
 def _missing_floor(waveform: Floats, partner: Floats, rng: Generator) -> Floats:
-    """Gaussian noise [T] with the spectrum of what the waveform's floor lacks to the partner's."""
+    """Gaussian noise [T] that raises the waveform's noise floor to the partner's."""
     here, there = floor(waveform), floor(partner)
     lack = np.where(there > 2 * here, there - here, 0)
     white = spectra(rng.standard_normal(len(waveform)), SIZE, HOP)
@@ -97,7 +97,7 @@ def _missing_floor(waveform: Floats, partner: Floats, rng: Generator) -> Floats:
 
 
 def _levelled(waveform: Floats, partner: Floats) -> Floats:
-    """The waveform with gains over time by which its frames are distributed in level as the partner's are."""
+    """The waveform with time-varying gain, so that its frame levels are distributed as the partner's."""
     here, there = (levels(x) for x in (waveform, partner))
     share = np.linspace(0, 1, 41)
     knots = np.maximum.accumulate(np.quantile(here, share)) + 1e-6 * np.arange(41)
@@ -108,9 +108,9 @@ def _levelled(waveform: Floats, partner: Floats) -> Floats:
 
 
 def _limited(waveform: Floats, peak: float) -> Floats:
-    """The waveform with gains below 1 over a few milliseconds, by which its largest sample becomes ``peak``.
+    """The waveform limited to ``peak`` by gains over a few milliseconds.
 
-    What lies between three quarters of that and the largest is squeezed, not cut: peaks of one height would be a trace.
+    Samples above three quarters of the peak are compressed, not clipped: peaks of equal height would be an artefact.
     """
     knee, largest = 0.75 * peak, np.abs(waveform).max()
     if largest <= peak:

@@ -1,4 +1,4 @@
-"""Conversion without a model of the voice: a phase vocoder moves the pitch, linear prediction puts the formants."""
+"""Voice conversion by a phase vocoder for the pitch and linear prediction for the formants."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SIZE = 1024
 ORDER = 24
 
 
-def shifted(waveform: Floats, rng: Generator) -> Floats:
-    """Another voice: pitch moved by 1.5 to 4 semitones, formants by 3 to 12 %, in one direction.
+def shift_voice(waveform: Floats, rng: Generator) -> Floats:
+    """Another voice: pitch shifted by 1.5 to 4 semitones, formants by 3 to 12 %, in the same direction.
 
-    Stretched by a phase vocoder (J. Flanagan and R. Golden, 1966), resampled to the old length, and each frame given
-    the envelope of the original, warped.
+    The waveform is stretched by a phase vocoder (J. Flanagan and R. Golden, 1966), resampled to its original length,
+    and its frames are given the warped envelopes of the original.
 
     Args:
         waveform: Speech at 16 kHz.
-        rng: Draws direction and amounts.
+        rng: Draws direction and amounts of the shifts.
 
     Shape:
         `[T]` -> `[T]`
@@ -28,20 +28,20 @@ def shifted(waveform: Floats, rng: Generator) -> Floats:
     way = rng.choice([-1, 1])
     factor, formants = 2 ** (way * rng.uniform(1.5, 4) / 12), rng.uniform(1.03, 1.12) ** way
     n = len(waveform)
-    moved = soxr.resample(stretched(waveform, factor), SAMPLE_RATE * factor, SAMPLE_RATE, "VHQ")[:n]
+    moved = soxr.resample(time_stretch(waveform, factor), SAMPLE_RATE * factor, SAMPLE_RATE, "VHQ")[:n]
     spectrum = spectra(np.pad(moved, (0, n - len(moved))), SIZE)  # [L, F]
     wanted = warped(_envelope(np.abs(spectra(waveform, SIZE)) ** 2), formants)
     spectrum *= np.exp(np.clip(wanted - _envelope(np.abs(spectrum) ** 2), -4, 4))
-    edge = int(0.97 * factor * SIZE / 2)  # lowered, the band ends here: noise above
+    edge = int(0.97 * factor * SIZE / 2)  # a lowered band ends here and is filled up with noise
     white = spectra(rng.standard_normal(n), SIZE)[:, edge:] / np.sqrt(SIZE * 3 / 8)
     spectrum[:, edge:] = white * np.exp(wanted[:, edge:])
     return waveform_of(spectrum, HOP, n)
 
 
-def stretched(waveform: Floats, factor: float) -> Floats:
+def time_stretch(waveform: Floats, factor: float) -> Floats:
     """A waveform made ``factor`` times as long, its pitch kept."""
     n = round(len(waveform) * factor)
-    at = np.arange(-(-(n + 1) // HOP)) * HOP / factor  # where in the waveform each frame of the result is from
+    at = np.arange(-(-(n + 1) // HOP)) * HOP / factor  # position in the waveform of each output frame
     whole = np.minimum(at.astype(int), len(waveform))
     padded = np.pad(waveform, (SIZE // 2 + HOP, SIZE))
     window = np.hanning(SIZE + 1)[:-1]

@@ -1,4 +1,4 @@
-"""Fundamental frequency and voicing by autocorrelation and the cheapest path through its peaks."""
+"""Fundamental frequency and voicing, by dynamic programming over autocorrelations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from deepfake.synthesis.frames import HOP, SAMPLE_RATE, Floats, frames, hann
 
 SIZE = 640  # samples: 40 ms, two and a half periods of the lowest voice
 LOWEST, HIGHEST = 62.5, 420.0  # hertz
-VOICED = 0.5  # of the correlation at lag 0
-JUMP, SWITCH = 0.7, 0.25  # what an octave between two frames costs, and beginning or ending to voice
+VOICED = 0.5  # normalised correlation above which a frame is voiced
+JUMP, SWITCH = 0.7, 0.25  # cost of a jump by an octave, and of a change of voicing
 
 
 def f0(waveform: Floats) -> Floats:
-    """Fundamental frequency of speech at 16 kHz, a frame each 8 ms, 0 where there is no voice.
+    """Fundamental frequency of speech at 16 kHz, every 8 ms, 0 in unvoiced frames.
 
-    The correlation is that of the signal by that of the window (P. Boersma, 1993); a path through all lags and the
-    state without voice is sought by dynamic programming.
+    The autocorrelation of the signal is divided by that of the window (P. Boersma, 1993); the best path through all
+    lags and the unvoiced state is found by dynamic programming.
 
     Shape:
         `[T]` -> `[L]`, in hertz
@@ -31,7 +31,7 @@ def f0(waveform: Floats) -> Floats:
     correlation *= window[0] / window[low - 1 : high + 2]  # [L, lags + 2]
     lags = np.arange(low, high + 1)
     octaves = np.log2(lags)
-    score = correlation[:, 1:-1] - 0.02 * (octaves - octaves[0])  # of two periods, the shorter
+    score = correlation[:, 1:-1] - 0.02 * (octaves - octaves[0])  # prefers the shorter of two periods
     silent = np.clip(-np.log10(loudness / (loudness.max() + 1e-12) + 1e-12) - 3.0, 0, 1)  # from 30 dB below the loudest
     step = JUMP * np.abs(octaves[:, None] - octaves)  # [to, from]
 
@@ -62,7 +62,7 @@ def f0(waveform: Floats) -> Floats:
 
 
 def continuous(track: Floats, otherwise: float = 120.0) -> Floats:
-    """A track [L] in which the frames without voice are bridged, and single outliers are gone."""
+    """A pitch track [L] interpolated over unvoiced frames, without single outliers."""
     voiced = np.flatnonzero(track > 0)
     if not len(voiced):
         return np.full(len(track), otherwise)
@@ -70,5 +70,5 @@ def continuous(track: Floats, otherwise: float = 120.0) -> Floats:
 
 
 def at_samples(track: Floats, n_samples: int) -> Floats:
-    """A track [L] of frames, at each of ``n_samples``."""
+    """A track [L] of frames, interpolated at each of ``n_samples``."""
     return np.interp(np.arange(n_samples), np.arange(len(track)) * HOP, track)

@@ -1,4 +1,4 @@
-"""Which recording becomes which files of the corpus: a pure function of the list of recordings, the seed and shares."""
+"""Plan of a corpus: which files are made of which recording, a pure function of recordings and settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepfake.datasets.librispeech import SUBSETS
 from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 
-NONE = "-"  # the system of what is bona fide, and of what has no spoofed stretch
+NONE = "-"  # the system of files that are bona fide or have no spoofed stretch
 LIBRISPEECH = {"LibriSpeech", *(name for names in SUBSETS.values() for name in names)}
 
 
@@ -25,8 +25,8 @@ class File:
     """One file to be made.
 
     Args:
-        id: Its name without folder and suffix.
-        system: The spoofing system, `-` for none.
+        id: Name without folder and suffix.
+        system: Spoofing system, `-` for none.
     """
 
     id: str
@@ -35,15 +35,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One recording and what is made of it.
+    """One recording and the files that are made of it.
 
     Args:
-        path: Relative to the folder of bona fide speech.
-        speaker: Name in the made corpus.
-        folder: Name in the recordings.
+        path: Path relative to the folder of bona fide speech.
+        speaker: Speaker's name in the corpus.
+        folder: Speaker's folder among the recordings.
         partition: `train`, `dev` or `eval`.
-        files: Of the LA layout: itself and its spoofs; nothing where it is for `splice`.
-        splice: A partially spoofed file, or the untouched one to compare it with; then there are no `files`.
+        files: Files of the LA layout: the recording and its spoofs; empty if there is a `splice`.
+        splice: A partially spoofed file, or an unmodified one for comparison.
     """
 
     path: str
@@ -55,21 +55,21 @@ class Source:
 
 
 def generator(seed: int, *key: str) -> Generator:
-    """The random numbers of whatever a key names, the same whatever else is drawn."""
+    """Random generator of a key, independent of all other keys."""
     return default_rng([seed, *np.frombuffer(hashlib.sha256("\0".join(key).encode()).digest(), dtype=np.uint32)])
 
 
 def recordings(folder: Path) -> dict[str, list[str]]:
-    """The audio files of each speaker, relative to a folder in which every speaker has one.
+    """The audio files of each speaker, relative to a folder with one folder per speaker.
 
-    LibriSpeech is known: its subsets are no speakers.
+    The folders of LibriSpeech's subsets are not taken for speakers.
 
     Raises:
-        InputError: There is no such folder, or no audio, or audio of no speaker, or fewer speakers than partitions.
+        InputError: No such folder, no audio, audio outside of speakers' folders, or fewer speakers than partitions.
     """
     if not folder.is_dir():
         raise InputError(
-            f"--bonafide {folder}: is not a folder, one with a folder of recordings per speaker was expected"
+            f"--bonafide {folder}: is not a folder: one with a folder of recordings per speaker was expected"
         )
     found: dict[str, list[str]] = defaultdict(list)
     for path in audio_below(folder):
@@ -78,14 +78,14 @@ def recordings(folder: Path) -> dict[str, list[str]]:
         while folders and folders[0] in LIBRISPEECH:
             folders.pop(0)
         if not folders:
-            raise InputError(f"{path}: lies in no folder of a speaker; DIR/SPEAKER/FILE was expected")
+            raise InputError(f"{path}: lies in no folder of a speaker: DIR/SPEAKER/FILE was expected")
         found[folders[0]].append(below.as_posix())
     if not found:
-        raise InputError(f"--bonafide {folder}: holds no audio, a folder of recordings per speaker was expected")
+        raise InputError(f"--bonafide {folder}: holds no audio: a folder of recordings per speaker was expected")
     if len(found) < len(PARTITIONS):
         raise InputError(
             f"--bonafide {folder}: holds {len(found)} speaker{'s' * (len(found) > 1)} ({', '.join(sorted(found))}): at "
-            f"least {len(PARTITIONS)} are needed, for no speaker is in two of {', '.join(PARTITIONS)}"
+            f"least {len(PARTITIONS)} are needed, since no speaker is in two of {', '.join(PARTITIONS)}"
         )
     return dict(sorted(found.items()))
 
@@ -112,17 +112,17 @@ def plan(
     splices: float,
     per_speaker: int | None,
 ) -> list[Source]:
-    """What is to be made, in order of partition and of name.
+    """Plan the files of a corpus, in order of partition and path.
 
     Args:
         found: Recordings of each speaker, see `recordings`.
         systems: Spoofing systems of each partition.
-        copies: Those of which a stretch fits into the original.
-        seed: Of everything drawn.
-        shares: Of the speakers, in train, dev and eval.
-        spoofs: Of each bona fide utterance, each of another system as far as there are.
-        splices: Share of the recordings that are for partially spoofed files, a third of them left untouched.
-        per_speaker: Recordings to take of a speaker, drawn at random; None = all.
+        copies: Systems of which a stretch fits into the original, in time.
+        seed: Random seed of the corpus.
+        shares: Shares of the speakers in train, dev and eval.
+        spoofs: Number of spoofs of each bona fide utterance, by different systems as far as possible.
+        splices: Share of the recordings used for partially spoofed files, a third of them unmodified.
+        per_speaker: Number of recordings of each speaker, drawn at random; None is all.
     """
     part_of = partitioned(list(found), shares, seed)
     number = {speaker: i for i, speaker in enumerate(found, start=1)}

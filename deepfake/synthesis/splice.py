@@ -1,4 +1,4 @@
-"""A stretch of a spoof in bona fide speech."""
+"""Splices: a stretch of spoofed speech in bona fide speech."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from deepfake.audio.crossfade import crossfade
 from deepfake.synthesis.frames import SAMPLE_RATE, Floats
 
 FADE = SAMPLE_RATE // 100  # samples: 10 ms
-SECONDS = (0.4, 2.0)  # of a stretch; of short recordings at most half
+SECONDS = (0.4, 2.0)  # of a stretch; at most half of the recording
 
 
-def stretch(bonafide: Floats, rng: Generator) -> tuple[int, int]:
-    """First sample and end of a stretch to be replaced: somewhere in the recording, not in a pause.
+def random_stretch(bonafide: Floats, rng: Generator) -> tuple[int, int]:
+    """First sample and end of a stretch to be replaced, at random but not in a pause.
 
     Args:
-        bonafide: At 16 kHz, from 0.2 s.
-        rng: Draws length and place.
+        bonafide: Speech at 16 kHz, at least 0.2 s.
+        rng: Draws length and position.
     """
     n = len(bonafide)
     longest = min(SECONDS[1], n / SAMPLE_RATE / 2)
@@ -31,7 +31,7 @@ def stretch(bonafide: Floats, rng: Generator) -> tuple[int, int]:
 
 
 def spliced(bonafide: Floats, spoof: Floats, start: int, end: int) -> Floats:
-    """Bona fide speech with what lies between two samples from a spoof, as loud as what it replaces.
+    """Bona fide speech whose stretch between two samples is replaced by the spoof, at the same level.
 
     The crossfades are raised cosines of 10 ms, centred on the two boundaries.
 

@@ -1,4 +1,4 @@
-"""The spoofing systems of a made corpus, by the names that stand in its protocols."""
+"""Spoofing systems of generated corpora, by their names in the protocols."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepfake.synthesis.frames import Floats
 from deepfake.synthesis.griffin_lim import griffin_lim
 from deepfake.synthesis.harmonic import harmonic_plus_noise
 from deepfake.synthesis.lpc import lpc_vocoder
-from deepfake.synthesis.phase_vocoder import shifted
+from deepfake.synthesis.phase_vocoder import shift_voice
 from deepfake.synthesis.tts import tts, version
 from deepfake.synthesis.world import pyworld, world, world_conversion
 
@@ -24,10 +24,10 @@ class System:
     """A spoofing system.
 
     Args:
-        what: For people.
-        spoof: Bona fide speech [T], sentences and a generator to a spoof [T].
-        needs: What must be installed for it, or nothing.
-        copies: Whether it says the same at the same time, so that a stretch of it fits into the original.
+        what: Description for people.
+        spoof: Makes a spoof [T] of bona fide speech [T], sentences and a random generator.
+        needs: Package or program that it needs, or an empty string.
+        copies: Whether it keeps the words and their timing, so that a stretch of it fits into the original.
     """
 
     what: str
@@ -36,7 +36,7 @@ class System:
     copies: bool = False
 
 
-def _of(vocoder: Callable[[Floats, Generator], Floats], waveform: Floats, _: Texts, rng: Generator) -> Floats:
+def _by(vocoder: Callable[[Floats, Generator], Floats], waveform: Floats, _: Texts, rng: Generator) -> Floats:
     return vocoder(waveform, rng)
 
 
@@ -45,20 +45,20 @@ def _tts(program: str, waveform: Floats, texts: Texts, rng: Generator) -> Floats
 
 
 SYSTEMS = {
-    "A01": System("copy-synthesis, WORLD", partial(_of, world), "pyworld", copies=True),
-    "A02": System("copy-synthesis, 80 mel bands and Griffin-Lim", partial(_of, griffin_lim), copies=True),
-    "A03": System("conversion of pitch and formants, WORLD", partial(_of, world_conversion), "pyworld"),
-    "A04": System("copy-synthesis, linear prediction with pulses or noise", partial(_of, lpc_vocoder), copies=True),
+    "A01": System("copy-synthesis, WORLD", partial(_by, world), "pyworld", copies=True),
+    "A02": System("copy-synthesis, 80 mel bands and Griffin-Lim", partial(_by, griffin_lim), copies=True),
+    "A03": System("conversion of pitch and formants, WORLD", partial(_by, world_conversion), "pyworld"),
+    "A04": System("copy-synthesis, linear prediction with pulses or noise", partial(_by, lpc_vocoder), copies=True),
     "A05": System("TTS, espeak-ng", partial(_tts, "espeak-ng"), "espeak-ng"),
-    "A06": System("copy-synthesis, harmonics plus noise", partial(_of, harmonic_plus_noise), copies=True),
-    "A07": System("conversion of pitch and formants, phase vocoder and linear prediction", partial(_of, shifted)),
+    "A06": System("copy-synthesis, harmonics plus noise", partial(_by, harmonic_plus_noise), copies=True),
+    "A07": System("conversion of pitch and formants, phase vocoder and linear prediction", partial(_by, shift_voice)),
     "A08": System("TTS, flite", partial(_tts, "flite"), "flite"),
 }
 EVAL_ONLY = ("A06", "A07", "A08")
 
 
 def available() -> dict[str, str]:
-    """The systems that can be had here, with the version of what they need."""
+    """The systems that are available here, with the version of what they need."""
     found = {}
     for name, system in SYSTEMS.items():
         if system.needs == "pyworld":

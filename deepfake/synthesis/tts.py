@@ -1,4 +1,4 @@
-"""Text to speech by a program that is on the PATH: espeak-ng or flite."""
+"""Text to speech by a program on the PATH: espeak-ng or flite."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ SENTENCES = (
     "of the best blessings of existence.",
 )
 PROGRAMS = ("espeak-ng", "flite")
-PER_SECOND = 15.0  # characters, for the first try
-LONGER = 1.04  # than its place: what is over is cut, which leaves no silence
-SECONDS = 60  # that a program may take
+PER_SECOND = 15.0  # characters, a first guess
+LONGER = 1.04  # than its place: the rest is cut, so that no silence remains
+SECONDS = 60  # timeout of a program
 
 
 def version(program: str) -> str | None:
-    """The program's version; None where it is not on the PATH."""
+    """Version of a program; None if it is not on the PATH."""
     if (path := shutil.which(program)) is None:
         return None
     said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -53,33 +53,33 @@ def version(program: str) -> str | None:
     return found.group() if found else "of unknown version"
 
 
-def texts_of(path: Path) -> tuple[str, ...]:
-    """The lines of a file of sentences.
+def read_texts(path: Path) -> tuple[str, ...]:
+    """Read a file of sentences, one per line.
 
     Raises:
-        InputError: It is missing, not UTF-8, or holds no line.
+        InputError: The file is missing, not UTF-8, or has no sentence.
     """
     try:
         lines = path.read_text(encoding="utf-8").replace("\0", "").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--texts {path}: cannot be read ({error}): a text file in UTF-8 was expected") from None
+        raise InputError(f"--texts {path}: a text file in UTF-8 was expected ({error})") from None
     kept = tuple(line.strip() for line in lines if any(c.isalnum() for c in line))
     if not kept:
-        raise InputError(f"--texts {path}: holds no sentence: one a line was expected")
+        raise InputError(f"--texts {path}: holds no sentence: one per line was expected")
     return kept
 
 
 def tts(program: str, partner: Floats, texts: tuple[str, ...], rng: Generator) -> Floats:
-    """Speech of a program, in a voice about as high as the partner's, where the partner speaks and for as long.
+    """Synthetic speech with about the partner's pitch, start and duration.
 
     Args:
         program: One of `PROGRAMS`.
         partner: Bona fide speech at 16 kHz.
-        texts: Sentences.
+        texts: Sentences to draw from.
         rng: Draws text, voice and pitch.
 
     Returns:
-        [T], silent where the partner is before its first and after its last sound.
+        Waveform [T], silent before the partner's first and after its last sound.
 
     Raises:
         InputError: The program failed.
@@ -101,14 +101,14 @@ def tts(program: str, partner: Floats, texts: tuple[str, ...], rng: Generator) -
 
 
 def _extent(waveform: Floats) -> tuple[int, int]:
-    """First sample of the first loud 10 ms, and that after the last."""
+    """First sample of the first loud 10 ms, and the sample after the last."""
     level = levels(waveform)
     loud = np.flatnonzero(level > level.max() - 40)
     return int(loud[0]) * 160, (int(loud[-1]) + 1) * 160
 
 
 def _text(texts: tuple[str, ...], n_characters: float, rng: Generator) -> str:
-    """Words of sentences drawn at random, from somewhere in the first on, as many as fit."""
+    """Words of random sentences, beginning somewhere in the first, as many as fit."""
     words: list[str] = []
     while len(" ".join(words)) < n_characters:
         sentence = texts[rng.integers(len(texts))].split()
@@ -129,17 +129,17 @@ def _voice(program: str, high: bool, rng: Generator) -> dict[str, object]:
 
 def _espeak(text: str, voice: str, pitch: int, rate: float) -> Floats:
     options = ["-v", voice, "-p", str(pitch), "-s", str(round(165 * rate)), "--stdin", "-w"]
-    return _said(["espeak-ng", *options], text)
+    return _synthesised(["espeak-ng", *options], text)
 
 
 def _flite(text: str, voice: str, spread: float, rate: float) -> Floats:
     features = {"duration_stretch": 1 / rate, "int_f0_target_stddev": spread}
     options = [part for name, value in features.items() for part in ("--setf", f"{name}={value:.4f}")]
-    return _said(["flite", "-voice", voice, *options, "-t", text, "-o"])
+    return _synthesised(["flite", "-voice", voice, *options, "-t", text, "-o"])
 
 
-def _said(command: list[str], text: str = "") -> Floats:
-    """What a command writes to the file whose name ends it, from its first sound to its last."""
+def _synthesised(command: list[str], text: str = "") -> Floats:
+    """Speech that a command writes to the file given as its last argument, without silence at its ends."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "said.wav"
         try:
@@ -152,6 +152,6 @@ def _said(command: list[str], text: str = "") -> Floats:
             raise InputError(f"{command[0]} failed: {done.stderr.decode(errors='replace').strip() or done.returncode}")
         speech = audio.load(path, sample_rate=SAMPLE_RATE).numpy().astype(np.float64)
     if not speech.any():
-        raise InputError(f"{command[0]} said nothing for {text or command!r}")
+        raise InputError(f"{command[0]} produced silence for {text or command!r}")
     first, after = _extent(speech)
     return speech[first:after].copy()

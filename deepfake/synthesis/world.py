@@ -1,4 +1,4 @@
-"""WORLD: copy-synthesis and conversion, where pyworld is installed."""
+"""Copy-synthesis and voice conversion by WORLD, which need pyworld."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepfake.synthesis.frames import SAMPLE_RATE, Floats, warped
 
 @cache
 def pyworld() -> Any | None:
-    """The module, or None where it cannot be imported."""
+    """The module `pyworld`, or None if it cannot be imported."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pkg_resources, which it imports
@@ -25,7 +25,7 @@ def pyworld() -> Any | None:
 
 
 def world(waveform: Floats, rng: Generator) -> Floats:
-    """Speech put together again from pitch, envelope and aperiodicity (M. Morise, F. Yokomori, K. Ozawa, 2016).
+    """Speech resynthesised from pitch, envelope and aperiodicity (M. Morise, F. Yokomori, K. Ozawa, 2016).
 
     Args:
         waveform: Speech at 16 kHz.
@@ -38,11 +38,11 @@ def world(waveform: Floats, rng: Generator) -> Floats:
 
 
 def world_conversion(waveform: Floats, rng: Generator) -> Floats:
-    """Another voice: pitch moved by 2 to 5 semitones and its range scaled, formants by 5 to 15 %, in one direction.
+    """Another voice: pitch shifted by 2 to 5 semitones, its range scaled, formants by 5 to 15 % in the same direction.
 
     Args:
         waveform: Speech at 16 kHz.
-        rng: Draws direction and amounts.
+        rng: Draws direction and amounts of the shifts.
 
     Shape:
         `[T]` -> `[T]`

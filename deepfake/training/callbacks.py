@@ -1,4 +1,4 @@
-"""What happens around training: progress, weight averaging, pictures, the config in the checkpoint."""
+"""Training callbacks: progress, weight averaging, inputs in TensorBoard, the config in the checkpoint."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 
 
 def _shown(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tuple[str, float]]:
-    """What is watched, by name: its key and value; of a mix, the EER of each of its corpora too."""
+    """Key and value of each displayed metric, by name; for a mix, the EER of each of its corpora too."""
     of_corpora = {f"EER {key.removeprefix('dev/eer_')}": key for key in metrics if key.startswith("dev/eer_")}
     names = {**task.progress_metrics, **of_corpora}
     return {name: (key, float(metrics[key])) for name, key in names.items() if key in metrics}
 
 
 class Resumable(Callback):
-    """What lets a run go on in its folder: the config in each checkpoint, wherever the folder was moved.
+    """Makes a run resumable: stores the config in each checkpoint, and adapts paths if the run folder was moved.
 
     Args:
-        config: Plain dictionary; nothing in it needs more than `weights_only=True` to be read back.
+        config: Config as a plain dictionary that can be loaded with `weights_only=True`.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -73,10 +73,10 @@ class Resumable(Callback):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """The checkpoint of the best epoch, of equally good ones the last.
+    """The checkpoint of the best epoch, the last of equals.
 
-    On a small dev partition many epochs tie, the first of them long before the training is done. AASIST's authors
-    take the later one too.
+    On a small dev partition many epochs tie, the first long before the end of training. AASIST's authors keep the last
+    one too.
     """
 
     def check_monitor_top_k(self, trainer: lightning.Trainer, current: torch.Tensor | None = None) -> bool:
@@ -89,12 +89,12 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def progress() -> ProgressBar:
-    """Rich bars where a person watches, plain lines in a log."""
+    """Progress bars in a terminal, lines in a log."""
     return Bars(console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
 
 
 class Bars(RichProgressBar):
-    """Rich bars with the loss and the dev metrics beside them."""
+    """Progress bars with the loss and the dev metrics."""
 
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: Any
@@ -116,11 +116,11 @@ class PlainProgress(ProgressBar):
         self._scored = False
 
     def disable(self) -> None:
-        """Asked for on the ranks that are to be silent."""
+        """Called by Lightning on all ranks but the first."""
         self.every_seconds = float("inf")
 
     def enable(self) -> None:
-        """Nothing switches it back on."""
+        """Progress is never switched on again."""
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         self._last = self._start = time.monotonic()
@@ -150,9 +150,9 @@ class PlainProgress(ProgressBar):
 
 
 class SnapshotAveraging(WeightAveraging):
-    """AASIST's weight averaging: a snapshot each time dev ties or improves, their mean at the end.
+    """AASIST's weight averaging: snapshots whenever the dev metric ties or improves, and their mean at the end.
 
-    Jung et al. (ICASSP 2022) train with it; after training, batch-norm statistics are computed anew over the training
+    Jung et al. (ICASSP 2022) train with it; after training, batch-norm statistics are recomputed over the training
     partition (Izmailov et al., UAI 2018). Dev is scored with the current weights, not with the average, and the
     learning-rate schedule stays as it is.
 
@@ -222,7 +222,7 @@ class SnapshotAveraging(WeightAveraging):
 
 
 class Pictures(Callback):
-    """Shows TensorBoard what the detector hears and how its scores spread.
+    """Logs the detector's input and the distributions of its scores to TensorBoard.
 
     At the start of training the first dev clips of each class as audio and as features, after each epoch the
     histograms of the dev scores by class.

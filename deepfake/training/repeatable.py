@@ -1,4 +1,4 @@
-"""What makes a training repeatable, whatever is trained."""
+"""Base of repeatable trainings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ class Repeatable(Task, lightning.LightningModule):
     """Randomness that depends on the seed and the place in the run alone, and statistics that are the same everywhere.
 
     Args:
-        detector: Whose front end may have statistics of the training data.
-        seed: Of everything random in a step (dropout, noise); set anew in each, so that a resumed run repeats an
-            uninterrupted one.
+        detector: Detector that is trained; its front end may have statistics of the training data.
+        seed: Seed of dropout, noise and so on; set in every step, so that a resumed run equals an uninterrupted one.
     """
 
     def __init__(self, detector: Detector, seed: int) -> None:
@@ -27,13 +26,13 @@ class Repeatable(Task, lightning.LightningModule):
         self._seed = seed
 
     def on_fit_start(self) -> None:
-        """The statistics of the training data are rank 0's."""
+        """Broadcast the statistics of the training data from rank 0."""
         normalise: Any = self.detector.features.normalise
         if normalise.mode == "train_stats":
             statistics = {name: value.cpu() for name, value in normalise.state_dict().items()}
             normalise.load_state_dict(self.trainer.strategy.broadcast(statistics))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # in each step, not in each epoch: a resumed trainer leaves the hooks of its first epoch's start out
+        # in each step, not in each epoch: a resumed trainer skips the start hooks of its first epoch
         state = np.random.SeedSequence([self._seed, self.current_epoch, batch_idx, self.global_rank])
         torch.manual_seed(int(state.generate_state(1)[0]))

@@ -1,4 +1,4 @@
-"""A new head on old layers learns alone at first."""
+"""Warm-up: a new head on pre-trained layers is trained alone at first."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deepfake.models.blocks.head import Head
 
 
 class WarmUp(Callback):
-    """For its first epochs a training moves the head alone, so that its first, random gradients spoil nothing.
+    """Trains the head alone in the first epochs, so that its initial, random gradients do not damage the other layers.
 
-    The gradients of the rest are thrown away before the optimiser sees them, and its batch-norm statistics stay. They
-    are computed all the same: data-parallel training waits for them, and a resumed run finds the optimiser as it was.
+    The gradients of the other layers are dropped before the optimiser's step, and their batch-norm statistics frozen.
+    They are still computed: data-parallel training waits for them, and the state of the optimiser keeps its shape.
 
     Args:
-        epochs: Their number, from the start of the run; 0 for none.
+        epochs: Number of such epochs at the start of the run; 0 for none.
     """
 
     def __init__(self, epochs: int = 0) -> None:

@@ -269,12 +269,12 @@ def test_the_same_seed_gives_the_same_audit():
     ("change", "message"),
     [
         ({"labels": np.ones(len(LABELS), int)}, "both are needed"),
-        ({"labels": [1] * 3 + [0] * (len(LABELS) - 3)}, "has 3 utterances: 5 folds"),
+        ({"labels": [1] * 3 + [0] * (len(LABELS) - 3)}, "has 3 utterances: at least 5"),
         ({"labels": [2] * len(LABELS)}, "neither 1"),
         ({"labels": LABELS[1:]}, "999 labels"),
         ({"groups": ["s"]}, "groups"),
         ({"attacks": ["A01"]}, "attacks"),
-        ({"folds": 1}, "at least 2"),
+        ({"folds": 1}, "from 2 was expected"),
     ],
 )
 def test_what_cannot_be_audited_is_refused(change, message):

@@ -1,4 +1,4 @@
-"""What holds for every augmentation of conf/augment."""
+"""Properties of every augmentation of conf/augment."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ N = 32_000
 
 
 def response(augment: BandLimit, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """What it does to an impulse in the middle: complex gain by frequency, its time taken out."""
+    """Complex gain by frequency, from an impulse in the middle, without its delay."""
     impulse = torch.zeros(N)
     impulse[N // 2] = 1
     out = augment(impulse, np.random.default_rng(seed)).numpy()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.signal import butter, sosfilt
 
-from deepfake.augment.codec import CODECS, Codec, coded
+from deepfake.augment.codec import CODECS, Codec, transcoded
 from deepfake.errors import InputError
 
 RATE, N = 16_000, 24_000
@@ -21,7 +21,7 @@ def media():
 
 
 def voice() -> np.ndarray:
-    """A buzz with formant-like noise that comes and goes: something to be late with."""
+    """A buzz with modulated, formant-like noise, in which a delay shows."""
     rng, t = np.random.default_rng(0), np.arange(N) / RATE
     pulses = (np.diff(np.floor(130 * t + 3 * np.sin(5 * t)), prepend=0) != 0).astype(float)
     sound = sosfilt(butter(2, [300, 3_000], "bandpass", fs=RATE, output="sos"), pulses + 0.02 * rng.standard_normal(N))
@@ -44,7 +44,7 @@ def level_above(x: np.ndarray, hz: float) -> float:
 @pytest.mark.parametrize(("name", "kbps"), CASES)
 def test_in_time_and_recognisable(name, kbps):
     x = voice()
-    y = coded(x, name, sample_rate=RATE, kbps=kbps)
+    y = transcoded(x, name, sample_rate=RATE, kbps=kbps)
     assert len(y) == N
     assert abs(lag(x, y)) <= (1 if name == "opus" else 0)  # at its lowest rates it also turns phases
     assert 0.85 < np.corrcoef(x, y)[0, 1] < 0.9999999
@@ -55,19 +55,19 @@ def test_in_time_and_recognisable(name, kbps):
 @pytest.mark.parametrize(("name", "kbps", "hz"), [("mulaw", 0, 4_100), ("alaw", 0, 4_100), ("mp3", 16, 7_000)])
 def test_the_upper_band_is_lost(name, kbps, hz):
     white = 0.1 * np.random.default_rng(1).standard_normal(N)
-    assert level_above(coded(white, name, sample_rate=RATE, kbps=kbps), hz) < 0.01 < level_above(white, hz)
+    assert level_above(transcoded(white, name, sample_rate=RATE, kbps=kbps), hz) < 0.01 < level_above(white, hz)
 
 
 def test_lower_rates_lose_more():
     for name, rates in KBPS.items():
-        errors = [np.mean((coded(voice(), name, sample_rate=RATE, kbps=kbps) - voice()) ** 2) for kbps in rates]
+        errors = [np.mean((transcoded(voice(), name, sample_rate=RATE, kbps=kbps) - voice()) ** 2) for kbps in rates]
         assert errors[0] > 2 * errors[-1]
 
 
 def test_mu_law_is_g711():
     """At 8 kHz there is only the companding left: the values of the standard's table, by its formula."""
     x = np.random.default_rng(0).uniform(-0.98, 0.98, 4_000)
-    y = coded(x, "mulaw", sample_rate=8_000, kbps=0)
+    y = transcoded(x, "mulaw", sample_rate=8_000, kbps=0)
     segments, steps = np.meshgrid(np.arange(8), np.arange(16), indexing="ij")
     levels = np.sort(((2 * steps + 33) * 2**segments - 33).ravel()) / 8192
     levels = np.concatenate([-levels[::-1], levels])
@@ -78,7 +78,7 @@ def test_mu_law_is_g711():
 def test_beyond_full_scale_is_clipped():
     x = 3 * voice()
     for name in CODECS:
-        y, expected = (coded(z, name, sample_rate=RATE, kbps=32) for z in (x, np.clip(x, -1, 1)))
+        y, expected = (transcoded(z, name, sample_rate=RATE, kbps=32) for z in (x, np.clip(x, -1, 1)))
         np.testing.assert_array_equal(y, expected)
 
 
@@ -97,7 +97,7 @@ def test_all_are_drawn(monkeypatch):
         drawn.append((name, keywords["kbps"]))
         return x
 
-    monkeypatch.setattr("deepfake.augment.codec.coded", noted)
+    monkeypatch.setattr("deepfake.augment.codec.transcoded", noted)
     codec = Codec(p=1)
     for seed in range(300):
         codec(torch.zeros(8), np.random.default_rng(seed))
@@ -106,7 +106,7 @@ def test_all_are_drawn(monkeypatch):
 
 def test_a_rate_that_an_encoder_refuses():
     with pytest.raises(InputError, match=r"opus at 44100 Hz"):
-        coded(voice(), "opus", sample_rate=44_100, kbps=32)
+        transcoded(voice(), "opus", sample_rate=44_100, kbps=32)
 
 
 def test_without_the_library(monkeypatch):

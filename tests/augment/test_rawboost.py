@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import firwin, freqz, lfilter
 
-from deepfake.augment.rawboost import RawBoost, through, within_full_scale
+from deepfake.augment.rawboost import RawBoost, convolved, within_full_scale
 
 RATE = 16_000
 
 
 class Scripted:
-    """A generator that gives what it is told, and notes between which bounds it was asked."""
+    """A generator that returns given values and records the bounds it was asked for."""
 
     def __init__(self, *values):
         self.values, self.asked = list(values), []
@@ -36,7 +36,7 @@ def test_filtering_is_the_script_s(n, half, seed):
     x, taps = rng.standard_normal(n), rng.standard_normal(2 * half + 1)
     padded = lfilter(taps, 1, np.append(x, np.zeros(len(taps) + 1)))
     margin = len(taps) + 1
-    np.testing.assert_allclose(through(x, taps), padded[margin // 2 : len(padded) - margin // 2], atol=1e-9)
+    np.testing.assert_allclose(convolved(x, taps), padded[margin // 2 : len(padded) - margin // 2], atol=1e-9)
 
 
 def test_notches_are_windowed_sincs_in_cascade():
@@ -73,16 +73,16 @@ def test_powers_go_through_filters_of_their_own(monkeypatch):
 
     monkeypatch.setattr(RawBoost, "notches", scripted)
     x = speech(500)
-    y = RawBoost(algo=1, n_powers=3).applied(x.copy(), np.random.default_rng(0))
+    y = RawBoost(algo=1, n_powers=3).apply(x.copy(), np.random.default_rng(0))
     assert gains == [(0.0, 0.0), (-20.0, -5.0), (-20.0, -5.0)]
-    expected = sum(through(x**power, taps) for power, taps in zip((1, 2, 3), filters, strict=True))
+    expected = sum(convolved(x**power, taps) for power, taps in zip((1, 2, 3), filters, strict=True))
     np.testing.assert_allclose(y, expected - expected.mean(), atol=1e-12)
 
 
 def test_impulses_hit_some_samples_by_a_share_of_themselves():
     x, most, moved = speech(20_000), [], []
     for seed in range(40):
-        y = RawBoost(algo=2).applied(0.2 * x, np.random.default_rng(seed))
+        y = RawBoost(algo=2).apply(0.2 * x, np.random.default_rng(seed))
         hit = y != 0.2 * x
         most.append(hit.mean())
         moved += list((y[hit] / (0.2 * x[hit]) - 1) / 2)
@@ -99,7 +99,7 @@ def test_impulses_hit_some_samples_by_a_share_of_themselves():
 @pytest.mark.parametrize("snr", [10.0, 40.0])
 def test_stationary_noise_has_its_ratio(snr):
     x = speech(8_000)
-    noise = RawBoost(algo=3, snr_min=snr, snr_max=snr).applied(x.copy(), np.random.default_rng(1)) - x
+    noise = RawBoost(algo=3, snr_min=snr, snr_max=snr).apply(x.copy(), np.random.default_rng(1)) - x
     assert 10 * np.log10(np.sum(x**2) / np.sum(noise**2)) == pytest.approx(snr, abs=1e-6)
 
 
@@ -108,15 +108,15 @@ def test_series(algo, parts):
     rng = np.random.default_rng(2)
     expected = speech(3_000)
     for part in parts:
-        expected = RawBoost(algo=int(part)).applied(expected, rng)
-    np.testing.assert_array_equal(RawBoost(algo=algo).applied(speech(3_000), np.random.default_rng(2)), expected)
+        expected = RawBoost(algo=int(part)).apply(expected, rng)
+    np.testing.assert_array_equal(RawBoost(algo=algo).apply(speech(3_000), np.random.default_rng(2)), expected)
 
 
 def test_parallel():
     x, rng = speech(3_000), np.random.default_rng(2)
-    expected = RawBoost(algo=1).applied(x, rng) + RawBoost(algo=2).applied(x, rng)
+    expected = RawBoost(algo=1).apply(x, rng) + RawBoost(algo=2).apply(x, rng)
     expected /= max(1, np.abs(expected).max())
-    np.testing.assert_allclose(RawBoost(algo=8).applied(x, np.random.default_rng(2)), expected)
+    np.testing.assert_allclose(RawBoost(algo=8).apply(x, np.random.default_rng(2)), expected)
 
 
 def test_only_what_exceeds_full_scale_is_scaled_down():

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from deepfake.augment.reverb import FROM_WALL, SPEED_OF_SOUND, Reverb, simulated
+from deepfake.augment.reverb import FROM_WALL, SPEED_OF_SOUND, Reverb, room_response
 from deepfake.errors import InputError
 
 RATE = 16_000
@@ -47,12 +47,12 @@ def test_an_impulse_becomes_the_response():
 @pytest.mark.parametrize("rt60", [0.15, 0.3])
 def test_rooms_reverberate_as_long_as_was_asked_for(rt60):
     pytest.importorskip("pyroomacoustics")
-    times = [decay_time(simulated(np.random.default_rng(seed), rt60=rt60, sample_rate=RATE)) for seed in range(10)]
+    times = [decay_time(room_response(np.random.default_rng(seed), rt60=rt60, sample_rate=RATE)) for seed in range(10)]
     assert np.median(times) == pytest.approx(rt60, rel=0.35)  # Eyring's formula is for diffuse fields
 
 
 def test_simulated_response_against_a_sum_over_images(monkeypatch):
-    """Early arrivals of the simulated room, each where the mirrored sources put it and as strong as they say."""
+    """Early arrivals of a simulated room, each where the mirrored sources put it and as strong as they say."""
     pra = pytest.importorskip("pyroomacoustics")
     made = {}
     original = pra.ShoeBox
@@ -64,7 +64,7 @@ def test_simulated_response_against_a_sum_over_images(monkeypatch):
         return made["room"]
 
     monkeypatch.setattr(pra, "ShoeBox", noted)
-    response = simulated(np.random.default_rng(5), rt60=0.4, sample_rate=RATE)
+    response = room_response(np.random.default_rng(5), rt60=0.4, sample_rate=RATE)
     size, room = made["size"], made["room"]
     speaker, microphone = room.sources[0].position, room.mic_array.R[:, 0]
     for place in (speaker, microphone):

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from tiny import compose
 
-from deepfake.commandline import own_dataset, quoted
+from deepfake.commandline import modify_run_dataset, quote_paths
 from deepfake.commands import audit as audited
 from deepfake.commands import evaluate_runs as runs_judged
 from deepfake.commands import evaluate_scores as files_judged
@@ -24,7 +24,7 @@ SCORES = Scores(["a", "b"], [1, 0], ["", ""], [1.0, 0.0])
 
 
 def config(*arguments):
-    cfg = compose(*own_dataset(quoted(arguments)), config="evaluate")
+    cfg = compose(*modify_run_dataset(quote_paths(arguments)), config="evaluate")
     return OmegaConf.to_container(cfg, resolve=True)
 
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from tiny import REPOSITORY, compose, tiny_run
 
 from deepfake import run
-from deepfake.commandline import quoted
+from deepfake.commandline import quote_paths
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.runs.resume import config_of, refuse_unknown, resumed
@@ -279,7 +279,7 @@ def test_a_run_writes_below_its_folder_alone(foreign, tmp_path, where):
 def test_a_folder_that_is_trusted_is_written_to(foreign, tmp_path):
     out = str(tmp_path / "out, 1")
     folder = foreign(lambda config: config["logger"].update(save_dir=out))
-    trusted = compose(*quoted([f"trusted=[torch.optim.SGD,'{out}']"])).trusted
+    trusted = compose(*quote_paths([f"trusted=[torch.optim.SGD,'{out}']"])).trusted
     assert trusted == ["torch.optim.SGD", out] and resumed(str(folder), trusted)["logger"]["save_dir"] == out
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from deepfake.errors import InputError
 from deepfake.sweep import device as file
-from deepfake.sweep.device import at_once, own_device, threads
+from deepfake.sweep.device import default_n_jobs, threads, trial_devices
 
 BASIC = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
 
@@ -20,7 +20,7 @@ def trainer(**keys):
 
 @pytest.mark.parametrize("devices", [1, "1", [0], [3]])
 def test_one_device_is_left_as_it_is(devices):
-    assert own_device(trainer(devices=devices), BASIC) == devices
+    assert trial_devices(trainer(devices=devices), BASIC) == devices
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_one_device_is_left_as_it_is(devices):
 )
 def test_more_are_refused_with_every_launcher(settings, launcher, named):
     with pytest.raises(InputError, match="in a multirun") as error:
-        own_device(trainer(**settings), launcher)
+        trial_devices(trainer(**settings), launcher)
     assert str(error.value).startswith(named)
 
 
@@ -46,14 +46,14 @@ def test_processes_take_the_gpus_in_turn(monkeypatch):
     taken = []
     for name in [f"LokyProcess-{i}" for i in (1, 2, 3, 4)] + ["MainProcess"]:
         monkeypatch.setattr(file, "current_process", lambda name=name: type("", (), {"name": name}))
-        taken.append(own_device(trainer(), BASIC))
-        assert own_device(trainer(accelerator="cpu"), BASIC) == 1
-        assert own_device(trainer(devices=[2]), BASIC) == [2]
+        taken.append(trial_devices(trainer(), BASIC))
+        assert trial_devices(trainer(accelerator="cpu"), BASIC) == 1
+        assert trial_devices(trainer(devices=[2]), BASIC) == [2]
     assert taken == [[1], [2], [0], [1], 1]
-    assert at_once() == 3
+    assert default_n_jobs() == 3
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(file, "current_process", lambda: type("", (), {"name": "LokyProcess-2"}))
-    assert own_device(trainer(), BASIC) == 1
+    assert trial_devices(trainer(), BASIC) == 1
 
 
 def test_threads_of_trials_that_start_together():
@@ -67,4 +67,4 @@ def test_threads_of_trials_that_start_together():
 
 def test_without_gpus_a_trial_per_core(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert at_once() == joblib.cpu_count()
+    assert default_n_jobs() == joblib.cpu_count()

@@ -15,7 +15,7 @@ from tiny import tiny_run
 from deepfake import run
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.sweep.pruning import Pruning, hopeless
+from deepfake.sweep.pruning import Pruning, worse_than_median
 from deepfake.sweep.trial import Trial, attempt
 
 VALUES = st.dictionaries(st.integers(0, 6), st.one_of(st.just(math.nan), st.integers(0, 8).map(lambda n: n / 8)))
@@ -48,7 +48,7 @@ def plain(own, others, epoch, mode, min_trials):
 @given(VALUES, st.lists(st.tuples(VALUES, st.booleans()), max_size=6), st.integers(0, 6), st.integers(1, 4))
 def test_the_rule_is_the_plain_one(own, others, epoch, min_trials):
     for mode in ("min", "max"):
-        found = hopeless(own, others, epoch, mode=mode, min_trials=min_trials)
+        found = worse_than_median(own, others, epoch, mode=mode, min_trials=min_trials)
         assert found == plain(own, others, epoch, mode, min_trials)
 
 
@@ -56,7 +56,7 @@ def test_the_rule_on_figures_done_by_hand():
     others = [({0: 0.5, 1: 0.25, 2: 0.1}, True), ({0: 0.5, 1: 0.375}, False), ({0: 0.125}, False)]
 
     def judged(*own, epoch=1, **keys):
-        return hopeless(dict(enumerate(own)), others, epoch, **{"mode": "min", "min_trials": 2, **keys})
+        return worse_than_median(dict(enumerate(own)), others, epoch, **{"mode": "min", "min_trials": 2, **keys})
 
     assert judged(0.5, 0.375) and not judged(0.5, 0.3125)  # the median of 0.25 and 0.375 is 0.3125: equal is not worse
     assert not judged(0.25, 0.5)  # the best so far counts, not the last

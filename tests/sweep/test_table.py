@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from deepfake.errors import InputError
-from deepfake.sweep.table import UNFINISHED, best_of, close, table, write_results
+from deepfake.sweep.table import UNFINISHED, best_trial, close, table, write_results
 from deepfake.sweep.trial import Trial
 
 
@@ -58,12 +58,12 @@ def test_every_trial_is_a_row(trial, tmp_path):
 def test_the_best_is_finite_done_and_the_first_of_equals(trial, mode, best):
     trials = [trial(0), trial(1, 0.25, mode=mode), trial(2, 0.25, mode=mode), trial(3, 0.75, mode=mode, state="pruned")]
     trials += [trial(4, mode=mode, state="finished"), trial(5, 0.75, mode=mode)]
-    found = best_of(trials)
+    found = best_trial(trials)
     assert found is not None and found.number == best
 
 
 def test_nothing_is_best_of_nothing_or_of_what_cannot_be_compared(trial, tmp_path, capsys):
-    assert best_of([trial(0)]) is None
+    assert best_trial([trial(0)]) is None
     trial(1, 0.5)
     trial(2, 0.5, metric="dev/auc", mode="max")
     close(tmp_path / "s")

@@ -8,7 +8,7 @@ from scipy.signal import lfilter, welch
 
 from deepfake.audio.measures import levels, silence  # as the audit measures them
 from deepfake.synthesis.lpc import lpc_vocoder
-from deepfake.synthesis.matching import _limited, high_passed, matched, recorded
+from deepfake.synthesis.matching import _limited, high_passed, matched, output_chain
 
 
 def decibels(x):
@@ -57,20 +57,20 @@ def test_noise_floor_and_silence_at_the_ends(pair):
 
 def test_the_chain_sets_level_offset_polarity_and_dither(voice):
     speech = high_passed(voice(4)) + 0.01
-    made = [recorded(speech, speech, np.random.default_rng(i)) / 32768 for i in range(12)]
+    made = [output_chain(speech, speech, np.random.default_rng(i)) / 32768 for i in range(12)]
     gains = [decibels(x) - decibels(speech - 0.01) for x in made]
     assert all(abs(g) < 0.55 for g in gains) and np.ptp(gains) > 0.3
     assert max(abs(x.mean()) for x in made) < 1e-6
     assert {int(np.sign(np.dot(x, speech - 0.01))) for x in made} == {-1, 1}
-    assert np.array_equal(recorded(speech, speech, np.random.default_rng(0)) / 32768, made[0])
-    silent = recorded(np.zeros(5000), np.zeros(5000), np.random.default_rng(0))
+    assert np.array_equal(output_chain(speech, speech, np.random.default_rng(0)) / 32768, made[0])
+    silent = output_chain(np.zeros(5000), np.zeros(5000), np.random.default_rng(0))
     assert set(np.unique(silent)) == {-1, 0, 1} and silent.dtype == np.int16
 
 
 def test_the_chain_limits_peaks(voice):
     loud = 3 * high_passed(voice(4))
     loud *= 1.5 / np.abs(loud).max()
-    peak = levels(recorded(loud, loud, np.random.default_rng(0)) / 32768)["peak_dbfs"]
+    peak = levels(output_chain(loud, loud, np.random.default_rng(0)) / 32768)["peak_dbfs"]
     assert peak == pytest.approx(20 * np.log10(0.97), abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""A stretch of a spoof in bona fide speech."""
+"""Splices: a stretch of spoofed speech in bona fide speech."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake.synthesis.splice import FADE, spliced, stretch
+from deepfake.synthesis.splice import FADE, random_stretch, spliced
 
 
 def test_only_the_stretch_differs_and_it_is_as_loud_as_what_it_replaces():
@@ -26,7 +26,7 @@ def test_only_the_stretch_differs_and_it_is_as_loud_as_what_it_replaces():
 @given(st.integers(8000, 100_000), st.integers(0, 1000))
 def test_a_stretch_lies_inside(n, seed):
     rng = np.random.default_rng(seed)
-    start, end = stretch(rng.standard_normal(n), rng)
+    start, end = random_stretch(rng.standard_normal(n), rng)
     assert FADE <= start < end <= n - FADE
     assert 0.2 * n < end - start <= 0.5 * n or 6400 <= end - start <= 32000
 
@@ -34,5 +34,5 @@ def test_a_stretch_lies_inside(n, seed):
 def test_a_stretch_is_not_in_a_pause():
     for seed in range(20):
         speech = np.random.default_rng(seed).standard_normal(64000) * (np.arange(64000) > 32000)
-        start, end = stretch(speech, np.random.default_rng(seed))
+        start, end = random_stretch(speech, np.random.default_rng(seed))
         assert np.mean(speech[start:end] ** 2) > 0.2

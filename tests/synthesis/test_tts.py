@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from deepfake.errors import InputError
-from deepfake.synthesis.tts import PROGRAMS, _text, texts_of, tts, version
+from deepfake.synthesis.tts import PROGRAMS, _text, read_texts, tts, version
 
 TEXTS = ("one two three four five", "six seven eight nine ten")
 
@@ -52,7 +52,7 @@ def test_version_and_failures(program, voice):
     (program / "bin" / "flite").unlink()
     assert version("flite") is None
     soundfile.write(program / "said.wav", np.zeros(3000), 16000)
-    with pytest.raises(InputError, match="said nothing"):
+    with pytest.raises(InputError, match="produced silence"):
         tts("espeak-ng", voice(1), TEXTS, np.random.default_rng(0))
 
 
@@ -65,8 +65,8 @@ def test_a_text_is_about_as_long_as_asked_for():
 def test_texts_of(tmp_path):
     path = tmp_path / "texts.txt"
     path.write_text("One, two.\n\n ...\n  Drei Äpfel \n", encoding="utf-8")
-    assert texts_of(path) == ("One, two.", "Drei Äpfel")
+    assert read_texts(path) == ("One, two.", "Drei Äpfel")
     path.write_text("\n")
-    for bad, said in ((path, "no sentence"), (tmp_path / "none", "cannot be read")):
+    for bad, said in ((path, "no sentence"), (tmp_path / "none", "in UTF-8 was expected")):
         with pytest.raises(InputError, match=said):
-            texts_of(bad)
+            read_texts(bad)

@@ -12,7 +12,7 @@ from torch import Tensor
 from deepfake.models.gmm import natural, statistics
 
 CHUNK = 4096  # frames at a time
-LEAST = 1e-10  # frames that a component which nothing belongs to is counted as
+LEAST = 1e-10  # smallest count of frames of a component
 
 
 class Mixture(NamedTuple):
@@ -28,15 +28,15 @@ class Mixture(NamedTuple):
     means: Tensor
     log_variances: Tensor
 
-    def moved(self, mean: Tensor, std: Tensor) -> Mixture:
-        """The mixture of `std * x + mean`, both `[C]`, where this is that of x."""
+    def rescaled(self, mean: Tensor, std: Tensor) -> Mixture:
+        """The mixture of `std * x + mean` if this is the mixture of x; mean and std are `[C]`."""
         return Mixture(self.log_weights, self.means * std + mean, self.log_variances + 2 * std.log())
 
 
 def standardise(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring frames `[N, C]`, in place, to mean 0 and variance 1 per channel, and give mean and deviation `[C]`.
+    """Standardise frames `[N, C]` in place, channel by channel, and return mean and standard deviation `[C]`.
 
-    The fit is the same for any scale of the channels; float32 keeps the most digits at this one. A constant channel
+    The fit does not depend on the scale of the channels, but float32 is most precise at this one. A constant channel
     becomes 0.
     """
     n = len(frames)
@@ -48,10 +48,10 @@ def standardise(frames: Tensor) -> tuple[Tensor, Tensor]:
     return mean, std  # type: ignore[return-value]
 
 
-def from_frames(frames: Tensor, n_components: int, generator: torch.Generator) -> Mixture:
-    """Where VLFeat's `vl_gmm` starts, and so the challenges' baselines: random frames as means, the variance of all.
+def initial_mixture(frames: Tensor, n_components: int, generator: torch.Generator) -> Mixture:
+    """Initial mixture of VLFeat's `vl_gmm`, as in the challenges' baselines: random frames as means, global variances.
 
-    Frames are standardised, `[N, C]`; none is drawn twice.
+    The frames `[N, C]` are standardised; none is drawn twice.
     """
     drawn = torch.randperm(len(frames), generator=generator)[:n_components]
     means = frames[drawn].double()
@@ -59,7 +59,7 @@ def from_frames(frames: Tensor, n_components: int, generator: torch.Generator) -
     return Mixture(log_weights, means, torch.zeros_like(means))
 
 
-def maximise(
+def fit_mixture(
     frames: Tensor,
     mixture: Mixture,
     *,
@@ -68,58 +68,58 @@ def maximise(
     variance_floor: float,
     device: str | torch.device = "cpu",
 ) -> Iterator[tuple[Mixture, float]]:
-    """Iterations of EM (Dempster, Laird and Rubin, 1977), until the likelihood grows too little.
+    """Iterations of EM (Dempster, Laird and Rubin, 1977), until the likelihood converges.
 
     Args:
-        frames: Standardised, `[N, C]`, anywhere.
-        mixture: Where to start.
-        max_iterations: At most so many.
-        tolerance: In nats per frame: an iteration that began at less above the one before is the last.
-        variance_floor: No variance becomes smaller.
-        device: Where to compute.
+        frames: Standardised frames `[N, C]`, on any device.
+        mixture: Initial mixture.
+        max_iterations: Largest number of iterations.
+        tolerance: Gain in nats per frame below which the iterations end.
+        variance_floor: Smallest variance of a component.
+        device: Device to compute on.
 
     Yields:
         The mixture after each iteration, and the mean log-likelihood of a frame before it.
     """
     before = -math.inf
     for _ in range(max_iterations):
-        moments, likelihood = expected(frames, mixture, device)
-        mixture = maximal(moments, variance_floor)
+        moments, likelihood = e_step(frames, mixture, device)
+        mixture = m_step(moments, variance_floor)
         yield mixture, likelihood
         if likelihood - before < tolerance:
             return
         before = likelihood
 
 
-def expected(frames: Tensor, mixture: Mixture, device: str | torch.device, chunk: int = CHUNK) -> tuple[Tensor, float]:
-    """The E step: what belongs to each component, and the mean log-likelihood.
+def e_step(frames: Tensor, mixture: Mixture, device: str | torch.device, chunk: int = CHUNK) -> tuple[Tensor, float]:
+    """The E step: moments of the frames of each component, and the mean log-likelihood.
 
-    Frames are counted in float32, chunk by chunk, and the chunks added up in float64.
+    Moments are summed in float32 within a chunk and in float64 over chunks.
 
     Args:
-        frames: `[N, C]`.
-        mixture: Of K components.
-        device: Where to compute.
-        chunk: Frames at a time.
+        frames: Standardised frames `[N, C]`.
+        mixture: Mixture of K components.
+        device: Device to compute on.
+        chunk: Number of frames at a time.
 
     Returns:
-        Number, sum and sum of squares of the frames of each component, `[K, 1 + 2 C]`, and the likelihood.
+        Number, sum and sum of squares of the frames of each component, `[K, 1 + 2 C]`, and the mean log-likelihood.
     """
     parameters = natural(*mixture).to(device, frames.dtype).T.contiguous()
     moments = torch.zeros(parameters.shape[::-1], dtype=torch.float64, device=device)
     likelihood = torch.zeros((), dtype=torch.float64, device=device)
     for part in frames.split(chunk):
-        seen = statistics(part.to(device, non_blocking=True))  # [n, 1 + 2 C]
-        joint = seen @ parameters  # [n, K]
+        observed = statistics(part.to(device, non_blocking=True))  # [n, 1 + 2 C]
+        joint = observed @ parameters  # [n, K]
         highest = joint.amax(dim=1, keepdim=True)
         shares = joint.sub_(highest).exp_()  # of the components, up to a factor for each frame
         total = shares.sum(dim=1, keepdim=True)
         likelihood += (highest + total.log()).sum(dtype=torch.float64)
-        moments += shares.T @ (seen / total)
+        moments += shares.T @ (observed / total)
     return moments.cpu(), float(likelihood) / len(frames)
 
 
-def maximal(moments: Tensor, variance_floor: float) -> Mixture:
+def m_step(moments: Tensor, variance_floor: float) -> Mixture:
     """The M step: the mixture of the highest expected likelihood with no variance below the floor."""
     n_channels = moments.shape[1] // 2
     counts = moments[:, :1].clamp(min=LEAST)

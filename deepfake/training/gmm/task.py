@@ -19,7 +19,7 @@ from deepfake.models.gmm import GaussianMixtures
 from deepfake.terminal import progress
 from deepfake.training.callbacks import board_of
 from deepfake.training.finish import finish
-from deepfake.training.gmm.em import Mixture, from_frames, maximise, standardise
+from deepfake.training.gmm.em import Mixture, fit_mixture, initial_mixture, standardise
 from deepfake.training.setup import Setup
 from deepfake.training.task import Task
 
@@ -95,9 +95,9 @@ class MixtureFit(Task):
             mean, std = standardise(frames[label])
             unit = float(std.log().sum())  # a likelihood of standardised frames is larger by so much
             start = self._start(label, frames[label], mean, std, go_on=bool(setup.config["init_from"]))
-            fit = maximise(frames[label], start, device=device, **self.settings)
+            fit = fit_mixture(frames[label], start, device=device, **self.settings)
             for i, (mixture, likelihood) in enumerate(fit, start=1):
-                self.model.put(label, *mixture.moved(mean, std))
+                self.model.put(label, *mixture.rescaled(mean, std))
                 words = WORDS[label], i, self.settings["max_iterations"], likelihood - unit, time.monotonic() - begun
                 log.info("%s: iteration %d of at most %d, log-likelihood %.4f per frame, %.1f s", *words)
                 if board is not None:
@@ -150,7 +150,7 @@ class MixtureFit(Task):
     def _start(self, label: int, frames: Tensor, mean: Tensor, std: Tensor, *, go_on: bool) -> Mixture:
         """Where the fit to standardised frames begins: `mean` and `std` are what they were brought from."""
         if not go_on:
-            return from_frames(frames, self.model.n_components, torch.Generator().manual_seed(self.seed))
+            return initial_mixture(frames, self.model.n_components, torch.Generator().manual_seed(self.seed))
         given = self.model.log_weights[label], self.model.means[label], self.model.log_variances[label]
         log_weights, means, log_variances = (x.detach().cpu().double() for x in given)
-        return Mixture(log_weights.log_softmax(dim=0), means, log_variances).moved(-mean / std, 1 / std)
+        return Mixture(log_weights.log_softmax(dim=0), means, log_variances).rescaled(-mean / std, 1 / std)

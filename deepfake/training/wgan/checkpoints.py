@@ -1,4 +1,4 @@
-"""The two networks of a game as files."""
+"""Checkpoints of critic and generator."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from deepfake.detector import FORMAT
 
 
 class Networks(Callback):
-    """Writes critic and generator every so many epochs, as `critic-0010.pt` and `generator-0010.pt` after the tenth.
+    """Writes critic and generator every few epochs, after the tenth as `critic-0010.pt` and `generator-0010.pt`.
 
     Args:
-        folder: Where.
-        every_epochs: How often.
+        folder: Folder of the files.
+        every_epochs: Number of epochs between two checkpoints.
     """
 
     def __init__(self, folder: str, every_epochs: int = 10) -> None:
@@ -32,16 +32,16 @@ class Networks(Callback):
             write_networks(self.folder, pl_module, f"-{n_epochs:04d}")
 
 
-def write_networks(folder: Path, game: Any, suffix: str = "") -> None:
-    """`generator.pt`, plain settings and weights, and `critic.pt`, which is a detector's file.
+def write_networks(folder: Path, task: Any, suffix: str = "") -> None:
+    """Write `generator.pt`, with settings and weights, and `critic.pt`, in the format of a detector.
 
     Args:
-        folder: Where.
-        game: A `WGANGP`.
-        suffix: Of the names.
+        folder: Folder of the files.
+        task: The `WGANGP` with both networks.
+        suffix: Suffix of the files' names.
     """
     generator = io.BytesIO()
-    content = {"format": FORMAT, "config": game.generator.config, "state_dict": game.generator.state_dict()}
+    content = {"format": FORMAT, "config": task.generator.config, "state_dict": task.generator.state_dict()}
     torch.save(content, generator)
     write_atomically(folder / f"generator{suffix}.pt", generator.getvalue())
-    game.detector.save(folder / f"critic{suffix}.pt")
+    task.detector.save(folder / f"critic{suffix}.pt")

@@ -1,4 +1,4 @@
-"""A game of two networks that runs away is stopped."""
+"""Divergence guard: stops an adversarial training that diverges."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from deepfake.errors import InputError
 
 ADVICE = (
     "lower task.critic_lr and task.generator_lr, raise task.gp_weight, or train with trainer.precision=32-true; the "
-    "last whole epoch is in checkpoints/last.ckpt"
+    "last complete epoch is in checkpoints/last.ckpt"
 )
 
 
 class DivergenceGuard:
-    """Stops at the first figure that is not finite, and where a watched one is beyond a limit for several steps on end.
+    """Stops at the first value that is not finite, or when a watched value exceeds a limit for several steps in a row.
 
-    Asked before a step is taken, so that no weight becomes NaN.
+    The values are checked before the optimiser's step, so that no weight becomes NaN.
 
     Args:
-        watched: Names of figures whose size has a limit.
-        limit: That limit.
-        patience: Steps on end beyond it at which the game is stopped.
+        watched: Names of the values whose magnitude is limited.
+        limit: Largest magnitude of a watched value.
+        patience: Number of consecutive steps beyond the limit after which training is stopped.
 
     Raises:
         InputError: A limit or a patience that is not positive.
@@ -29,21 +29,21 @@ class DivergenceGuard:
 
     def __init__(self, watched: Sequence[str], limit: float, patience: int) -> None:
         if not limit > 0 or patience < 1:
-            raise InputError(f"task.limit={limit}, task.patience={patience}: both are to be above zero")
+            raise InputError(f"task.limit={limit}, task.patience={patience}: numbers above zero were expected")
         self.watched = watched
         self.limit = limit
         self.patience = patience
         self.n_beyond = 0
 
     def check(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Look at the figures of a step.
+        """Check the values of a step.
 
         Args:
-            figures: By name.
-            epoch: For the message.
+            figures: Losses and other values of the step, by name.
+            epoch: Current epoch, for the error message.
 
         Raises:
-            InputError: One is not finite, or has been beyond the limit for too long.
+            InputError: A value is not finite, or has been beyond the limit for too long.
         """
         for name, value in figures.items():
             if not math.isfinite(value):
@@ -56,7 +56,7 @@ class DivergenceGuard:
         if self.n_beyond >= self.patience:
             raise InputError(
                 f"the {_words(name)} is {figures[name]:.4g} in epoch {epoch}, after {self.n_beyond} steps beyond "
-                f"task.limit={self.limit:g} the game diverges: {ADVICE}"
+                f"task.limit={self.limit:g}, so the training diverges: {ADVICE}"
             )
 
 

@@ -1,4 +1,4 @@
-"""How steep a critic is between real and generated pictures."""
+"""Gradient penalty: norms of the critic's gradient between real and generated features."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def gradient_norms(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tenso
     r"""Norm of the critic's gradient at points between real and fake (Gulrajani et al., 2017, algorithm 1).
 
     \(\lVert \nabla_{\hat x} D(\hat x) \rVert_2\) with \(\hat x = \epsilon x + (1 - \epsilon) \tilde x\). The penalty is
-    the mean of its squared distance from 1. It can be differentiated once more. In float32 at least, whatever autocast
-    says: the penalty is a small difference, which half precision rounds away.
+    the mean of its squared distance from 1. The norm can be differentiated again. It is computed in float32 at least,
+    even under autocast: the penalty is a small difference, which half precision would round away.
 
     Args:
-        critic: Each of its outputs depends on its own input alone.
-        real: Pictures \(x\).
-        fake: Pictures \(\tilde x\), as many.
-        epsilon: Share of the real one, from 0 to 1.
+        critic: Critic, each output of which depends on its own input alone.
+        real: Real features \(x\).
+        fake: Generated features \(\tilde x\), as many.
+        epsilon: Share of the real features, from 0 to 1.
 
     Shape:
         real, fake `[B, C, L]`, epsilon `[B]` -> `[B]`

@@ -1,4 +1,4 @@
-"""What a game of two networks leaves behind."""
+"""Report of an adversarial training: history, curves, metrics, and the two networks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def finish_game(setup: Setup, game: Any) -> dict[str, Any]:
         game: A `WGANGP`.
 
     Returns:
-        What stands in `reports/metrics.json`: the figures of the last epoch, of which the estimate of the Wasserstein
-        distance is the `objective`.
+        The content of `reports/metrics.json`: the values of the last epoch, with the estimate of the Wasserstein
+        distance as `objective`.
     """
     report, history = setup.folder.report, game.history
     table = io.StringIO()
@@ -53,7 +53,7 @@ def finish_game(setup: Setup, game: Any) -> dict[str, Any]:
 
 
 def curves(history: Sequence[dict[str, float]]) -> Figure:
-    """Losses, Wasserstein estimate, and the gradient norm beside the 1 that it should be, by epoch."""
+    """Losses, Wasserstein estimate, gradient norm (which should be 1) and penalty by epoch."""
     figure = figure_of(12, 3.6)
     for axes, names, title in zip(
         figure.subplots(1, 3),

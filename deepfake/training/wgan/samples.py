@@ -1,4 +1,4 @@
-"""What a generator makes, to look at and to listen to."""
+"""Samples of the generator, as images and audio in TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ N_ITERATIONS = 32  # of Griffin and Lim's algorithm
 
 
 class Generated(Callback):
-    """Shows TensorBoard real clips once, and every so many epochs generated ones of the same few draws of noise.
+    """Logs real clips once, and every few epochs generated ones from the same noise, to TensorBoard.
 
-    Each as a picture and, where the front end can be inverted, as audio. The real ones went through the same
-    inversion, so that the ear compares like with like.
+    Each is an image and, if the front end can be inverted, audio. Real clips pass through the same inversion, so that
+    the comparison by ear is fair.
 
     Args:
-        every_epochs: How often.
-        n_clips: How many.
+        every_epochs: Number of epochs between two sets of samples.
+        n_clips: Number of clips.
     """
 
     def __init__(self, every_epochs: int = 1, n_clips: int = 4) -> None:
@@ -65,14 +65,14 @@ class Generated(Callback):
 
 
 def waveform_of(front_end: FrontEnd, features: Tensor) -> Tensor | None:
-    """Audio whose features are about these, by the filterbank's pseudo-inverse and Griffin and Lim (1984).
+    """Audio with approximately these features, by the filterbank's pseudo-inverse and Griffin and Lim (1984).
 
     Args:
-        front_end: With logarithmic bands of the power and statistics of the training data, or none.
-        features: `[B, C, L]`
+        front_end: Front end; it can be inverted if it is logarithmic bands, normalised by training statistics or not.
+        features: Features `[B, C, L]`.
 
     Returns:
-        `[B, T]` with the loudest sample at 0.9, since the level may be lost; None for any other front end.
+        Waveforms `[B, T]` with a peak of 0.9, since the level may be lost; None if the front end cannot be inverted.
     """
     if not isinstance(front_end, (Mel, LinearBands)) or front_end.normalise.mode == "utterance":
         return None

@@ -1,4 +1,4 @@
-"""The LightningModule that plays a Wasserstein game with gradient penalty."""
+"""LightningModule of a Wasserstein GAN with gradient penalty."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ REAL_CLASSES = {"spoof": (SPOOF,), "bonafide": (BONAFIDE,), "all": (SPOOF, BONAF
 
 
 class WGANGP(Repeatable):
-    """A critic learns to tell pictures of one class of speech from a generator's (Gulrajani et al., 2017).
+    """A critic learns to separate features of one class of speech from a generator's (Gulrajani et al., 2017).
 
-    What it has learnt of that class is where a detector then starts from (`init_from`). Each batch is one step of the
-    critic, each `n_critic`-th also one of the generator. Both networks live on the scale of the front end's features,
-    which are best normalised to the statistics of the training partition.
+    The critic is then the starting point of a detector (`init_from`). Each batch is one step of the critic, every
+    `n_critic`-th also one of the generator. Both networks work on the scale of the front end's features, which are best
+    normalised by statistics of the training partition.
 
-    Under DDP the gradients are averaged here and not by its reducer, which waits for a gradient of each parameter: a
-    step of one network has none for the other, and the penalty's inner gradient is none at all.
+    Under DDP the gradients are averaged here, not by its reducer, which waits for a gradient of every parameter: a step
+    of one network has none for the other, and the inner gradient of the penalty is not one of the parameters.
 
     Args:
         detector: Its front end makes the pictures, its model is the critic.
         seconds: Of the clips.
         seed: Of noise, interpolation and dropout; set anew in each step, so that a resumed run repeats an uninterrupted
             one.
-        real_class: `spoof`, `bonafide` or `all`: the training utterances that are the game's real side.
+        real_class: `spoof`, `bonafide` or `all`: the training utterances that the generator imitates.
         n_critic: Steps of the critic to one of the generator.
-        gp_weight: Of the gradient penalty.
+        gp_weight: Weight of the gradient penalty.
         critic_lr: Adam's learning rate for the critic.
-        generator_lr: And for the generator.
-        betas: Adam's, for both.
+        generator_lr: Adam's learning rate for the generator.
+        betas: Adam's betas for both networks.
         noise_dim: Dimensions of the generator's noise.
-        generator_channels: See `Generator`.
-        generator_attention_rows: See `Generator`.
-        limit: Beyond which neither the Wasserstein estimate nor the gradient norm may stay.
-        patience: Steps that they may.
+        generator_channels: Channels of the generator, see `Generator`.
+        generator_attention_rows: Rows at which the generator has self-attention, see `Generator`.
+        limit: Largest magnitude of the Wasserstein estimate and the gradient norm, see `DivergenceGuard`.
+        patience: Consecutive steps beyond the limit after which training is stopped.
 
     Raises:
-        InputError: Another model than the critic, one with a bounded head, or a setting out of range.
+        InputError: A model other than the critic, a bounded head, or a setting out of range.
     """
 
     supervised = False  # one class is enough, and dev is not looked at
@@ -88,7 +88,7 @@ class WGANGP(Repeatable):
         self.automatic_optimization = False
         if not isinstance(detector.model, WGANGPCritic) or detector.model.head.kind != "linear":
             got = f"{type(detector.model).__name__} with head={detector.config['model'].get('head', 'linear')}"
-            raise InputError(f"task=wgan_gp needs model=wgan_gp_critic with model.head=linear, got {got}")
+            raise InputError(f"task=wgan_gp, {got}: model=wgan_gp_critic with model.head=linear was expected")
         if real_class not in REAL_CLASSES:
             raise InputError(f"task.real_class={real_class}: one of {', '.join(REAL_CLASSES)} was expected")
         if n_critic < 1 or min(critic_lr, generator_lr) <= 0 or gp_weight < 0:
@@ -98,7 +98,7 @@ class WGANGP(Repeatable):
             )
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise InputError(f"task.betas={list(betas)}: two numbers from 0 to below 1 were expected")
-        detector.config["kind"] = "critic"  # so that nobody takes its number for a score
+        detector.config["kind"] = "critic"  # so that its output is not mistaken for a score
         with torch.no_grad():
             silence = torch.zeros(1, round(seconds * detector.sample_rate))
             n_bands, n_frames = detector.features.extract(silence).shape[1:]  # type: ignore[operator]
@@ -131,7 +131,7 @@ class WGANGP(Repeatable):
         return finish_game(setup, self) if setup.trainer.is_global_zero else None
 
     def setup(self, stage: str) -> None:
-        """Leave the utterances of one class in the training partition, before a loader is made of it."""
+        """Keep the utterances of one class in the training partition, before its loader is made."""
         datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         datamodule.train = [u for u in datamodule.train if u.label in REAL_CLASSES[self.real_class]]
         if not datamodule.train:
@@ -158,14 +158,14 @@ class WGANGP(Repeatable):
             self._require_finite_weights()
 
     def critic_figures(self, real: Tensor) -> dict[str, Tensor]:
-        """The critic's loss, and what it consists of.
+        """The critic's loss and its terms.
 
         Args:
-            real: Features `[B, C, L]`.
+            real: Real features `[B, C, L]`.
 
         Returns:
             `critic_loss` \\(= -W + \\lambda P\\), the estimate W of the Wasserstein distance as `wasserstein`, the mean
-            `gradient_norm` between the pictures, and its `penalty` P, all without axes.
+            `gradient_norm` between real and generated features, and its `penalty` P, all scalars.
         """
         with torch.no_grad():
             fake = self.generator(self.noise(len(real))).to(real.dtype)  # [B, C, L]
@@ -178,7 +178,7 @@ class WGANGP(Repeatable):
         return {"critic_loss": loss, "wasserstein": wasserstein, "gradient_norm": norms.mean(), "penalty": penalty}
 
     def generator_figures(self, n: int) -> dict[str, Tensor]:
-        """The generator's loss on `n` pictures, as `generator_loss`."""
+        """The generator's loss on `n` samples, as `generator_loss`."""
         return {"generator_loss": -_whole(self.critic(self.generator(self.noise(n)))).mean()}
 
     def noise(self, n: int) -> Tensor:
@@ -186,7 +186,7 @@ class WGANGP(Repeatable):
         return torch.randn(n, self.noise_dim, device=self.device, dtype=self.generator.dense.weight.dtype)
 
     def _step(self, optimizer: LightningOptimizer, network: nn.Module, figures: dict[str, Tensor]) -> None:
-        """One step of one network down the first of the figures, if they all are as they should be."""
+        """One optimiser step of one network on the first of the figures, if all of them pass the guard."""
         name, loss = next(iter(figures.items()))
         parameters = list(network.parameters())
         optimizer.zero_grad()
@@ -199,7 +199,7 @@ class WGANGP(Repeatable):
             mean = self.trainer.strategy.reduce(parameters_to_vector(gradients), reduce_op="mean")
             vector_to_parameters(mean, gradients)  # type: ignore[arg-type]
         checked = {key: value.detach() for key, value in figures.items()}
-        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which leaves such a step out by itself
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # a scaler skips such a step itself
             checked[f"gradient of the {name}"] = get_total_norm(gradients)
         # the mean over the processes: all of them stop, or none
         said = self.trainer.strategy.reduce(torch.stack(list(checked.values())), reduce_op="mean").tolist()
@@ -212,7 +212,7 @@ class WGANGP(Repeatable):
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
 
     def _require_finite_weights(self) -> None:
-        """Before they are written: a rate without measure overflows them in one step of finite gradients."""
+        """Check the weights before they are saved: a huge learning rate overflows them in a single step."""
         for name, value in self.state_dict().items():
             if not value.isfinite().all():
                 raise InputError(f"{name} is no longer finite after epoch {self.current_epoch}: {ADVICE}")
@@ -231,5 +231,5 @@ class WGANGP(Repeatable):
 
 
 def _whole(values: Tensor) -> Tensor:
-    """In float32 at least, where autocast made them shorter."""
+    """In float32 at least, also where autocast used half precision."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

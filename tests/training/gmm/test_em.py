@@ -11,7 +11,7 @@ import torch
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 
-from deepfake.training.gmm.em import Mixture, expected, from_frames, maximal, maximise, standardise
+from deepfake.training.gmm.em import Mixture, e_step, fit_mixture, initial_mixture, m_step, standardise
 
 FIT = {"max_iterations": 30, "tolerance": -math.inf, "variance_floor": 1e-3}
 
@@ -25,7 +25,7 @@ def clouds(n: int = 600, n_channels: int = 3, seed: int = 0) -> torch.Tensor:
 
 
 def begun(frames: torch.Tensor, n_components: int, seed: int = 0) -> Mixture:
-    return from_frames(frames, n_components, torch.Generator().manual_seed(seed))
+    return initial_mixture(frames, n_components, torch.Generator().manual_seed(seed))
 
 
 def slow_step(frames: np.ndarray, mixture: Mixture, floor: float) -> tuple[tuple[np.ndarray, ...], float]:
@@ -55,8 +55,8 @@ def test_a_step_is_that_of_a_slow_loop(floor, dtype, tolerance):
     mixture = begun(frames, 5)
     for _ in range(3):
         (weights, means, variances), likelihood = slow_step(frames.numpy(), mixture, floor)
-        moments, got = expected(frames, mixture, "cpu", chunk=64)
-        mixture = maximal(moments, floor)
+        moments, got = e_step(frames, mixture, "cpu", chunk=64)
+        mixture = m_step(moments, floor)
         assert got == pytest.approx(likelihood, abs=tolerance)
         np.testing.assert_allclose(mixture.log_weights.exp(), weights, atol=tolerance)
         np.testing.assert_allclose(mixture.means, means, atol=tolerance)
@@ -75,7 +75,7 @@ def test_from_one_start_it_ends_where_sklearn_does():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is stopped before it converges
         theirs.fit(frames.double().numpy())
-    *_, (mixture, likelihood) = maximise(frames, start, **FIT)
+    *_, (mixture, likelihood) = fit_mixture(frames, start, **FIT)
     assert likelihood == pytest.approx(theirs.lower_bound_, abs=1e-4)
     np.testing.assert_allclose(mixture.means, theirs.means_, atol=1e-3)
     np.testing.assert_allclose(mixture.log_variances.exp(), theirs.covariances_, atol=1e-3)
@@ -86,10 +86,10 @@ def test_from_one_start_it_ends_where_sklearn_does():
 def test_the_likelihood_never_falls_and_the_fit_ends_when_it_hardly_grows(seed):
     frames = clouds(500, 8, seed)
     standardise(frames)
-    run = [likelihood for _, likelihood in maximise(frames, begun(frames, 6, seed), **FIT)]
+    run = [likelihood for _, likelihood in fit_mixture(frames, begun(frames, 6, seed), **FIT)]
     gains = np.diff(run)
     assert len(run) == 30 and gains.min() > -1e-6 and gains[0] > 0.1
-    short = [x for _, x in maximise(frames, begun(frames, 6, seed), **{**FIT, "tolerance": 0.02})]
+    short = [x for _, x in fit_mixture(frames, begun(frames, 6, seed), **{**FIT, "tolerance": 0.02})]
     n = int(np.argmax(gains < 0.02)) + 2  # the likelihood of iteration n tells what the one before it gained
     assert 2 < n < 30 and short == run[:n]
 
@@ -98,9 +98,9 @@ def test_chunks_do_not_matter():
     frames = clouds(1000, 20)
     standardise(frames)
     mixture = begun(frames, 8)
-    whole, likelihood = expected(frames, mixture, "cpu", chunk=1000)
+    whole, likelihood = e_step(frames, mixture, "cpu", chunk=1000)
     for chunk in (1, 7, 64, 999):
-        moments, other = expected(frames, mixture, "cpu", chunk=chunk)
+        moments, other = e_step(frames, mixture, "cpu", chunk=chunk)
         assert other == pytest.approx(likelihood, abs=1e-6)
         torch.testing.assert_close(moments / 1000, whole / 1000, rtol=1e-6, atol=1e-6)
 
@@ -113,8 +113,8 @@ def test_scale_and_place_of_the_frames_do_not_matter():
     for x in (frames, scaled):
         mean, std = standardise(x)
         assert x.mean(0).abs().max() < 1e-4 and (x.std(0, correction=0) - 1).abs().max() < 1e-4
-        *_, (mixture, _) = maximise(x, begun(x, 4), **FIT)
-        ends.append(mixture.moved(mean, std))
+        *_, (mixture, _) = fit_mixture(x, begun(x, 4), **FIT)
+        ends.append(mixture.rescaled(mean, std))
     np.testing.assert_allclose(ends[0].means * scale + place, ends[1].means, rtol=1e-2)
     np.testing.assert_allclose(ends[0].log_variances + 2 * scale.log(), ends[1].log_variances, atol=0.05)
 
@@ -122,7 +122,7 @@ def test_scale_and_place_of_the_frames_do_not_matter():
 def test_moved_there_and_back():
     mean, std = torch.tensor([1.0, -20.0]).double(), torch.tensor([0.1, 7.0]).double()
     mixture = Mixture(torch.zeros(1).double(), torch.randn(1, 2).double(), torch.randn(1, 2).double())
-    for there, back in zip(mixture, mixture.moved(mean, std).moved(-mean / std, 1 / std), strict=True):
+    for there, back in zip(mixture, mixture.rescaled(mean, std).rescaled(-mean / std, 1 / std), strict=True):
         torch.testing.assert_close(there, back)
 
 
@@ -133,7 +133,7 @@ def test_constant_channels_equal_frames_and_empty_components_stay_finite():
     assert mean.tolist() == pytest.approx([1, 0.5, 1]) and std.tolist() == pytest.approx([1, 0.5, 1])
     start = begun(frames, 4)
     start.means[3] = 1e3  # nothing is near it
-    *_, (mixture, likelihood) = maximise(frames, start, **FIT)
+    *_, (mixture, likelihood) = fit_mixture(frames, start, **FIT)
     assert math.isfinite(likelihood) and all(x.isfinite().all() for x in mixture)
     assert mixture.log_weights.exp().sum() == pytest.approx(1) and mixture.log_weights[3] < -15
     assert mixture.log_variances.exp().min() == pytest.approx(1e-3)

@@ -139,9 +139,9 @@ def test_a_fit_can_start_from_the_mixtures_of_another(fitted):
     fit = MixtureFit(detector, seed=0, max_iterations=1, tolerance=0.0, variance_floor=1e-3, max_frames=10**6)
     start = fit._start(1, frames, mean, std, go_on=True)
     assert not torch.equal(start.means, fit._start(1, frames, mean, std, go_on=False).means)
-    np.testing.assert_allclose(start.moved(mean, std).means, detector.model.means[1].detach(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(start.rescaled(mean, std).means, detector.model.means[1].detach(), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(
-        start.moved(mean, std).log_variances, detector.model.log_variances[1].detach(), rtol=1e-4, atol=1e-4
+        start.rescaled(mean, std).log_variances, detector.model.log_variances[1].detach(), rtol=1e-4, atol=1e-4
     )
 
 

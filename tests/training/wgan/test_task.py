@@ -1,4 +1,4 @@
-"""The Wasserstein game: against a plain reference, stable, resumable, guarded, and what a detector takes from it."""
+"""WGAN-GP training: against a plain reference, stable, resumable, guarded, and what a detector takes from it."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def test_another_model_and_a_bounded_head_are_refused():
     cnn = {"_target_": "deepfake.models.cnn.CNN", "channels": [4]}
     other = Detector({**detector_of().config, "model": cnn})
     for detector in (other, detector_of(head="cosine")):
-        with pytest.raises(InputError, match=r"needs model=wgan_gp_critic with model\.head=linear, got"):
+        with pytest.raises(InputError, match=r"model=wgan_gp_critic with model\.head=linear was expected"):
             game_of(detector)
 
 
