@@ -21,22 +21,11 @@ from deepfake.audit.shortcuts import VERDICTS, Table
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 from deepfake.figures.comparison import intervals
-from deepfake.figures.html import heading, html_table, page, paragraph, pictures
+from deepfake.figures.html import pictures, write_page
 from deepfake.figures.rates import heat_map
 
 STYLES = {"near chance": "dim", "weak": "", "strong": "bold red"}
 MOST_CELLS = 40  # columns of the heat map
-READING = (
-    "Each cue alone scored utterances that it was not fitted on. 50 % is chance, and so is more than 50 %: chance "
-    "patterns of the training folds do not hold in the held-out fold. The lower, the worse: a detector can do that "
-    "well on this corpus without any trace of synthesis; whether one does is another question. The interval is over "
-    "resampled utterances (or speakers), not over fits; of forty uninformative cues, one is expected to be rated weak."
-)
-ATTACKS = (
-    "EER in % of each attack against all bona fide utterances, by the same scores. The cue separates an attack far "
-    "above 50 % as well, but in the direction opposite to the other attacks. Among so many numbers, some are low by "
-    "chance."
-)
 
 
 def write_audit(
@@ -62,19 +51,12 @@ def write_audit(
     text = json.dumps(
         {**result, "provenance": dict(provenance)}, indent=2, ensure_ascii=False, allow_nan=False, default=str
     )
-    drawn = {
-        "cues": (
-            lambda: cue_figure(result),
-            "EER of each cue alone, and of all together, out of fold, with 95 % intervals.",
-        ),
-        "cue_attack": (
-            lambda: attack_figure(result),
-            "EER of each cue against each attack alone (against all bona fide utterances), by the same scores.",
-        ),
-    }
-    html = pictures(folder / "figures", drawn)
+    figures = {"cues": lambda: cue_figure(result), "cue_attack": lambda: attack_figure(result)}
+    drawn = pictures(folder / "figures", figures)
     write_atomically(folder / "cues.csv", _csv(table, utterances))
-    write_atomically(folder / "report.html", _page(result, html, title=title, provenance=provenance))
+    write_page(
+        folder / "report.html", "audit/report.html", title=title, provenance=provenance, drawn=drawn, **_facts(result)
+    )
     write_atomically(folder / "audit.json", text + "\n")
 
 
@@ -118,9 +100,8 @@ def table(result: Mapping[str, Any]) -> RichTable:
         for i, (name, entry) in enumerate(part.items(), start=1):
             style = STYLES[entry["verdict"]]
             view.add_row(*(Text(cell, style=style) for cell in [name, *_cells(entry)]), end_section=i == len(part))
-    for part, models in result["carried"].items():
-        for name, entry in models.items():
-            view.add_row(*(Text(cell) for cell in [f"{name}, train to {part}", *_cells(entry)]))
+    for name, entry in _carried(result).items():
+        view.add_row(*(Text(cell) for cell in [name, *_cells(entry)]))
     grid = RichTable.grid()
     grid.add_row(view)
     for note in result["notes"]:
@@ -139,59 +120,38 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
     return [f"{100 * entry['eer']:.1f} %", interval, entry["verdict"], f"{lowest[0]} {100 * lowest[1]:.1f} %"]
 
 
-def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, provenance: Mapping[str, Any]) -> str:
+def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What `report.html` names."""
     cues, together = by_eer(result["cues"]), by_eer(result["together"])
     found = {v: [n for n, entry in cues.items() if entry["verdict"] == v] for v in ("strong", "weak")}
-    rated = "; ".join(f"{v}: {', '.join(names)}" for v, names in found.items() if names) or "none is below chance"
-    split = "speaker-disjoint" if result["grouped_by_speaker"] else "not speaker-disjoint"
-    verdicts = "; ".join(f"{name}: {meaning}" for name, meaning in VERDICTS.items())
-    constant = [name for name, entry in result["cues"].items() if entry["constant"]]
-    trivial = next((entry["cues"] for name, entry in together.items() if name.endswith("trivial")), [])
     attacks = sorted({attack for entry in cues.values() for attack in entry["by_attack"]})
-    headings = ("EER", "95 % interval", "verdict", "lowest attack")
-    carried = [
-        [f"{name}, train to {part}", *_cells(entry)]
-        for part, models in result["carried"].items()
-        for name, entry in models.items()
-    ]
-    return page(
-        title,
-        f"{len(found['strong'])} strong, {len(found['weak'])} weak of {len(result['cues'])} cues",
-        paragraph(f"{_counts(result)}, {result['folds']} folds, {split}. {rated.capitalize()}."),
-        *(paragraph(note, note=True) for note in result["notes"]),
-        paragraph(READING),
-        html.get("cues", ""),
-        html.get("cue_attack", ""),
-        heading("Each cue alone"),
-        html_table(("cue", *headings), [[name, *_cells(entry)] for name, entry in cues.items()]),
-        paragraph(f"{verdicts.capitalize()}."),
-        paragraph(f"Constant over all files: {', '.join(constant)}.") if constant else "",
-        heading("All together"),
-        html_table(("model, cues", *headings), [[name, *_cells(entry)] for name, entry in together.items()] + carried),
-        paragraph(f"Trivial: {', '.join(trivial)}.") if trivial else "",
-        heading("Attack by attack"),
-        paragraph(ATTACKS),
-        html_table(
-            ("cue", *attacks),
-            [
-                [name, *(f"{100 * entry['by_attack'][attack]:.1f}" for attack in attacks)]
-                for name, entry in (together | cues).items()
-            ],
-        ),
-        heading("Definitions of the cues"),
-        paragraph(CONVENTIONS),
-        html_table(
-            ("cue", "what it is", "bona fide", "spoof", "missing"),
-            [
-                [name, MEANINGS.get(name, ""), *_typical(name, entry), f"{entry['n_missing']:,}"]
-                for name, entry in result["cues"].items()
-            ],
-            left=(0, 1),
-        ),
-        paragraph("Values are medians over the class; for cues that are names, the most frequent one."),
-        heading("Provenance"),
-        html_table((), list(provenance.items()), left=(0, 1)),
-    )
+    return {
+        "result": result,
+        "found": found,
+        "counts": _counts(result),
+        "summary": "; ".join(f"{v}: {', '.join(n)}" for v, n in found.items() if n) or "none is below chance",
+        "verdicts": "; ".join(f"{name}: {meaning}" for name, meaning in VERDICTS.items()),
+        "conventions": CONVENTIONS,
+        "constant": [name for name, entry in result["cues"].items() if entry["constant"]],
+        "trivial": next((entry["cues"] for name, entry in together.items() if name.endswith("trivial")), []),
+        "attacks": attacks,
+        "cue_rows": [[name, *_cells(entry)] for name, entry in cues.items()],
+        "together_rows": [[name, *_cells(entry)] for name, entry in {**together, **_carried(result)}.items()],
+        "attack_rows": [
+            [name, *(f"{100 * entry['by_attack'][attack]:.1f}" for attack in attacks)]
+            for name, entry in (together | cues).items()
+        ],
+        "typical_rows": [
+            [name, MEANINGS.get(name, ""), *_typical(name, entry), f"{entry['n_missing']:,}"]
+            for name, entry in result["cues"].items()
+        ],
+    }
+
+
+def _carried(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What models fitted on train find in each other partition."""
+    carried = result["carried"].items()
+    return {f"{name}, train to {part}": entry for part, models in carried for name, entry in models.items()}
 
 
 def _typical(name: str, entry: Mapping[str, Any]) -> list[str]:

@@ -22,10 +22,10 @@ from scipy.stats import t as student
 
 from deepfake.atomic import write_atomically
 from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.report import FORMS, NAMES, interval, number
+from deepfake.evaluation.report import FORMS, NAMES, bracketed, interval, number
 from deepfake.evaluation.tandem import Tandem
 from deepfake.figures import comparison as figures_comparison
-from deepfake.figures.html import Pictures, heading, html_table, page, paragraph, pictures
+from deepfake.figures.html import pictures, write_page
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
 from deepfake.runs.environment import environment_rows, write_environment
@@ -172,51 +172,36 @@ def write_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     facts = write_environment(folder, sys.argv, torch.device("cpu"), 0)
     systems = {f"system {i}": str(Path(path).absolute()) for i, path in enumerate(paths, start=1)}
-    provenance = {**systems, **environment_rows(facts)}
     labelled = {name: (s.scores[s.labels >= 0], s.labels[s.labels >= 0]) for name, s in scores.items()}
     rows = {n: (m["eer"], *m["ci"]["eer"]) for n, m in found.systems.items() if "eer" in m["ci"]}
     if found.mean and found.mean.get("eer", {}).get("ci"):
         rows["mean"] = (found.mean["eer"]["mean"], *found.mean["eer"]["ci"])
-    drawn: Pictures = {
-        "det": (
-            lambda: figures_comparison.det_many(labelled),
-            "Misses against false alarms, nearer to the lower left corner is better.",
-        ),
-        "intervals": (
-            lambda: figures_comparison.intervals(rows, unit="EER (%)", title="EER and its interval"),
-            "Intervals that overlap can still belong to a clear difference: see the paired test.",
-        ),
+    figures = {
+        "det": lambda: figures_comparison.det_many(labelled),
+        "intervals": lambda: figures_comparison.intervals(rows, unit="EER (%)", title="EER and its interval"),
     }
-    html = pictures(folder / "figures", drawn)
-    side = html_table(("", *found.systems), _rows(found, _keys(found), among=True))
-    eers = [m["eer"] for m in found.systems.values() if m["eer"] is not None]
-    headline = (
-        f"{len(found.systems)} systems, EER {100 * min(eers):.2f} to {100 * max(eers):.2f} %" if eers else "no EER"
-    )
-    parts = [heading("Side by side") + side]
-    if found.mean is not None:
-        if "eer" in found.mean:
-            headline = f"{number(found.mean['eer']['mean'], '%')} EER, mean of {len(found.systems)} runs"
-        means = html_table(MEAN_HEADINGS, _mean_rows(found))
-        eers_of = html_table(("EER of", *MEAN_HEADINGS[1:]), _mean_eer_rows(found))
-        parts.append(heading("Mean of the runs") + means + paragraph(MEAN_WORDS) + eers_of)
-    if found.differences:
-        parts.append(
-            heading("Differences")
-            + html_table(DIFFERENCE_HEADINGS, _difference_rows(found), left=(0, 1))
-            + paragraph(DIFFERENCE_WORDS)
-        )
-    where = heading("Where the numbers come from") + html_table((), provenance.items(), left=(0, 1))
     text = json.dumps(vars(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / "report.html", page(title, headline, *parts, "".join(html.values()), where))
+    write_page(
+        folder / "report.html",
+        "evaluation/comparison.html",
+        title=title,
+        provenance={**systems, **environment_rows(facts)},
+        found=found,
+        eers=[m["eer"] for m in found.systems.values() if m["eer"] is not None],
+        drawn=pictures(folder / "figures", figures),
+        rows=_rows(found, _keys(found), among=True),
+        mean_headings=MEAN_HEADINGS,
+        mean_rows=_mean_rows(found),
+        mean_eer_rows=_mean_eer_rows(found),
+        difference_headings=DIFFERENCE_HEADINGS,
+        difference_rows=_difference_rows(found),
+        difference_words=DIFFERENCE_WORDS,
+        number=number,
+    )
     write_atomically(folder / "comparison.json", text)
 
 
 MEAN_HEADINGS = ("", "mean", "standard deviation", "interval, other utterances", "interval, other seeds")
-MEAN_WORDS = (
-    "The standard deviation is that of a single run. The first interval is bootstrapped over the utterances, for these "
-    "runs; the second is Student's, over the runs, for these utterances."
-)
 DIFFERENCE_HEADINGS = ("systems", "metric", "first", "second", "difference", "interval", "p")
 DIFFERENCE_WORDS = (
     "Paired bootstrap: both systems are judged on the same resampled utterances. p is the two-sided chance of so large "
@@ -230,12 +215,13 @@ def _keys(found: Comparison) -> list[str]:
 
 def _rows(found: Comparison, keys: Sequence[str], *, among: bool) -> list[list[str]]:
     """A row for each metric, a cell for each system, with or without the interval."""
-    rows = []
-    for key in keys:
-        cells = [number(m[key], FORMS[key]) for m in found.systems.values()]
-        bounds = [interval(m["ci"].get(key), FORMS[key]) if among else "" for m in found.systems.values()]
-        rows.append([NAMES[key], *(f"{c} ({b})" if b else c for c, b in zip(cells, bounds, strict=True))])
-    return rows
+    return [
+        [
+            NAMES[key],
+            *(number(m[key], FORMS[key]) + (bracketed(m, key) if among else "") for m in found.systems.values()),
+        ]
+        for key in keys
+    ]
 
 
 def _mean_rows(found: Comparison) -> list[list[str]]:

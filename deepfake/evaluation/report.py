@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -18,7 +20,7 @@ from deepfake.errors import InputError
 from deepfake.figures import calibration as figures_calibration
 from deepfake.figures import rates as figures_rates
 from deepfake.figures import style as figures
-from deepfake.figures.html import Pictures, heading, html_table, page, paragraph, pictures
+from deepfake.figures.html import pictures, write_page
 from deepfake.scores.table import Scores
 
 # key of metrics.json, name, how it is printed, what it is
@@ -61,7 +63,7 @@ FORMS = {key: form for key, _, form, _ in ROWS}
 NAMES = {key: name for key, name, _, _ in ROWS}
 ATTACK_COLUMNS = {"eer": "%", "eer_official": "%", "auc": "f", "fpr": "%"}
 ATTACK_HEADINGS = ("attack", "spoof", "EER", "interval", "EER, official", "AUC", "accepted")
-SOURCES = {"carried": "the threshold that was carried along", "eer": "the EER threshold of this very data"}
+WITHIN = "by_attack_and_"  # a condition: the start of a key of metrics.json
 MOST_ROWS = 20
 
 
@@ -84,90 +86,56 @@ def write_report(
     """
     folder = Path(folder)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    drawn = pictures(folder / "figures", _figures(metrics, scores))
-    write_atomically(folder / "report.html", _page(metrics, drawn, title=title, provenance=provenance))
+    attacks = {f"{name} in training": entry for name, entry in metrics["by_training"].items()} | metrics["by_attack"]
+    write_page(
+        folder / "report.html",
+        "evaluation/report.html",
+        title=title,
+        provenance=provenance,
+        metrics=metrics,
+        drawn=pictures(folder / "figures", _figures(metrics, scores)),
+        results=_results(metrics),
+        attack_headings=ATTACK_HEADINGS,
+        attacks=[[name, *_attack_cells(entry)] for name, entry in attacks.items()],
+        conditions=_conditions(metrics),
+        number=number,
+        bracketed=bracketed,
+    )
     write_atomically(folder / "metrics.json", text)
 
 
-def _figures(metrics: Mapping[str, Any], scores: Scores) -> Pictures:
-    """How each figure is drawn, and what stands below it."""
+def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, Callable[[], Figure]]:
+    """How each figure is drawn."""
     known = np.flatnonzero(scores.labels >= 0)
     s, y = scores.scores[known], scores.labels[known]
     attacks = [scores.attacks[i] for i in known]
     llrs = np.array(scores.extras["llr"], dtype=float)[known] if metrics["calibrated"] else s
-    taken = "" if metrics["calibrated"] else " The scores are not calibrated and are taken as they stand."
     threshold = metrics["threshold"] if metrics["threshold_source"] == "carried" else metrics["eer_threshold"]
     eers = {name: entry["eer"] for name, entry in metrics["by_attack"].items() if entry["eer"] is not None}
     weights = {NAMES[name]: weights for name, weights in metrics["tdcf_weights"].items()}
     interval = metrics["ci"].get("eer")
-    drawn: Pictures = {
-        "det": (
-            lambda: figures.det(s, y, interval=interval),
-            "Misses against false alarms, nearer to the lower left corner is better.",
-        ),
-        "roc": (
-            lambda: figures.roc(s, y, interval=interval),
-            "Bona fide accepted against spoof accepted, nearer to the upper left.",
-        ),
-        "histogram": (
-            lambda: figures.histogram(s, y, threshold=threshold),
-            "How the scores of the two classes lie; what overlaps cannot be told apart.",
-        ),
-        "precision_recall": (
-            lambda: figures_rates.precision_recall(s, y),
-            "Share of bona fide among those accepted, against the share of bona fide that is accepted.",
-        ),
-        "by_attack": (
-            lambda: figures.by_attack(eers, overall=metrics["eer"]),
-            "Each attack's spoofs against all bona fide utterances, shorter is better.",
-        ),
-        "histogram_by_attack": (
-            lambda: figures_rates.histogram_by_attack(s, y, attacks, threshold=threshold),
-            "Where the scores of each attack lie, beside those of bona fide speech.",
-        ),
-        "confusion": (
-            lambda: figures_rates.confusion(s, y, _needed(threshold)),
-            f"Decisions at {SOURCES.get(metrics['threshold_source'], 'no threshold')}.",
-        ),
-        "threshold_sweep": (
-            lambda: figures_rates.threshold_sweep(s, y, threshold=threshold),
-            "What another threshold would give on this data.",
-        ),
-        "tdcf": (
-            lambda: figures_rates.tdcf_curve(s, y, weights, threshold=threshold),
-            "Tandem cost against the threshold; 1 is what a countermeasure costs that does not listen.",
-        ),
-        "reliability": (
-            lambda: figures_calibration.reliability(llrs, y),
-            f"How often it is bona fide when the detector says so with a given probability.{taken}",
-        ),
-        "tippett": (
-            lambda: figures_calibration.tippett(llrs, y),
-            "Bona fide with this likelihood ratio or a lower one, spoof with this or a higher one: at 1, what misleads."
-            + taken,
-        ),
-        "pav": (
-            lambda: figures_calibration.pav(llrs, y),
-            f"The likelihood ratio that the data supports against the one given; on the diagonal they agree.{taken}",
-        ),
-        "empirical_cross_entropy": (
-            lambda: figures_calibration.ece(llrs, y),
-            f"Cost of the likelihood ratios for every prior; above the dashed line they do harm.{taken}",
-        ),
-        "misleading": (
-            lambda: figures_calibration.misleading(llrs, y),
-            f"How often, and how strongly, the likelihood ratio points the wrong way.{taken}",
-        ),
+    conditions = [key.removeprefix(WITHIN) for key in metrics if key.startswith(WITHIN)]
+    return {
+        "det": lambda: figures.det(s, y, interval=interval),
+        "roc": lambda: figures.roc(s, y, interval=interval),
+        "histogram": lambda: figures.histogram(s, y, threshold=threshold),
+        "precision_recall": lambda: figures_rates.precision_recall(s, y),
+        "by_attack": lambda: figures.by_attack(eers, overall=metrics["eer"]),
+        "histogram_by_attack": lambda: figures_rates.histogram_by_attack(s, y, attacks, threshold=threshold),
+        "confusion": lambda: figures_rates.confusion(s, y, _needed(threshold)),
+        "threshold_sweep": lambda: figures_rates.threshold_sweep(s, y, threshold=threshold),
+        "tdcf": lambda: figures_rates.tdcf_curve(s, y, weights, threshold=threshold),
+        "reliability": lambda: figures_calibration.reliability(llrs, y),
+        "tippett": lambda: figures_calibration.tippett(llrs, y),
+        "pav": lambda: figures_calibration.pav(llrs, y),
+        "empirical_cross_entropy": lambda: figures_calibration.ece(llrs, y),
+        "misleading": lambda: figures_calibration.misleading(llrs, y),
+    } | {
+        f"{WITHIN}{name}": partial(
+            figures_rates.heat_map, metrics[f"{WITHIN}{name}"], row_name="attack", column_name=name
+        )
+        for name in conditions
     }
-    for key in metrics:
-        if key.startswith("by_attack_and_"):
-            name = key.removeprefix("by_attack_and_")
-            drawn |= {key: (_heat_map(metrics[key], name), f"EER of each attack within each {name}, in percent.")}
-    return drawn
-
-
-def _heat_map(table: Mapping[str, Mapping[str, float | None]], name: str):
-    return lambda: figures_rates.heat_map(table, row_name="attack", column_name=name)
 
 
 def number(value: float | None, form: str) -> str:
@@ -183,6 +151,12 @@ def interval(bounds: list[float] | None, form: str) -> str:
         return ""
     low, high = (number(bound, form).removesuffix(" %") for bound in bounds)
     return f"{low} to {high}"
+
+
+def bracketed(metrics: Mapping[str, Any], key: str) -> str:
+    """The interval of a metric, to be written after its number; nothing where there is none."""
+    among = interval(metrics["ci"].get(key), FORMS[key])
+    return f" ({among})" if among else ""
 
 
 def _attack_cells(entry: Mapping[str, Any]) -> list[str]:
@@ -213,91 +187,31 @@ def table(metrics: Mapping[str, Any]) -> Table:
     return view
 
 
-def _page(metrics: Mapping[str, Any], drawn: Mapping[str, str], *, title: str, provenance: Mapping[str, Any]) -> str:
-    source = SOURCES.get(metrics["threshold_source"])
-    decided = [
-        f"{number(metrics[key], '%')}{f' ({among})' if among else ''} of the {what}"
-        for key, what in (("fpr", "spoofed utterances pass as bona fide"), ("fnr", "bona fide ones are rejected"))
-        if metrics[key] is not None
-        for among in [interval(metrics["ci"].get(key), "%")]
-    ]
-    sentence = f"At {source}, {' and '.join(decided)}." if source else "No threshold could be applied."
-    counts = f"{metrics['n_bonafide']:,} bona fide and {metrics['n_spoof']:,} spoofed utterances"
-    what = ", ".join(filter(None, (metrics["dataset"], metrics["partition"])))
-    headline = f"{number(metrics['eer'], '%')} EER" if metrics["eer"] is not None else "no EER"
-    if among := interval(metrics["ci"].get("eer"), "%"):
-        headline += f" ({among})"
-    results = [
-        (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), what)
-        for key, name, form, what in ROWS
+def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Name, value, interval and meaning of each metric that could be had."""
+    return [
+        (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), meaning)
+        for key, name, form, meaning in ROWS
         if metrics[key] is not None
     ]
-    attacks = {f"{name} in training": entry for name, entry in metrics["by_training"].items()} | metrics["by_attack"]
-
-    def shown(*names: str) -> str:
-        return "".join(drawn.get(name, "") for name in names)
-
-    def section(text: str, *parts: str) -> str:
-        return heading(text) + "".join(parts) if any(parts) else ""
-
-    conditions = [key for key in metrics if key.startswith("by_") and key not in ("by_attack", "by_training")]
-    grouped = sorted((k for k in conditions if not k.startswith("by_attack_and_")), key="by_speaker".__eq__)
-    among = f"{100 * (metrics['confidence'] or 0.95):g} %"
-    return page(
-        title,
-        headline,
-        paragraph(f"Scored: {what}, {counts}. {sentence}"),
-        paragraph(" ".join(metrics["read_as"])) if "read_as" in metrics else "",
-        "".join(paragraph(note, note=True) for note in metrics["notes"]),
-        section("Results", html_table(("", "", f"{among} interval", ""), results, left=(0, 3))),
-        paragraph(
-            "Larger scores are more bona fide; an utterance passes as bona fide if its score is greater than the "
-            "threshold. Intervals are bootstrapped over the utterances of this data (those of the two error rates are "
-            "exact); they say nothing of other data."
-        ),
-        section("How well it tells them apart", shown("det", "roc", "histogram", "precision_recall", "tdcf")),
-        section(
-            "Attack by attack",
-            html_table(ATTACK_HEADINGS, ([name, *_attack_cells(entry)] for name, entry in attacks.items()))
-            if attacks
-            else "",
-            shown("by_attack", "histogram_by_attack"),
-        ),
-        *(
-            section(f"By {key.removeprefix('by_').replace('_', ' ')}", _condition_table(key, metrics[key]))
-            + shown(f"by_attack_and_{key.removeprefix('by_')}")
-            for key in grouped
-        ),
-        section("Decisions", shown("confusion", "threshold_sweep")),
-        section(
-            "As likelihood ratios",
-            shown("tippett", "misleading", "pav", "empirical_cross_entropy", "reliability"),
-        ),
-        section("Where the numbers come from", html_table((), provenance.items(), left=(0, 1))),
-    )
 
 
-def _condition_table(key: str, groups: Mapping[str, Mapping[str, Any]]) -> str:
-    """The values of a condition, the hardest first where there are many."""
-    name = key.removeprefix("by_")
-    hardest = sorted(groups.items(), key=lambda item: -1 if item[1]["eer"] is None else item[1]["eer"], reverse=True)
-    rows = [
-        (
-            value,
-            f"{entry['n_bonafide']:,}",
-            f"{entry['n']:,}",
-            *(number(entry[column], form) for column, form in (("eer", "%"), ("auc", "f"), ("fpr", "%"), ("fnr", "%"))),
-        )
-        for value, entry in (groups.items() if len(groups) <= MOST_ROWS else hardest[:MOST_ROWS])
+def _conditions(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name, rows and number of values of each condition, speakers last; of many values the hardest ones."""
+    keys = [k for k in metrics if k.startswith("by_") and k not in ("by_attack", "by_training")]
+    keys = sorted((k for k in keys if not k.startswith(WITHIN)), key="by_speaker".__eq__)
+    return [{"name": k.removeprefix("by_"), "rows": _condition_rows(metrics[k]), "n": len(metrics[k])} for k in keys]
+
+
+def _condition_rows(groups: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    shown = list(groups.items())
+    if len(groups) > MOST_ROWS:
+        shown = sorted(shown, key=lambda item: -1 if item[1]["eer"] is None else item[1]["eer"], reverse=True)
+    columns = {"eer": "%", "auc": "f", "fpr": "%", "fnr": "%"}
+    return [
+        [value, f"{of['n_bonafide']:,}", f"{of['n']:,}", *(number(of[key], form) for key, form in columns.items())]
+        for value, of in shown[:MOST_ROWS]
     ]
-    more = (
-        f"The {MOST_ROWS} of {len(groups)} with the highest EER; all are in metrics.json."
-        if len(groups) > MOST_ROWS
-        else ""
-    )
-    own = "Where a group has no bona fide utterance of its own, all of them stand in."
-    headings = (name, "bona fide", "spoof", "EER", "AUC", "spoof accepted", "bona fide rejected")
-    return html_table(headings, rows) + paragraph(f"{more} {own}".strip())
 
 
 def _needed(threshold: float | None) -> float:

@@ -16,7 +16,7 @@ from deepfake.atomic import write_atomically
 from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.report import interval, number
 from deepfake.figures import comparison as figures_comparison
-from deepfake.figures.html import heading, html_table, page, paragraph, pictures
+from deepfake.figures.html import pictures, write_page
 from deepfake.metrics.bootstrap import intervals as bootstrapped
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.dcf import a_dcf
@@ -88,21 +88,19 @@ def write_sasv(
     folder.mkdir(parents=True, exist_ok=True)
     facts, report = write_environment(folder, sys.argv, torch.device("cpu"), 0), ReportFolder(folder)
     curves = {what: against(scores)[key] for key, _, _, what in ROWS if key in against(scores)}
-    caption = "Misses against false alarms, nearer to the lower left corner is better."
     classes = ("targets", "others")
-    det = pictures(report.figures, {"det": (lambda: figures_comparison.det_many(curves, classes=classes), caption)})
-    among = f"{100 * (metrics['confidence'] or 0.95):g} % interval"
-    html = page(
-        title,
-        f"{number(metrics['a_dcf'], 'f')} min a-DCF",
-        paragraph(f"Scored: {' '.join(metrics['read_as'])}"),
-        *(paragraph(note, note=True) for note in metrics["notes"]),
-        heading("Results") + html_table(("", "", among, ""), _rows(metrics), left=(0, 3)),
-        *det.values(),
-        heading("Where the numbers come from")
-        + html_table((), {**provenance, **environment_rows(facts)}.items(), left=(0, 1)),
+    drawn = pictures(report.figures, {"det": lambda: figures_comparison.det_many(curves, classes=classes)})
+    write_page(
+        report.page,
+        "evaluation/sasv.html",
+        title=title,
+        provenance={**provenance, **environment_rows(facts)},
+        headline=f"{number(metrics['a_dcf'], 'f')} min a-DCF",
+        metrics=metrics,
+        interval=f"{100 * (metrics['confidence'] or 0.95):g} % interval",
+        rows=_rows(metrics),
+        drawn=drawn,
     )
-    write_atomically(report.page, html)
     write_atomically(report.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

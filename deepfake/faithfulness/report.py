@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.text import Text
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.figures.comparison import intervals
-from deepfake.figures.html import heading, html_table, page, paragraph, pictures
+from deepfake.figures.html import pictures, write_page
 
 _FILLED = "the clip is cut into blocks of 50 ms x 8 bands"
 _SPLICED = "Share of the evidence for spoof that lies within 80 ms of a seam"
@@ -71,17 +72,6 @@ MEASURES = {
     "seams_of_bona_fide_time": ("the same by chance", "Share of the time that is so near to a seam."),
     "seconds": ("seconds per clip", "Of one map, on the machine named below."),
 }
-FLIP = (
-    "Class flip: every method explains one number, the evidence for spoof; the map for bona fide is its negative, so "
-    "their correlation is -1 by construction. Share on padding: 0 by construction, since maps lie on the source clip "
-    "and repetitions are folded back."
-)
-READING = (
-    "Beside the methods stand two controls: evidence drawn at random, and the loudness of each cell. A method that is "
-    "not better than these says nothing. Below each value is its 95 % interval, of the files drawn anew. The "
-    "recommended method is the one that localises best of those that pass the sanity check and beat random order with "
-    "every filling."
-)
 
 
 def write(folder: str | Path, result: Mapping[str, Any], *, title: str, provenance: Mapping[str, Any]) -> None:
@@ -97,40 +87,26 @@ def write(folder: str | Path, result: Mapping[str, Any], *, title: str, provenan
     text = json.dumps(
         {**result, "provenance": dict(provenance)}, indent=2, ensure_ascii=False, allow_nan=False, default=str
     )
-    drawn = {
-        "localisation": (
-            lambda: _figure(result, ["localisation_auc_smooth"], "AUC", ("chance", 0.5), "Does it find the splices?"),
-            "AUC of evidence over time, averaged over 200 ms, against the known stretches.",
-        ),
-        "deletion": (
-            lambda: _figure(
-                result,
-                [name for name in MEASURES if name.startswith("margin_")],
-                "nats",
-                ("random order", 0.0),
-                "Insertion minus deletion, minus random order",
-            ),
-            "Area under the insertion curve minus that under the deletion curve, minus the same in random order.",
-        ),
-        "sanity": (
-            lambda: _figure(
-                result,
-                ["sanity_head", "sanity_half", "sanity_all"],
-                "rank correlation",
-                ("another map", 0.0),
-                "Maps of re-drawn weights",
-            ),
-            "Rank correlation of the map with that of a detector whose last layers have other weights.",
-        ),
-    }
-    html = pictures(folder / "figures", drawn)
-    write_atomically(folder / "report.html", _page(result, html, title=title, provenance=provenance))
+    measures = [name for name in MEASURES if any(name in m["measures"] for m in result["methods"].values())]
+    write_page(
+        folder / "report.html",
+        "faithfulness/report.html",
+        title=title,
+        provenance={**provenance, **result["settings"]},
+        result=result,
+        recommendation=_recommendation(result),
+        counts=_counts(result),
+        warnings=_notes(result)[1:],
+        drawn=pictures(folder / "figures", _figures(result)),
+        rows=_rows(result, between=", "),
+        measures=[MEASURES[name] for name in measures],
+    )
     write_atomically(folder / "faithfulness.json", text + "\n")
 
 
 def table(result: Mapping[str, Any]) -> RichTable:
     """The measurement as a rich table for the terminal: a row per measure, a column per method."""
-    view = RichTable(box=box.SIMPLE_HEAD, title=Text(_headline(result), style="bold"))
+    view = RichTable(box=box.SIMPLE_HEAD, title=Text(_counts(result), style="bold"))
     view.add_column("")
     for name in result["methods"]:
         view.add_column(Text(name), justify="right")
@@ -160,7 +136,7 @@ def _cell(found: Mapping[str, Any] | None, between: str) -> str:
     return f"{found['value']:.2f}" + (f"{between}{low:.2f} to {high:.2f}" if low is not None else "")
 
 
-def _headline(result: Mapping[str, Any]) -> str:
+def _counts(result: Mapping[str, Any]) -> str:
     return f"explanations of {result['n_bonafide']:,} bona fide and {result['n_spoof']:,} spoofed clips"
 
 
@@ -175,6 +151,23 @@ def _recommendation(result: Mapping[str, Any]) -> str:
 def _notes(result: Mapping[str, Any]) -> list[str]:
     warned = [f"{name}: {w}" for name, method in result["methods"].items() for w in method["warnings"]]
     return [f"{_recommendation(result)}.", *warned, *result["notes"]]
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
+    """How each figure is drawn: measures, unit, what chance gives, title."""
+    margins = [name for name in MEASURES if name.startswith("margin_")]
+    sanity = ["sanity_head", "sanity_half", "sanity_all"]
+    return {
+        "localisation": partial(
+            _figure, result, ["localisation_auc_smooth"], "AUC", ("chance", 0.5), "Does it find the splices?"
+        ),
+        "deletion": partial(
+            _figure, result, margins, "nats", ("random order", 0.0), "Insertion minus deletion, minus random order"
+        ),
+        "sanity": partial(
+            _figure, result, sanity, "rank correlation", ("another map", 0.0), "Maps of re-drawn weights"
+        ),
+    }
 
 
 def _figure(
@@ -196,22 +189,3 @@ def _figure(
     if not rows:
         raise InputError(f"no method has {measures[0]}")
     return intervals(rows, unit=unit, reference=reference, title=title)
-
-
-def _page(result: Mapping[str, Any], html: Mapping[str, str], *, title: str, provenance: Mapping[str, Any]) -> str:
-    shown = [name for name in MEASURES if any(name in m["measures"] for m in result["methods"].values())]
-    return page(
-        title,
-        _recommendation(result),
-        paragraph(f"{_headline(result).capitalize()}."),
-        "".join(paragraph(note, note=True) for note in _notes(result)[1:]),
-        paragraph(READING),
-        *(html[name] for name in html),
-        heading("Every measure"),
-        html_table(("", *result["methods"]), _rows(result, between=", ")),
-        paragraph(FLIP),
-        heading("What is measured"),
-        html_table(("measure", "what it is"), [MEASURES[name] for name in shown], left=(0, 1)),
-        heading("Where the numbers come from"),
-        html_table((), [*provenance.items(), *((k, v) for k, v in result["settings"].items())], left=(0, 1)),
-    )

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from deepfake.atomic import write_atomically
 from deepfake.figures.comparison import intervals
-from deepfake.figures.html import heading, html_table, page, paragraph, pictures
+from deepfake.figures.html import pictures, write_page
 from deepfake.figures.style import CURVE, SPOOF, dress, figure_of, roc, shorten
 from deepfake.localisation import segments as timeline
 from deepfake.localisation.measures import FRAME_SECONDS, VERDICTS, Heard
@@ -42,11 +42,6 @@ AT = {
     "boundaries_missed": ("boundaries missed", "Share of the true boundaries without a found one."),
     "boundaries_extra": ("boundaries too many", "Found ones without a true one, for each true one."),
 }
-READING = (
-    "Beside each value is its 95 % interval, of whole files drawn anew with replacement, exact for shares of files; "
-    "the thresholds stay as they are. At the threshold of dev, dev's own frames are wrong equally often either way: "
-    "dev's figures at it are those it was chosen by, eval's are those to be expected of other speech of this kind."
-)
 KINDS = {
     "trend": "A window sweep: a trend at its effective resolution, no localisation.",
     "localisation": "A detector that scores frames: localisation.",
@@ -63,20 +58,26 @@ def write(folder: Path, result: Mapping[str, Any], heard: Mapping[str, Sequence[
     """
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     threshold = (result["threshold"] or {"value": timeline.THRESHOLD})["value"]
-    drawn = {
-        "roc": (
-            lambda: _roc(result, heard["eval"]),
-            f"Units of {1000 * FRAME_SECONDS:.0f} ms of eval, all files together.",
-        ),
-        "rates": (lambda: _rates(result), "Equal error rates of eval, with their intervals."),
-        "timelines": (
-            lambda: timelines(heard["eval"], threshold),
-            "Spliced files with the lowest and the highest AUC of their own, and bona fide ones with the highest "
-            "p_fake. Shaded: what is spoofed. Line below: what is flagged.",
-        ),
+    about, *_ = _notes(result)
+    figures = {
+        "roc": lambda: _roc(result, heard["eval"]),
+        "rates": lambda: _rates(result),
+        "timelines": lambda: timelines(heard["eval"], threshold),
     }
-    html = pictures(folder / "figures", drawn)
-    write_atomically(folder / "report.html", _page(result, html))
+    detector = {"detector": result["detector"]["path"], "sha256": result["detector"]["sha256"]}
+    write_page(
+        folder / "report.html",
+        "localisation/report.html",
+        title=f"spoofed stretches of {result['corpus']}",
+        provenance={**detector, "corpus": result["corpus"], **result["provenance"], **result["settings"]},
+        result=result,
+        headline=_headline(result),
+        about=about,
+        frame_seconds=FRAME_SECONDS,
+        drawn=pictures(folder / "figures", figures),
+        tables=_tables(result, ", "),
+        measures=[*MEASURES.values(), *AT.values()],
+    )
     write_atomically(folder / "localisation.json", text + "\n")
 
 
@@ -210,23 +211,3 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         f"files of eval."
     )
     return [about, *result["notes"]]
-
-
-def _page(result: Mapping[str, Any], html: Mapping[str, str]) -> str:
-    threshold = result["threshold"]
-    source = "none" if threshold is None else f"{threshold['value']:.6g} of p_fake, {threshold['source']}"
-    about = {"detector": result["detector"]["path"], "sha256": result["detector"]["sha256"], "corpus": result["corpus"]}
-    measures = [*MEASURES.values(), *AT.values()]
-    return page(
-        f"spoofed stretches of {result['corpus']}",
-        _headline(result),
-        *(paragraph(note, note=i > 0) for i, note in enumerate(_notes(result))),
-        paragraph(f"Threshold: {source}."),
-        paragraph(READING),
-        *html.values(),
-        *(heading(title.capitalize()) + html_table(("", *names), rows) for title, names, rows in _tables(result, ", ")),
-        heading("What is measured"),
-        html_table(("measure", "what it is"), measures, left=(0, 1)),
-        heading("Where the numbers come from"),
-        html_table((), [*about.items(), *result["provenance"].items(), *result["settings"].items()], left=(0, 1)),
-    )

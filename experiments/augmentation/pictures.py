@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, load
-from deepfake.figures.html import heading, page, paragraph, pictures
+from deepfake.figures.html import TEMPLATES, pictures, write_page
 from deepfake.figures.style import CURVE, figure_of
 
 RATE = 16_000
@@ -33,6 +32,20 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {  # where one draw would not show w
     "band_limit": [{"telephone": 0.0}, {"telephone": 1.0}],
     "mixup": [{"alpha": 4.0}],
 }
+PAGE = """
+{% extends "figures/page.html" %}
+{% from "figures/parts.html" import figure %}
+{% block headline %}before and after{% endblock %}
+{% block body %}
+<p>{{ file }}, its first four seconds; draws of seed {{ seed }}.</p>
+{% for augmentation, figures in captions.items() %}
+<h2>{{ augmentation }}</h2>
+{% for name, caption in figures.items() %}
+{{ figure(drawn, name, caption) }}
+{% endfor %}
+{% endfor %}
+{% endblock %}
+"""
 
 
 def augmented(name: str, keywords: dict[str, Any], clip: Tensor, seed: int) -> Tensor:
@@ -78,20 +91,28 @@ def main() -> None:
     arguments = parser.parse_args()
     clip = crop_or_repeat(load(arguments.file, sample_rate=RATE, seconds=4.0), 4 * RATE)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    sections = [paragraph(f"{arguments.file.name}, its first four seconds; draws of seed {arguments.seed}.")]
+    captions, drawn = {}, {}
     for name in sorted(path.stem for path in CONFIGS.glob("*.yaml")):
-        drawn = {}
+        figures = {}
+        captions[name] = {}
         for keywords in VARIANTS.get(name, [{}]):
             overrides = [f"augment=[{name}]"]
             overrides += [f"augment.{name}.{key}={_plain(value)}" for key, value in keywords.items()]
             after = augmented(name, keywords, clip, arguments.seed)
-            drawn["_".join([name, *map(_plain, keywords.values())])] = (
-                partial(before_and_after, clip, after),
-                " ".join(overrides),
-            )
-        sections += [heading(name), *pictures(arguments.output, drawn).values()]
-    title = "What each augmentation does"
-    write_atomically(arguments.output / "index.html", page(title, "before and after", *sections).encode())
+            figure = "_".join([name, *map(_plain, keywords.values())])
+            figures[figure] = partial(before_and_after, clip, after)
+            captions[name][figure] = " ".join(overrides)
+        drawn |= pictures(arguments.output, figures)
+    write_page(
+        arguments.output / "index.html",
+        TEMPLATES.from_string(PAGE),
+        title="What each augmentation does",
+        provenance={},
+        file=arguments.file.name,
+        seed=arguments.seed,
+        captions=captions,
+        drawn=drawn,
+    )
     print(arguments.output / "index.html")
 
 

@@ -211,6 +211,28 @@ def test_everything_from_outside_is_escaped(tmp_path):
     assert "[red]{A07}" in out.getvalue() and evil in out.getvalue()
 
 
+def test_conditions(tmp_path):
+    n = 200
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    extras = {"codec": [("mp3", "opus")[i // 2 % 2] for i in range(n)], "speaker": [f"s{i // 4}" for i in range(n)]}
+    attacks = ["" if label else f"A{i // 2 % 3}" for i, label in enumerate(labels)]
+    scores = Scores([f"u{i}" for i in range(n)], labels, attacks, rng.normal(size=n) + labels, extras)
+    metrics = judge(scores, threshold=None, **ALL)
+    write_report(tmp_path, metrics, scores, title="conditions", provenance={})
+    page = page_of(tmp_path)
+    assert (tmp_path / "figures" / "by_attack_and_codec.png").exists()
+    text = " ".join(page.text.split())
+    assert (
+        text.index("By codec")
+        < text.index("EER of each attack within each codec, in percent.")
+        < text.index("By speaker")
+    )
+    assert "The 20 of 50 with the highest EER; all are in metrics.json. Where a group has no bona fide" in text
+    opus = metrics["by_codec"]["opus"]
+    assert f"opus {opus['n_bonafide']} {opus['n']} {100 * opus['eer']:.2f} % {opus['auc']:.4f}" in text
+
+
 def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
     write_report(tmp_path, judge(small(), threshold=None, **ALL), small(), title="", provenance={})
     assert (tmp_path / "figures" / "det.png").exists()
