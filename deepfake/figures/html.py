@@ -59,9 +59,10 @@ def pictures(folder: Path, figures: Mapping[str, Callable[[], Figure]]) -> dict[
             for path in files.values():
                 path.unlink(missing_ok=True)
             continue
-        content = {"png": saved(figure, "png")}
-        figure.set_layout_engine("none")  # it has found its layout
-        content["svg"] = saved(figure, "svg")
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine(None)  # found once for both files, without drawing to find it
+        content = {suffix: saved(figure, suffix) for suffix in files}
         for suffix, path in files.items():
             write_atomically(path, content[suffix])
         drawn[name] = base64.b64encode(content["png"]).decode()
