@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER")
     command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    command.add_argument(
+        "--clips",
+        choices=("whole", "first"),
+        default="whole",
+        help="score a file from beginning to end (whole), or its first clip, as challenges do",
+    )
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
     command.add_argument("--random", action="store_true", help="score only one of the files, picked at random")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
@@ -149,78 +155,34 @@ def _newest_run() -> Path:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    paths = _inputs(arguments)
+    from deepfake.allocator import keep_freed_memory
+    from deepfake.commands.predict import files, predict
+    from deepfake.scores.compute import device_of
+
+    paths = files(arguments.inputs, arguments.manifest)
     if arguments.random:
         paths = [random.choice(paths)]
-
-    from deepfake.allocator import keep_freed_memory
-    from deepfake.datasets.utterance import Utterance
-    from deepfake.detector import Detector
-    from deepfake.scores.compute import device_of, score
-
     keep_freed_memory()
-    detector = Detector.load(arguments.run or _newest_run())
-    utterances = [Utterance(str(path), str(path), None) for path in paths]
-    scores, errors, _ = score(detector, utterances, batch_size=8, device=device_of(arguments.device), whole=True)
-    rows: list[dict[str, Any]] = []
-    for i, path in enumerate(paths):
-        if i in errors:
-            rows.append({"file": str(path), "error": errors[i]})
-            continue
-        value = float(scores[i])
-        rows.append(
-            {
-                "file": str(path),
-                "score": value,
-                "p_fake": detector.p_fake(value),
-                "verdict": detector.verdict(value),
-                **_likelihood_ratio(detector, value),
-            }
-        )
+    device = device_of(arguments.device)
+    detector, rows = predict(arguments.run or _newest_run(), paths, clips=arguments.clips, device=device)
     _FORMATS[arguments.format](rows, detector)
-    return 3 if errors else 0
-
-
-def _likelihood_ratio(detector: Any, score: float) -> dict[str, Any]:
-    """Base-10 logarithm of the likelihood ratio of spoof, and whether it is capped to what the calibration supports."""
-    from deepfake.forensics.statement import log10_lr
-
-    if (found := log10_lr(detector, score)) is None:
-        return {"calibrated": False}
-    return {"calibrated": True, "log10_lr_spoof": found[0], "capped": found[1]}
-
-
-def _inputs(arguments: argparse.Namespace) -> list[Path]:
-    from deepfake.datasets import manifest
-    from deepfake.datasets.folder import audio_below
-
-    paths: list[Path] = []
-    for path in arguments.inputs:
-        if path.is_dir():
-            if not (found := audio_below(path)):
-                raise InputError(f"{path}: there are no audio files in this folder")
-            paths += found
-        else:
-            paths.append(path)
-    if arguments.manifest:
-        paths += [Path(u.path) for u in manifest.rows(arguments.manifest)]
-    if not paths:
-        raise InputError("there is nothing to score: give files, folders or --manifest CSV")
-    return paths
+    return 3 if any("error" in row for row in rows) else 0
 
 
 def _json(rows: list[dict[str, Any]], _: Any) -> None:
     print(json.dumps(rows, indent=2, ensure_ascii=False))
 
 
-_COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped", "error"]
+_COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped"]
+_COLUMNS += ["seconds", "scored_seconds", "cautions", "error"]
 
 
 def _csv(rows: list[dict[str, Any]], _: Any) -> None:
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()})
+        plain = {k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()}
+        writer.writerow({**plain, "cautions": " ".join(row.get("cautions", []))})
 
 
 def _table(rows: list[dict[str, Any]], detector: Any) -> None:
@@ -229,7 +191,7 @@ def _table(rows: list[dict[str, Any]], detector: Any) -> None:
     from rich.table import Table
 
     caption = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
-    columns = ["file", "score", "p_fake", "verdict"]
+    columns = ["file", "score", "p_fake", "verdict", "seconds", "cautions"]
     if (n := detector.calibration) is None:
         caption = f"calibrated: false; {caption}"
     else:
@@ -241,7 +203,9 @@ def _table(rows: list[dict[str, Any]], detector: Any) -> None:
         columns.insert(3, "log10 LR")
     table = Table(caption=escape(caption))
     for heading in columns:
-        table.add_column(heading, justify="left" if heading in ("file", "verdict") else "right", overflow="fold")
+        left = heading in ("file", "verdict", "cautions")
+        wraps = heading in ("file", "cautions")
+        table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not wraps)
     for row in rows:
         if "error" in row:
             table.add_row(escape(row["file"]), *[""] * (len(columns) - 2), f"[red]error:[/] {escape(row['error'])}")
@@ -249,6 +213,11 @@ def _table(rows: list[dict[str, Any]], detector: Any) -> None:
         cells = {key: f"{row[key]:.4f}" for key in ("score", "p_fake")} | {"verdict": row["verdict"]}
         if "log10_lr_spoof" in row:
             cells["log10 LR"] = f"{row['log10_lr_spoof']:.2f}{'*' if row['capped'] else ''}"
+        some = row["scored_seconds"] < row["seconds"]
+        cells["seconds"] = f"{row['scored_seconds']:.1f} of {row['seconds']:.1f}" if some else f"{row['seconds']:.1f}"
+        cells["cautions"] = " ".join(
+            name for name in row["cautions"] if name != "not_calibrated"
+        )  # as the caption says
         table.add_row(escape(row["file"]), *(cells[name] for name in columns[1:]))
     Console().print(table)
 

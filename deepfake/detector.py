@@ -10,20 +10,33 @@ import importlib
 import io
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deepfake.atomic import write_atomically
-from deepfake.audio import crop_or_repeat, load
+from deepfake.audio import crop_or_repeat, stream
+from deepfake.audio.windows import Cutter, mirrored
 from deepfake.errors import InputError
 from deepfake.metrics.calibration import Calibration
-from deepfake.models.blocks.head import Head
 
 FORMAT = 1
 SCORES = ("log_odds", "bonafide_logit")
+
+
+class LikelihoodRatio(NamedTuple):
+    """How much more probable a score is of spoofed than of bona fide speech.
+
+    Attributes:
+        log10_lr_spoof: Base-10 logarithm of the ratio: above 0 it speaks for spoof.
+        capped: Whether it is cut to what the calibration set supports.
+    """
+
+    log10_lr_spoof: float
+    capped: bool
 
 
 class Detector(nn.Module):
@@ -31,7 +44,7 @@ class Detector(nn.Module):
 
     Built from a plain dictionary, so that a file with that dictionary and the weights is all there is to load:
     `features` and `model` (each `_target_` and keywords), `sample_rate` in hertz, `seconds` (length of the clip it
-    hears), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`),
+    takes), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`),
     `frame_threshold` (the same, where the network judges frames), `calibration` (`source` and the fields of
     `Calibration`) once it has one.
 
@@ -62,8 +75,18 @@ class Detector(nn.Module):
 
     @property
     def n_samples(self) -> int:
-        """Length in samples of the clip that it hears."""
+        """Length in samples of the clip that it takes."""
         return round(self.config["seconds"] * self.sample_rate)
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds of the clip that it takes."""
+        return self.n_samples / self.sample_rate
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     @property
     def threshold(self) -> float:
@@ -116,19 +139,21 @@ class Detector(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         return self.score(self.logits(waveform))
 
-    @torch.inference_mode()
-    def score_file(self, path: str | Path) -> float:
-        """Score one audio file: its first `seconds`, repeat-padded where it is shorter. It is decoded to its end.
+    def score_file(self, path: str | os.PathLike[str]) -> float:
+        """Score an audio file from beginning to end, by the rule of `Windows`: the score that `predict` gives.
 
         Raises:
-            InputError: The file cannot be used, or its score is not finite.
+            InputError: The file cannot be used, or a score is not finite.
         """
-        clip = crop_or_repeat(load(path, sample_rate=self.sample_rate), self.n_samples)
-        device = next(self.parameters()).device
-        score = self.eval()(clip.unsqueeze(0).to(device)).item()
-        if not math.isfinite(score):
-            raise InputError(f"{path}: the detector's score is {score}, so nothing can be said of this file")
-        return score
+        return self.score_blocks(stream(path, block_seconds=10.0, sample_rate=self.sample_rate), os.fspath(path))
+
+    def score_blocks(self, blocks: Iterable[Tensor], name: str) -> float:
+        """The same of a recording that comes in blocks `[T]`, called by its name in errors."""
+        windows = Windows(self, name)
+        for block in blocks:
+            windows.take(block)
+        windows.finish()
+        return windows.score
 
     @property
     def calibration(self) -> Calibration | None:
@@ -139,6 +164,13 @@ class Detector(nn.Module):
     def set_calibration(self, calibration: Calibration, source: str) -> None:
         """Carry a calibration and what it was fitted on."""
         self.config["calibration"] = {**calibration._asdict(), "source": source}
+
+    def llr(self, score: float) -> LikelihoodRatio | None:
+        """The likelihood ratio of a score, within what the calibration supports; None without calibration."""
+        if (calibration := self.calibration) is None:
+            return None
+        llr = float(calibration.llr(score))
+        return LikelihoodRatio(0.0 - llr / math.log(10), llr != float(calibration.uncapped(score)))
 
     def p_fake(self, score: float) -> float:
         """Probability of spoof at even prior odds, `sigmoid(-llr)`, where the detector is calibrated.
@@ -192,6 +224,107 @@ def keep_single_precision() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
+class Window(NamedTuple):
+    """A part of a recording.
+
+    Attributes:
+        start: Its first sample.
+        clip: Its samples `[T]`, no more than the detector takes.
+        score: Of the detector.
+    """
+
+    start: int
+    clip: Tensor
+    score: float
+
+
+class Windows:
+    """The windows of a recording that comes in blocks, and the detector's scores of them: how recordings are scored.
+
+    The score of a recording is the mean over windows as long as the detector's clip, each beginning half a clip after
+    the one before, so that a threshold that was set on clips keeps its meaning. The last one ends with the recording:
+    all are whole and hold nothing else. A recording no longer than a clip is one window, repeated to fill it, as in
+    training. No batch holds windows of two recordings, so that a score does not depend on what else is scored; on a
+    CPU, where a batch gains nothing, it holds one.
+
+    Args:
+        detector: It is left in eval mode.
+        name: Of the recording, for errors.
+        n_samples: Of a window, None for the detector's clip; a shorter one is mirrored to fill the clip.
+        overlap: Share of a window that the next one holds too.
+        batch_size: Windows per step.
+
+    Attributes:
+        scores: Of the windows in order of time `[W]`.
+        spoof: Evidence for spoof of each, in nats `[W]`.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        name: str,
+        *,
+        n_samples: int | None = None,
+        overlap: float = 0.5,
+        batch_size: int | None = None,
+    ) -> None:
+        self.detector, self.name = detector.eval(), name
+        n = n_samples or detector.n_samples
+        self.cutter, self.n_filled = Cutter(n, round(n * (1 - overlap))), max(n, detector.n_samples)
+        self.batch_size = batch_size or (1 if detector.device.type == "cpu" else 8)
+        self.scores: list[float] = []
+        self.spoof: list[float] = []
+        self._waiting: list[Tensor] = []
+
+    @property
+    def score(self) -> float:
+        """Of the recording, once `finish` was called."""
+        return sum(self.scores) / len(self.scores)
+
+    def take(self, block: Tensor) -> list[Window]:
+        """The windows that are scored now that a block `[T]` has come.
+
+        Raises:
+            InputError: A score is not finite.
+        """
+        self._waiting += self.cutter.take(block)
+        return self._scored(len(self._waiting) // self.batch_size * self.batch_size)
+
+    def flush(self) -> list[Window]:
+        """Those that wait for a batch to be full, and not the last one."""
+        return self._scored(len(self._waiting))
+
+    def finish(self) -> list[Window]:
+        """Those that wait, and the last one."""
+        windows, last = self.flush(), self.cutter.last
+        start = self.cutter.n_taken - len(last)
+        score, spoof = self.judge([crop_or_repeat(last, self.detector.n_samples)], [start])
+        self.scores, self.spoof = self.scores + score, self.spoof + spoof
+        return [*windows, Window(start, last, *score)]
+
+    @torch.inference_mode()
+    def judge(self, clips: list[Tensor], starts: list[int]) -> tuple[list[float], list[float]]:
+        """Scores, and evidence for spoof, of clips `[T]` as long as the detector's, which begin at these samples."""
+        logits = self.detector.logits(torch.stack(clips).to(self.detector.device))
+        scores = self.detector.score(logits).double().cpu().tolist()
+        for start, score in zip(starts, scores, strict=True):
+            if not math.isfinite(score):
+                where = f"window from {start / self.detector.sample_rate:.2f} s on"
+                raise InputError(f"{self.name}: the detector's score of the {where} is not a finite number")
+        return scores, self.detector.spoof(logits).double().cpu().tolist()
+
+    def _scored(self, n: int) -> list[Window]:
+        clips, self._waiting = self._waiting[:n], self._waiting[n:]
+        done = len(self.scores)
+        starts = [(done + i) * self.cutter.hop for i in range(n)]
+        for i in range(0, n, self.batch_size):
+            batch = slice(i, i + self.batch_size)
+            scores, spoof = self.judge([mirrored(clip, self.n_filled) for clip in clips[batch]], starts[batch])
+            self.scores += scores
+            self.spoof += spoof
+        return [Window(*window) for window in zip(starts, clips, self.scores[done:], strict=True)]
+
+
 def detector_file(run: str | os.PathLike[str]) -> Path:
     """The detector of a run folder, or the file itself."""
     path = Path(run)
@@ -211,43 +344,6 @@ def read_detector_file(file: Path) -> dict[str, Any]:
     if content["format"] != FORMAT:
         raise InputError(f"{file} has format {content['format']}, this version reads {FORMAT}")
     return content
-
-
-def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
-    """Take over the weights that another detector has under the same names, and say what was left.
-
-    Only the head may differ in shape: it is then left as initialised, and so it is where the other is a critic, whose
-    head says something else.
-
-    Args:
-        detector: Takes them, in place.
-        source: Run folder (its `detector.pt`, or the `critic.pt` of one that has none) or detector file.
-
-    Returns:
-        Sentences about weights that were not taken or not given; empty where all fitted.
-
-    Raises:
-        InputError: Another name that both have stands for another shape, or they share no name: another model.
-    """
-    file = detector_file(source)
-    critic = file.with_name("critic.pt")
-    content = read_detector_file(critic if Path(source).is_dir() and not file.is_file() and critic.is_file() else file)
-    given, own = content["state_dict"], detector.state_dict()
-    heads = (f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
-    head = next(heads, "model.head.")
-    clash = {name for name in given.keys() & own.keys() if given[name].shape != own[name].shape}
-    shared = (given.keys() & own.keys()) - {name for name in clash if name.startswith(head)}
-    if content["config"].get("kind") == "critic":
-        shared = {name for name in shared if not name.startswith(head)}
-    clash = sorted(clash & shared)
-    if clash or not any(name.startswith("model.") for name in shared):
-        why = f"{clash[0]} is {list(given[clash[0]].shape)} there, {list(own[clash[0]].shape)} here" if clash else (
-            "no weight has the same name"
-        )  # fmt: skip
-        raise InputError(f"init_from={source}: these are the weights of another model ({why})")
-    detector.load_state_dict({name: given[name] for name in shared}, strict=False)
-    left = [("not taken over", given.keys() - shared), ("left as initialised", own.keys() - shared)]
-    return [f"{len(names)} weights {what}: {', '.join(sorted(names)[:5])}" for what, names in left if names]
 
 
 def _build(config: dict[str, Any]) -> nn.Module:

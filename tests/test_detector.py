@@ -12,9 +12,10 @@ import torch
 from omegaconf import OmegaConf
 from tiny import compose, write_audio
 
-from deepfake.detector import Detector, init_from
+from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.metrics.calibration import Calibration
+from deepfake.training.weights import init_from
 
 FEATURES = ("raw", "mel", "lfcc", "linear", "mel_lfcc")
 ACCEPTED = [(m, f) for m in ("aasist", "aasist_l") for f in FEATURES]

@@ -1,5 +1,5 @@
 """Files to waveforms."""
 
-from deepfake.audio.waveform import crop_or_repeat, info, load, load_clip, stream
+from deepfake.audio.waveform import crop_or_repeat, info, load, load_clip, recording, stream
 
-__all__ = ["crop_or_repeat", "info", "load", "load_clip", "stream"]
+__all__ = ["crop_or_repeat", "info", "load", "load_clip", "recording", "stream"]

@@ -6,6 +6,7 @@ believed, limited, mixed or resampled here: that is done above, so that it is do
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import os
@@ -60,7 +61,7 @@ class Info:
 class Sound:
     """An opened source; `blocks(first, size)` yields float32 `[N, channels]` from frame `first` on.
 
-    `at_least` is the number of frames that a whole file must hold, by its header.
+    `at_least` is the number of frames that a whole file must hold, by its header; `file` is what was opened, if any.
     """
 
     name: str
@@ -68,6 +69,18 @@ class Sound:
     blocks: Callable[[int, int], Iterator[np.ndarray]]
     can_seek: bool = False
     at_least: int = 0
+    file: Any = None
+
+    def digest(self) -> tuple[int, str] | None:
+        """Size in bytes and SHA-256, in hexadecimal, of the file; where it is being read does not change."""
+        if self.file is None:
+            return None
+        place = self.file.tell()
+        self.file.seek(0)
+        sha256 = hashlib.file_digest(self.file, "sha256").hexdigest()
+        n_bytes = self.file.seek(0, io.SEEK_END)
+        self.file.seek(place)
+        return n_bytes, sha256
 
 
 @contextmanager
@@ -150,7 +163,8 @@ def _soundfile(name: str, file: Any) -> Iterator[Sound]:
             except sf.LibsndfileError as error:
                 raise _broken(name, n_read / rate, error) from error
 
-        yield Sound(name, header, blocks, n_exact is not None and sound.subtype.startswith(STATELESS), n_exact or 0)
+        can_seek = n_exact is not None and sound.subtype.startswith(STATELESS)
+        yield Sound(name, header, blocks, can_seek, n_exact or 0, file)
 
 
 def _demuxer(head: bytes) -> str | None:
@@ -206,7 +220,7 @@ def _media(name: str, file: Any, demuxer: str) -> Iterator[Sound]:
 
         # Edit lists and codec delay shift an honest duration a little; bare AAC has only an estimate.
         at_least = 0 if seconds is None or demuxer == "aac" else int((seconds - 0.25) * rate)
-        yield Sound(name, header, blocks, at_least=at_least)
+        yield Sound(name, header, blocks, at_least=at_least, file=file)
 
 
 def _broken(name: str, seconds: float, error: Exception) -> InputError:

@@ -7,8 +7,9 @@ in blocks under a counter, memory is bounded by what is returned, and whatever c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import soxr
@@ -85,19 +86,74 @@ def stream(source: Source, *, block_seconds: float, sample_rate: int = 16_000) -
     Raises:
         InputError: As in `load`, when the first block is asked for, or where the fault shows.
     """
+    with recording(source, block_seconds=block_seconds, sample_rate=sample_rate) as opened:
+        yield from opened.blocks
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A source that is opened once and read on: all that is to be known of it comes of the same samples.
+
+    Attributes:
+        name: As errors call it.
+        header: What its header claims.
+        digest: Size in bytes and SHA-256 of the file; None for an array.
+        blocks: Those of `stream`, to be read once.
+        native: Mono samples at the source's own rate, of what was read so far, up to the length that was asked for.
+    """
+
+    name: str
+    header: Info
+    digest: Callable[[], tuple[int, str] | None]
+    blocks: Iterator[Tensor]
+    native: list[np.ndarray]
+
+
+@contextmanager
+def recording(
+    source: Source, *, block_seconds: float = 10.0, sample_rate: int = 16_000, native_seconds: float = 0.0
+) -> Iterator[Recording]:
+    """Open a source for one pass through it.
+
+    Args:
+        source: As in `load`.
+        block_seconds: Length of a block.
+        sample_rate: Of the blocks, in hertz.
+        native_seconds: How much to keep of it at its own rate, from the beginning.
+
+    Raises:
+        InputError: As in `stream`.
+    """
     if not 0 < block_seconds < math.inf:
         raise InputError(f"block_seconds={block_seconds}: a length above 0 was expected")
-    size = max(1, round(block_seconds * sample_rate))
     with _opened(source) as sound:
-        pieces, n_held = [], 0
-        for piece in _resampled(_mono(sound, 0, BLOCK), sound.info.sample_rate, sample_rate):
-            pieces.append(piece)
-            n_held += len(piece)
-            if n_held > size:
-                *whole, rest = torch.from_numpy(np.concatenate(pieces)).split(size)
-                yield from whole
-                pieces, n_held = [rest.numpy()], len(rest)
-    yield torch.from_numpy(np.concatenate(pieces))
+        rate, native = sound.info.sample_rate, []
+        read = _kept(_mono(sound, 0, BLOCK), native, round(native_seconds * rate))
+        blocks = _blocks(_resampled(read, rate, sample_rate), max(1, round(block_seconds * sample_rate)))
+        yield Recording(sound.name, sound.info, sound.digest, blocks, native)
+
+
+def _kept(blocks: Iterator[np.ndarray], kept: list[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
+    """The same blocks, of which the first samples are put aside."""
+    for block in blocks:
+        if n_samples > 0:
+            kept.append(block[:n_samples])
+            n_samples -= len(block)
+        yield block
+
+
+def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[Tensor]:
+    """The same samples in blocks of one size, but for the last one."""
+    held: list[np.ndarray] = []
+    n_held = 0
+    for piece in pieces:
+        held.append(piece)
+        n_held += len(piece)
+        if n_held > size:
+            *whole, rest = torch.from_numpy(np.concatenate(held)).split(size)
+            yield from whole
+            held, n_held = [rest.numpy()], len(rest)
+    yield torch.from_numpy(np.concatenate(held))
 
 
 def load_clip(

@@ -21,6 +21,8 @@ from deepfake.metrics.resampling import check
 from deepfake.runs.resume import refuse_unknown
 
 METHODS = ("percentile", "bca")
+CLIPS = ("first", "whole")
+DEFAULTS = {"clips": "first"}
 READING = ("protocol", "subset", "score_column", "polarity")
 NEEDS = {
     **dict.fromkeys(READING, ("scores", "fuse")),
@@ -30,6 +32,7 @@ NEEDS = {
     "asv_scores": ("run", "scores", "fuse"),
     "fit": ("fuse",),
     "calibrate": ("run",),
+    "clips": ("run",),
 }
 
 
@@ -63,7 +66,7 @@ def evaluate(config: Mapping[str, Any]) -> Done:
         got = " and ".join(asked) or "nothing"
         raise InputError(f"got {got}: one of run=RUN, scores=FILE, 'fuse=[A,B]' and audit=true was expected")
     for key, needed in NEEDS.items():
-        given = config[key] is not None and config[key] is not False and config[key] != {}
+        given = config[key] is not None and config[key] is not False and config[key] != DEFAULTS.get(key, {})
         if given and asked[0] not in needed:
             said = key if key == "dataset" else f"{key}={config[key]}"
             raise InputError(f"{said} says nothing beside {asked[0]}: it goes with {' or '.join(needed)}")
@@ -74,7 +77,10 @@ def evaluate(config: Mapping[str, Any]) -> Done:
         device=config["device"],
         batch_size=config["batch_size"],
         num_workers=config["num_workers"],
+        clips=config["clips"],
     )
+    if settings.clips not in CLIPS:
+        raise InputError(f"clips={settings.clips}: {' or '.join(CLIPS)} was expected")
     reading = {key: config[key] for key in READING}
     what = config[asked[0]]
     if asked == ["audit"]:

@@ -18,7 +18,6 @@ import torch
 from matplotlib.figure import Figure
 
 from deepfake.atomic import write_atomically
-from deepfake.audio import waveform as audio
 from deepfake.commands.faithfulness import warnings_of
 from deepfake.commands.localise import threshold_of
 from deepfake.datasets.folder import audio_below
@@ -26,19 +25,18 @@ from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.explain.controls import Method, supported
-from deepfake.explain.map import Map
 from deepfake.explain.regions import Region, regions
 from deepfake.explain.saliency import waveform_saliency
 from deepfake.figures.html import saved
-from deepfake.forensics import cautions as quality
-from deepfake.forensics import figures as pictures
+from deepfake.forensics import figures
 from deepfake.forensics import report as evidence
+from deepfake.forensics.assess import Assessment, Scanning, assess
+from deepfake.forensics.cautions import INCONCLUSIVE
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
-from deepfake.localisation import scan as windows
-from deepfake.localisation import segments as timeline
+from deepfake.forensics.report import Explanation
 from deepfake.localisation.figure import timeline as timeline_figure
-from deepfake.localisation.measures import FRAME_SECONDS
+from deepfake.localisation.segments import THRESHOLD, Threshold, write_segments
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment
 from deepfake.terminal import progress
@@ -54,7 +52,7 @@ class Settings:
     """How files are explained.
 
     Args:
-        window_seconds: Of the scan; None for the length that the detector hears.
+        window_seconds: Of the scan; None for the length that the detector takes.
         overlap: Of its windows, a share.
         threshold: Of p_fake, above which a time is flagged; `dev` for the one that `deepfake.commands.localise` fixed.
         recording: Live, so that nobody has cut it: the verdict of the whole is two-way.
@@ -63,12 +61,12 @@ class Settings:
         gap_seconds: Shorter gaps between regions are closed.
         prior: Probability of spoof before the evidence, for the stated probability.
         branch: Of a network of branches, the one whose evidence the maps show; None for all.
-        batch_size: Windows per step.
+        batch_size: Windows per step of the scan.
     """
 
     window_seconds: float | None = None
     overlap: float = 0.5
-    threshold: float | str = timeline.THRESHOLD
+    threshold: float | str = THRESHOLD
     recording: bool = False
     region_threshold: float = 0.6
     shortest_seconds: float = 0.05
@@ -87,7 +85,7 @@ class Background(NamedTuple):
         methods: By name.
         warnings: What speaks against each method for this run, as far as it was measured.
         threshold: Of p_fake, and where it comes from.
-        seen: Least and greatest score that the detector was calibrated on; None if unknown.
+        score_range: Least and greatest score that the detector was calibrated on; None if unknown.
         environment: Versions, command, device.
     """
 
@@ -95,8 +93,8 @@ class Background(NamedTuple):
     detector: Detector
     methods: Mapping[str, Method]
     warnings: Mapping[str, Sequence[str]]
-    threshold: tuple[float, str]
-    seen: tuple[float, float] | None
+    threshold: Threshold
+    score_range: tuple[float, float] | None
     environment: Mapping[str, Any]
 
 
@@ -142,7 +140,8 @@ def explain(
     methods = supported(methods, detector)
     facts = environment(sys.argv, device, None)
     threshold = _threshold(run, detector, settings)
-    background = Background(run, detector, methods, warnings_of(run), threshold, provenance.seen(run, detector), facts)
+    score_range = provenance.score_range(run, detector)
+    background = Background(run, detector, methods, warnings_of(run), threshold, score_range, facts)
     base = Path(output) if output else detector_file(run).parent / "explanations"
     files = _files(Path(given))
     folders = _folders(base, files)
@@ -172,102 +171,70 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
     Raises:
         InputError: The file cannot be used, or a method cannot explain the detector.
     """
-    detector = background.detector
-    clip = Clip(detector, provenance.source(path, detector), branch=settings.branch)
-    with torch.inference_mode():
-        score = float(detector(clip.input().to(clip.device)))
-    swept = windows.sweep(
-        detector,
+    assessment = assess(
+        background.detector,
         path,
-        seconds=settings.window_seconds,
-        overlap=settings.overlap,
-        batch_size=settings.batch_size,
-        device=clip.device,
+        scanning=Scanning(
+            settings.window_seconds,
+            settings.overlap,
+            settings.batch_size,
+            background.threshold,
+            "recording" if settings.recording else "file",
+        ),
+        score_range=background.score_range,
     )
-    maps = {}
-    for name, method in background.methods.items():
-        log.info("%s: %s", path.name, name.replace("_", " "))
-        maps[name] = method.attribute(clip)
-        if words := background.warnings.get(name):
-            maps[name].facts["warning"] = " ".join(words)
-    header = audio.info(path)
-    native = audio.load(path, sample_rate=header.sample_rate, seconds=clip.duration)
-    measures = quality.measured(native.numpy(), header.sample_rate)
-    heard = swept.scores.tolist() if swept.kind == "trend" else None  # frames of one file differ as they may
-    reasons = quality.reasons(measures, detector, score, windows=heard, seen=background.seen)
-    by = next((name for name in REGIONS_BY if name in maps), None)
-    found: list[Region] = []
-    if by is not None:
-        limits = {"shortest_seconds": settings.shortest_seconds, "gap_seconds": settings.gap_seconds}
-        found = regions(maps[by], threshold=settings.region_threshold, **limits)
+    explanation = _explanation(assessment, background, settings)
     report = evidence.report(
-        path,
+        assessment,
+        explanation,
         run=background.run,
-        clip=clip,
-        score=score,
-        maps=list(maps.values()),
-        regions=found,
-        regions_by=by,
-        reasons=reasons,
-        quality=measures,
         environment=background.environment,
         parameters=vars(settings),
         prior=settings.prior,
     )
-    scanned = _write_timeline(folder, swept, background.threshold, recording=settings.recording, name=path.name)
-    _write_arrays(folder, clip, maps, by)
-    drawn = _drawn(clip, maps, found, by) | {"timeline": scanned}
+    _write_arrays(folder, explanation)
     files = {}
-    for name, figure in drawn.items():
+    for name, figure in _drawn(assessment, explanation).items():
         files[name] = folder / "viz" / f"{name}.png"
         write_atomically(files[name], saved(figure, "png"))
-    hidden = report["state"] == quality.INCONCLUSIVE  # a map without a verdict is read as one
+    if assessment.timeline is not None:
+        write_segments(folder, assessment.timeline)
+    hidden = report["state"] == INCONCLUSIVE  # a map without a verdict is read as one
     shown = {name: file for name, file in files.items() if not (hidden and name.endswith("_overlay"))}
     write_pdf(folder / "report.pdf", report, shown, title=path.name)
     write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return report
 
 
-def _threshold(run: str, detector: Detector, settings: Settings) -> tuple[float, str]:
+def _explanation(assessment: Assessment, background: Background, settings: Settings) -> Explanation:
+    """What all methods say of the clip of an assessment."""
+    clip = Clip(assessment.detector, assessment.clip.clip, branch=settings.branch)
+    maps = {}
+    for name, method in background.methods.items():
+        log.info("%s: %s", Path(assessment.name).name, name.replace("_", " "))
+        maps[name] = method.attribute(clip)
+        if words := background.warnings.get(name):
+            maps[name].facts["warning"] = " ".join(words)
+    by = next((name for name in REGIONS_BY if name in maps), None)
+    found: list[Region] = []
+    if by is not None:
+        limits = {"shortest_seconds": settings.shortest_seconds, "gap_seconds": settings.gap_seconds}
+        found = regions(maps[by], threshold=settings.region_threshold, **limits)
+    return Explanation(clip, maps, found, by)
+
+
+def _threshold(run: str, detector: Detector, settings: Settings) -> Threshold:
     """The threshold of p_fake that was asked for, and where it comes from."""
     if settings.threshold == "dev":
         return threshold_of(run, detector, window_seconds=settings.window_seconds, overlap=settings.overlap)
     if isinstance(settings.threshold, str) or not 0 <= settings.threshold <= 1:
         raise InputError(f"window.threshold={settings.threshold}: a number from 0 to 1, or dev, was expected")
-    return settings.threshold, "window.threshold, a share of p_fake"
+    return Threshold(settings.threshold, "window.threshold, a share of p_fake")
 
 
-def _write_timeline(
-    folder: Path, swept: windows.Sweep, threshold: tuple[float, str], *, recording: bool, name: str
-) -> Figure:
-    edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
-    value, source = threshold
-    found = timeline.segments(edges, p_fake, threshold=value)
-    timeline.write_segments(
-        folder,
-        found,
-        name=name,
-        kind=swept.kind,
-        duration=swept.duration,
-        threshold=value,
-        threshold_source=source,
-        window=swept.window,
-        hop=swept.hop,
-        resolution=swept.resolution,
-        rule="recording" if recording else "file",
-    )
-    return timeline_figure(
-        edges,
-        p_fake,
-        found,
-        threshold=value,
-        duration=swept.duration,
-        resolution=swept.resolution,
-    )
-
-
-def _write_arrays(folder: Path, clip: Clip, maps: Mapping[str, Map], by: str | None) -> None:
+def _write_arrays(folder: Path, explanation: Explanation) -> None:
     """The maps on the cells of the clip, as `.npy` without pickles."""
+    clip, maps, by = explanation.clip, explanation.maps, explanation.regions_by
     arrays = {file: maps[name].on(clip.hz, clip.seconds) for name, file in ARRAYS.items() if name in maps}
     arrays["seq_saliency"] = waveform_saliency(clip)
     if by is not None:
@@ -278,19 +245,31 @@ def _write_arrays(folder: Path, clip: Clip, maps: Mapping[str, Map], by: str | N
         write_atomically(folder / f"{name}.npy", file.getvalue())
 
 
-def _drawn(clip: Clip, maps: Mapping[str, Map], found: Sequence[Region], by: str | None) -> dict[str, Figure]:
-    levels, hz, seconds = clip.levels(), clip.hz, clip.seconds
-    spans = [(region.start_s, region.end_s) for region in found]
-    rate = clip.detector.sample_rate
-    drawn = {"mel": pictures.spectrogram(levels, hz, seconds)}
-    for name, found_map in maps.items():
-        drawn[f"mel_{name}_overlay"] = pictures.overlay(levels, hz, seconds, found_map)
-    drawn["time_importance"] = pictures.time_importance(list(maps.values()), regions=spans)
-    drawn["waveform_highlight"] = pictures.waveform_highlight(clip.source.cpu().numpy(), rate, spans)
+def _drawn(assessment: Assessment, explanation: Explanation) -> dict[str, Figure]:
+    """All pictures of a file, with its own times."""
+    clip, start, by = explanation.clip, assessment.clip_start, explanation.regions_by
+    levels, hz, seconds = clip.levels(), clip.hz, clip.seconds + start
+    maps = {name: map._replace(seconds=map.seconds + start) for name, map in explanation.maps.items()}
+    spans = [(region.start_s + start, region.end_s + start) for region in explanation.regions]
+    drawn = {"mel": figures.spectrogram(levels, hz, seconds)}
+    for name, map in maps.items():
+        drawn[f"mel_{name}_overlay"] = figures.overlay(levels, hz, seconds, map)
+    drawn["time_importance"] = figures.time_importance(list(maps.values()), regions=spans)
+    samples = clip.source.cpu().numpy()
+    drawn["waveform_highlight"] = figures.waveform_highlight(samples, clip.detector.sample_rate, spans, start=start)
     if by is not None:
         ones = maps[by]._replace(values=np.ones_like(maps[by].values))
         even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}
-        drawn["radar"] = pictures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
+        drawn["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
+    if (found := assessment.timeline) is not None:
+        drawn["timeline"] = timeline_figure(
+            found.edges,
+            found.p_fake,
+            found.segments,
+            threshold=found.threshold.value,
+            duration=found.scan.duration,
+            resolution=found.scan.resolution,
+        )
     return drawn
 
 

@@ -3,7 +3,7 @@
 The threshold of p_fake is fixed on dev and measured on eval, beside the default one. `localisation.json` holds:
 
 - `schema` (`name`, `version`);
-- `kind`: `trend` of a window sweep, `localisation` of a detector that scores frames; `resolution`: effective, seconds;
+- `kind`: `trend` of windows, `localisation` of a detector that scores frames; `resolution`: effective, seconds;
 - `window`: `seconds`, `overlap`, of the scan; `frame_seconds`: of the curve that was measured;
 - `detector`: `path`, `sha256`; `corpus`: its name;
 - `threshold`: `value` of p_fake and `source`, null where the corpus has no dev partition;
@@ -35,9 +35,9 @@ from deepfake.datasets.utterance import SPOOF, Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.localisation import report as localised_report
-from deepfake.localisation import scan as windows
 from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
-from deepfake.localisation.segments import THRESHOLD
+from deepfake.localisation.scan import curve, scan
+from deepfake.localisation.segments import THRESHOLD, Threshold
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment, environment_rows
 from deepfake.terminal import progress
@@ -77,14 +77,14 @@ def localise_run(
             used, unless the corpus says that such are skipped.
     """
     detector = Detector.load(run).to(device)
-    scan = {"seconds": window_seconds, "overlap": overlap, "batch_size": batch_size, "device": device}
+    settings = {"seconds": window_seconds, "overlap": overlap, "batch_size": batch_size}
     heard: dict[str, list[Heard]] = {}
     about: dict[str, Any] = {}
     notes: list[str] = []
     n_skipped = 0
     for partition in ("dev", "eval"):
         try:
-            heard[partition], skipped, about = _scanned(detector, corpus, partition, scan)
+            heard[partition], skipped, about = _scanned(detector, corpus, partition, settings)
         except NoPartition as error:
             if partition == "eval":
                 raise
@@ -104,7 +104,7 @@ def localise_run(
     result = {
         "schema": SCHEMA,
         **about,
-        "window": {"seconds": window_seconds or _own(detector), "overlap": overlap},
+        "window": {"seconds": window_seconds or detector.seconds, "overlap": overlap},
         "frame_seconds": FRAME_SECONDS,
         "detector": {
             "path": str(detector_file(run).absolute()),
@@ -126,7 +126,7 @@ def localise_run(
 
 
 def _scanned(
-    detector: Detector, corpus: Corpus, partition: str, scan: Mapping[str, Any]
+    detector: Detector, corpus: Corpus, partition: str, settings: Mapping[str, Any]
 ) -> tuple[list[Heard], list[str], dict[str, Any]]:
     """The curves of a partition's files, a note on each file that was skipped, and what the curves are.
 
@@ -142,22 +142,22 @@ def _scanned(
     for utterance in progress(utterances, f"scanning {partition}"):
         spoofed = _stretches(utterance, known)
         try:
-            swept = windows.sweep(detector, utterance.path, **scan)
+            found = scan(detector, utterance.path, **settings)
         except InputError as error:
             if corpus.on_bad_audio == "raise":
                 raise
             notes.append(f"Passed over: {error}.")
             continue
-        edges, _, p_fake = windows.curve(swept, frame_seconds=FRAME_SECONDS)
+        edges, _, p_fake = curve(found, frame_seconds=FRAME_SECONDS)
         spoofed = [(start, end if end < math.inf else float(edges[-1])) for start, end in spoofed]
         heard.append(Heard(utterance.id, edges, p_fake, spoofed))
-        about = {"kind": swept.kind, "resolution": swept.resolution}
+        about = {"kind": found.kind, "resolution": found.resolution}
     if not heard:
         raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
     return heard, notes, about
 
 
-def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, overlap: float) -> tuple[float, str]:
+def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, overlap: float) -> Threshold:
     """The threshold of p_fake that was fixed on dev for this run and this scan, and where it comes from.
 
     It belongs to the detector as it was then (the kind of its curve included): calibrating it changes p_fake.
@@ -172,7 +172,7 @@ def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, 
         InputError: That was not measured: says the command that does.
     """
     path = detector_file(run).parent / "localisation" / FILE
-    scan = {"seconds": window_seconds or _own(detector), "overlap": overlap}
+    scan = {"seconds": window_seconds or detector.seconds, "overlap": overlap}
     asked = " ".join(f"window.{name}={value:g}" for name, value in scan.items())
     command = (
         f"python explain.py {shlex.quote(f'run={run}')} localisation=true dataset=spliced dataset.root=DIR {asked}"
@@ -194,12 +194,7 @@ def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, 
         raise InputError(f"{needed}: {path} is of another detector, or of this one before it was changed or calibrated")
     if value is None:
         raise InputError(f"{needed}: {path} is of {found.get('corpus')}, which has no dev partition")
-    return value, source
-
-
-def _own(detector: Detector) -> float:
-    """Length that the detector hears, in seconds."""
-    return detector.n_samples / detector.sample_rate
+    return Threshold(value, source)
 
 
 def _stretches(utterance: Utterance, known: Segments) -> list[tuple[float, float]]:

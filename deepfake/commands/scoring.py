@@ -31,6 +31,7 @@ class Settings:
         device: `auto`, `cpu`, `cuda` ...
         batch_size: Clips per step.
         num_workers: Loader processes.
+        clips: `first` or `whole`, as `deepfake.scores.compute.score` has it.
     """
 
     output: str | None = None
@@ -39,6 +40,7 @@ class Settings:
     device: str = "auto"
     batch_size: int = 16
     num_workers: int = 0
+    clips: str = "first"
 
 
 class Partition(NamedTuple):
@@ -89,8 +91,9 @@ def score_partition(
     output.mkdir(parents=True, exist_ok=True)
     device = device_of(settings.device)
     log.info("%s, partition %s: %d utterances on %s", corpus.name, partition, len(utterances), device)
-    loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers, "whole": True}
-    scores, errors, seconds = scored(detector, utterances, device=device, **loading)
+    loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers}
+    clips = {"clips": settings.clips, "to_end": True}
+    scores, errors, seconds = scored(detector, utterances, device=device, **loading, **clips)
     for stale in STALE:
         (output / stale).unlink(missing_ok=True)
     write_scores(output / "scores.csv", scores)
@@ -105,6 +108,7 @@ def score_partition(
     told = {
         "corpus": str(corpus),
         "partition": partition,
+        **({"clips": "whole: every window of a file, and their mean"} if settings.clips == "whole" else {}),
         "speech": f"{len(scores):,} utterances, {seconds / 3600:.2f} h ({seconds:,.0f} s)",
         "passed over": len(errors),
     }

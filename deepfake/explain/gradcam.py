@@ -58,7 +58,7 @@ class GradCam:
         edges = (last.start + last.frames * np.arange(cells.shape[1] + 1)) / front_end.frames_per_second
         if front_end.n_channels > 1:
             edges -= 0.5 / front_end.frames_per_second  # a frame is centred on its time
-        seconds, fold = folded(edges, clip.duration, detector.n_samples / detector.sample_rate)
+        seconds, fold = folded(edges, clip.duration, detector.seconds)
 
         rows = "bands of the front end"
         hz = _bands(front_end, detector.sample_rate, last.bands * len(cells))
@@ -74,7 +74,7 @@ class GradCam:
             "additive": "no",
             "cell_seconds": last.frames / front_end.frames_per_second,
             "rows": rows,
-            "repetitions": detector.n_samples / detector.sample_rate / clip.duration,
+            "repetitions": detector.seconds / clip.duration,
         }
         return checked(Map("gradcam", cells @ fold, hz, seconds, facts))
 

@@ -76,7 +76,7 @@ def measured(waveform: NDArray[np.floating], sample_rate: int) -> dict[str, floa
     nobody ever pauses, the floor is that of soft speech, and the distance to it is a lower bound.
 
     Args:
-        waveform: Samples `[T]` at the file's own rate, of the part that the detector heard.
+        waveform: Samples `[T]` at the file's own rate, of the part that the score rests on.
         sample_rate: In hertz.
 
     Returns:
@@ -108,7 +108,7 @@ def reasons(
     score: float,
     *,
     windows: Sequence[float] | None = None,
-    seen: tuple[float, float] | None = None,
+    score_range: tuple[float, float] | None = None,
 ) -> list[Reason]:
     """What speaks against taking the result at its word, in the order of `LIMITS`.
 
@@ -116,11 +116,11 @@ def reasons(
         measures: What `measured` found.
         detector: Which gave the score.
         score: Of the file.
-        windows: Scores of windows `[N]`, where it was scanned.
-        seen: Least and greatest score of the trials that the detector was calibrated on, of dev where it is not
+        windows: Scores of its windows `[N]`, where it has several.
+        score_range: Least and greatest score of the trials that the detector was calibrated on, of dev where it is not
             calibrated; None if unknown.
     """
-    found = [*_of_recording(measures, detector), *_of_score(detector, score, windows, seen)]
+    found = [*_of_recording(measures, detector), *_of_score(detector, score, windows, score_range)]
     return sorted(found, key=lambda reason: list(LIMITS).index(reason.name))
 
 
@@ -160,7 +160,7 @@ def _of_recording(measures: Mapping[str, float], detector: Detector) -> list[Rea
 
 
 def _of_score(
-    detector: Detector, score: float, windows: Sequence[float] | None, seen: tuple[float, float] | None
+    detector: Detector, score: float, windows: Sequence[float] | None, score_range: tuple[float, float] | None
 ) -> list[Reason]:
     found: list[Reason] = []
     bonafide = score > detector.threshold
@@ -169,11 +169,12 @@ def _of_score(
         if other > (most := LIMITS["windows_disagree"].value):
             sentence = f"The windows disagree: {other:.0%} say otherwise than the file, more than {most:.0%}."
             found.append(_reason("windows_disagree", other, sentence))
-    if seen is not None and (beyond := max(seen[0] - score, score - seen[1])) > LIMITS["outside_range"].value:
+    low, high = score_range or (-math.inf, math.inf)
+    if (beyond := max(low - score, score - high)) > LIMITS["outside_range"].value:
         whose = "calibration" if detector.calibration else "dev"
-        sentence = f"The score {score:.4g} lies beyond those of the {whose} set, {seen[0]:.4g} to {seen[1]:.4g}."
+        sentence = f"The score {score:.4g} lies beyond those of the {whose} set, {low:.4g} to {high:.4g}."
         found.append(_reason("outside_range", beyond, sentence))
-    if detector.calibration is None:
+    if (llr := detector.llr(score)) is None:
         sentence = "The detector is not calibrated: its scores are no likelihood ratios."
         found.append(_reason("not_calibrated", 0.0, sentence))
         log10 = (score - detector.threshold) / math.log(10)
@@ -182,7 +183,7 @@ def _of_score(
         )
         what = f"{what} is too close to tell."
     else:
-        log10 = float(detector.calibration.llr(score)) / math.log(10)
+        log10 = -llr.log10_lr_spoof
         what = f"The likelihood ratio is {number(log10)} one way or the other, less than {SCALE.neutral:g}."
         if SCALE.word(log10) != SCALE.words[0] and (log10 > 0) != bonafide:
             sentence = f"By the threshold the speech is {SIDES[bonafide]}, by the likelihood ratio {SIDES[log10 > 0]}."

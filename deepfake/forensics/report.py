@@ -4,159 +4,158 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import expit, logit
 
-from deepfake.audio import waveform as audio
-from deepfake.detector import Detector
-from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
 from deepfake.explain.regions import Region, coverage
-from deepfake.forensics import schema
-from deepfake.forensics import statement as words
-from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, state
+from deepfake.forensics import schema, statement
+from deepfake.forensics.assess import EVEN, Assessment, Finding
+from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS
 from deepfake.runs import provenance
 
-EVEN = 0.5
+
+@dataclass(frozen=True)
+class Explanation:
+    """What moved the score of the clip that is explained.
+
+    Attributes:
+        clip: `Assessment.clip`, as the methods take it.
+        maps: By the name of the method.
+        regions: Within the clip.
+        regions_by: Method that they were found by; None without.
+    """
+
+    clip: Clip
+    maps: Mapping[str, Map]
+    regions: Sequence[Region]
+    regions_by: str | None
 
 
 def report(
-    path: str | Path,
+    assessment: Assessment,
+    explanation: Explanation,
     *,
     run: str | Path,
-    clip: Clip,
-    score: float,
-    maps: Sequence[Map],
-    regions: Sequence[Region],
-    regions_by: str | None,
-    reasons: Sequence[Reason],
-    quality: Mapping[str, float],
     environment: Mapping[str, Any],
     parameters: Mapping[str, Any],
     prior: float = EVEN,
-    start_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Gather what is known of one file, in the layout of `deepfake.forensics.schema.SCHEMA`, which is checked.
 
     Args:
-        path: Of the file.
+        assessment: Of the file.
+        explanation: Of its clip.
         run: Run folder or detector file.
-        clip: The clip that was scored and explained, of `deepfake.runs.provenance.source`.
-        score: Of that clip.
-        maps: Of all methods.
-        regions: Within the clip; they are reported by their place in the file.
-        regions_by: Method that they were found by; None without.
-        reasons: What speaks against the result.
-        quality: What `deepfake.forensics.cautions.measured` found.
         environment: What `deepfake.runs.environment.environment` found.
         parameters: Settings of the command.
         prior: Probability of spoof for which `p_fake` is calculated, where the detector is calibrated.
-        start_seconds: Where in the file the clip begins.
 
     Raises:
-        InputError: The prior is not between 0 and 1, or the score is not finite; see also `deepfake.audio.info`.
+        InputError: The prior is not between 0 and 1.
     """
-    path, detector = Path(path), clip.detector
-    if not math.isfinite(score):
-        raise InputError(f"{path}: the detector's score is {score}, so nothing can be said of this file")
-    moved = [r._replace(start_s=r.start_s + start_seconds, end_s=r.end_s + start_seconds) for r in regions]
-    share = coverage(regions, clip.duration)
-    heard = clip.input()
-    header = audio.info(path)
+    detector, clip, start = assessment.detector, explanation.clip, assessment.clip_start
+    placed = [r._replace(start_s=r.start_s + start, end_s=r.end_s + start) for r in explanation.regions]
+    share = coverage(explanation.regions, clip.duration)
+    samples = clip.input()
     found = {
         "schema": schema.VERSION,
-        **finding(detector, score, reasons, source=provenance.calibration_set(run, detector), prior=prior),
+        **finding(assessment, source=provenance.calibration_set(run, detector), prior=prior),
         "threshold": {
             **{k: detector.config["threshold"][k] for k in ("value", "source")},
             "dev": provenance.dev_rates(run, detector),
         },
-        "reasons": [reason._asdict() for reason in reasons],
-        "quality": dict(quality),
-        "file": {
-            "name": path.name,
-            "path": str(path.absolute()),
-            "bytes": path.stat().st_size,
-            "sha256": provenance.hash_of_file(path),
-            **asdict(header),
-        },
+        "reasons": [reason._asdict() for reason in assessment.reasons],
+        "quality": dict(assessment.quality),
+        "file": _file(assessment),
+        "recording": recording(assessment),
         "heard": {
-            "start_s": start_seconds,
+            "start_s": start,
             "seconds": clip.duration,
-            "n_samples": heard.shape[-1],
+            "n_samples": samples.shape[-1],
             "sample_rate": detector.sample_rate,
+            "score": assessment.clip.score,
         },
-        "heard_sha256": provenance.hash_of_samples(heard),
+        "heard_sha256": provenance.hash_of_samples(samples),
         "detector": provenance.facts(run, detector),
         "branches": _branches(clip),
-        "methods": {map.method: map.facts for map in maps},
-        "regions_by": regions_by,
-        "regions": [region._asdict() for region in moved],
+        "methods": {name: map.facts for name, map in explanation.maps.items()},
+        "regions_by": explanation.regions_by,
+        "regions": [region._asdict() for region in placed],
         "coverage": share,
         "parameters": dict(parameters),
         "environment": dict(environment),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    found["words"]["places"] = words.places(moved, share, regions_by or words.NO_METHOD)
-    end = start_seconds + clip.duration
-    if start_seconds or (header.seconds or end) > end + 0.01:
-        part = f"{start_seconds:.2f} to {end:.2f} s of this file"
-        found["words"]["limits"].append(f"The score and the maps are those of {part}: the rest did not enter them.")
+    found["words"]["places"] = statement.places(placed, share, explanation.regions_by or statement.NO_METHOD)
+    if len(assessment.scores) > 1:
+        found["words"]["limits"].append(
+            f"The maps and regions are those of {start:.2f} to {start + clip.duration:.2f} s of this file, where the "
+            f"evidence for spoof is strongest (the score there is {assessment.clip.score:.4g}): the rest did not enter "
+            "them."
+        )
     plain = _plain(found)
     schema.check(plain)
     return plain
 
 
-def finding(
-    detector: Detector, score: float, reasons: Sequence[Reason], *, source: str | None = None, prior: float = EVEN
-) -> dict[str, Any]:
-    """The entries of a report that follow from the score alone: verdict, state, likelihood ratio, words.
+def finding(found: Finding, *, source: str | None = None, prior: float = EVEN) -> dict[str, Any]:
+    """The entries of a report that follow from the score and the reasons alone: verdict, likelihood ratio, words.
 
     Args:
-        detector: Which gave the score.
-        score: Of the clip.
-        reasons: What speaks against the result.
+        found: The score and the reasons.
         source: What the detector was calibrated on, as it is to be called.
         prior: As in `report`.
 
     Raises:
         InputError: The prior is not between 0 and 1.
     """
-    if not 0 < prior < 1:
-        raise InputError(f"prior={prior}: a probability of spoof between 0 and 1 was expected")
-    now = state(reasons)
-    obstacles = [r.sentence for r in reasons if LIMITS[r.name].state == INCONCLUSIVE and r.name != "uncertain"]
-    said = words.statement(detector, score, source=source, obstacles=obstacles)
-    p_fake, ratio = detector.p_fake(score), words.log10_lr(detector, score)
-    if ratio is not None:
-        p_fake = float(expit(ratio[0] * math.log(10) + logit(prior)))
+    obstacles = [r.sentence for r in found.reasons if LIMITS[r.name].state == INCONCLUSIVE and r.name != "uncertain"]
+    said = statement.statement(found.detector, found.score, source=source, obstacles=obstacles)
+    llr = found.llr
     return {
-        "verdict": "inconclusive" if now == INCONCLUSIVE else detector.verdict(score),
-        "state": now,
-        "score": float(score),
+        "verdict": found.verdict,
+        "state": found.state,
+        "score": float(found.score),
         "llr": {
-            "calibrated": ratio is not None,
-            "log10_lr_spoof": ratio[0] if ratio else None,
-            "capped": ratio[1] if ratio else None,
+            "calibrated": llr is not None,
+            "log10_lr_spoof": llr.log10_lr_spoof if llr else None,
+            "capped": llr.capped if llr else None,
         },
-        "p_fake": p_fake,
-        "prior": prior if ratio else None,
+        "p_fake": found.p_fake(prior),
+        "prior": prior if llr else None,
         "words": {
             **said._asdict(),
-            "limits": list(words.LIMITS),
-            "scale_id": words.SCALE.scale_id,
-            "scale_version": words.SCALE.version,
-            "scale_source": words.SCALE.source,
-            "scale_convention": words.SCALE.convention,
-            "scale": words.SCALE.rows(),
+            "limits": list(statement.LIMITS),
+            "scale_id": statement.SCALE.scale_id,
+            "scale_version": statement.SCALE.version,
+            "scale_source": statement.SCALE.source,
+            "scale_convention": statement.SCALE.convention,
+            "scale": statement.SCALE.rows(),
         },
     }
+
+
+def recording(assessment: Assessment) -> dict[str, Any]:
+    """The entry `recording` of a report: what of it was decoded and scored."""
+    return {
+        "seconds": assessment.seconds,
+        "scored_seconds": assessment.scored_seconds,
+        "n_windows": len(assessment.scores),
+        "sha256": assessment.samples_sha256,
+    }
+
+
+def _file(assessment: Assessment) -> dict[str, Any]:
+    path = Path(assessment.name)
+    facts = {"bytes": assessment.n_bytes, "sha256": assessment.file_sha256}
+    return {"name": path.name, "path": str(path.absolute()), **facts, **asdict(assessment.header)}
 
 
 def _branches(clip: Clip) -> dict[str, float] | None:

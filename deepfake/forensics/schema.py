@@ -8,14 +8,14 @@ from typing import Any
 
 from deepfake.errors import InputError
 
-VERSION = "1.1"
+VERSION = "1.2"
 
 # Entry -> kind and meaning. A name with [] is that of each item of a list; ? allows null; "object" is not looked into.
 SCHEMA: dict[str, tuple[str, str]] = {
     "schema": ("text", "version of this layout"),
     "verdict": ("text", "spoof, bonafide, or inconclusive"),
     "state": ("text", "reported, reported_with_caution or inconclusive"),
-    "score": ("number", "of the detector, larger for bona fide speech"),
+    "score": ("number", "of the recording, larger for bona fide speech: the mean over its windows"),
     "llr.calibrated": ("flag", "whether the detector turns scores into likelihood ratios"),
     "llr.log10_lr_spoof": ("number?", "base-10 logarithm of the likelihood ratio of spoof against bona fide"),
     "llr.capped": ("flag?", "whether it is cut to what the calibration supports"),
@@ -63,11 +63,16 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "file.format": ("text", "container"),
     "file.subtype": ("text", "coding"),
     "file.n_frames": ("integer?", "samples per channel, where the header counts them"),
-    "heard.start_s": ("number", "where the clip begins that was scored and explained"),
+    "recording.seconds": ("number", "duration, by the samples decoded"),
+    "recording.scored_seconds": ("number", "how much of that the score rests on"),
+    "recording.n_windows": ("integer", "windows of the length that the detector takes, half overlapping"),
+    "recording.sha256": ("text", "of all samples at its rate, mono, as 32-bit little-endian floating point"),
+    "heard.start_s": ("number", "where the clip begins that was explained: the window with the lowest score"),
     "heard.seconds": ("number", "how much of the file that is"),
-    "heard.n_samples": ("integer", "with repetitions, where it is shorter than what the detector hears"),
+    "heard.n_samples": ("integer", "with repetitions, where it is shorter than what the detector takes"),
     "heard.sample_rate": ("integer", "in hertz"),
-    "heard_sha256": ("text", "of these samples, mono, as 32-bit little-endian floating point"),
+    "heard.score": ("number", "of this clip alone"),
+    "heard_sha256": ("text", "of the samples of the clip, mono, as 32-bit little-endian floating point"),
     "detector.path": ("text", "of detector.pt"),
     "detector.sha256": ("text", "of that file"),
     "detector.model": ("text", "class of the network"),

@@ -98,14 +98,6 @@ class Statement(NamedTuple):
     graded: str
 
 
-def log10_lr(detector: Detector, score: float) -> tuple[float, bool] | None:
-    """Base-10 logarithm of the likelihood ratio for spoof, and whether it is capped; None if not calibrated."""
-    if (calibration := detector.calibration) is None:
-        return None
-    llr = float(calibration.llr(score))
-    return 0.0 - llr / math.log(10), llr != float(calibration.uncapped(score))
-
-
 def statement(
     detector: Detector, score: float, *, source: str | None = None, obstacles: Sequence[str] = ()
 ) -> Statement:
@@ -117,7 +109,7 @@ def statement(
         source: What the detector was calibrated on, as it is to be called; by default what it carries.
         obstacles: Sentences on why nothing may be concluded, other than that the evidence is weak.
     """
-    found = log10_lr(detector, score)
+    found = detector.llr(score)
     strength = supports = None
     if obstacles:
         sentence = f"Inconclusive: nothing is said of how this speech was made. {' '.join(obstacles)}"

@@ -8,17 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from deepfake.audio import crop_or_repeat
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.explain.regions import Region
 from deepfake.forensics import schema
+from deepfake.forensics.assess import EVEN, Assessment, Finding, assess
 from deepfake.forensics.cautions import LIMITS, Reason, reasons
-from deepfake.forensics.report import EVEN, finding
+from deepfake.forensics.report import finding, recording
 from deepfake.forensics.statement import NO_METHOD, places
-from deepfake.runs import provenance
+from deepfake.runs.provenance import hash_of_file, hash_of_samples, hash_of_settings
 
 TOLERANCE = 1e-3  # of scores: another processor or thread count moves the last digits of single precision
 ROUNDING = 1e-9  # of what follows from the score as the report has it
@@ -51,7 +50,7 @@ def verify(
     detector: str | Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> list[str]:
-    """Hash the file and its decoded samples again, score it again, and hold all against the report.
+    """Hash the file and its decoded samples again, score it again as `assess` does, and hold all against the report.
 
     What follows from the score, and the words, are worked out anew from the numbers that the report gives. Maps,
     pictures and measurements of the recording are not made again.
@@ -76,35 +75,41 @@ def verify(
 def _mismatches(
     report: Mapping[str, Any], file: Path, used: Path, detector: Detector, tolerance: float
 ) -> Iterator[str]:
+    try:
+        found = assess(detector, file, clip_start=report["heard"]["start_s"])
+    except InputError as error:
+        found = error
+    carried = detector.config.get("calibration")
     hashes = (
-        ("file", report["file"]["sha256"], provenance.hash_of_file(file)),
-        ("detector", report["detector"]["sha256"], provenance.hash_of_file(used)),
-        (
-            "calibration",
-            report["detector"]["calibration_sha256"],
-            provenance.hash_of_settings(detector.config.get("calibration")),
-        ),
+        ("file", report["file"]["sha256"], found.file_sha256 if isinstance(found, Assessment) else hash_of_file(file)),
+        ("detector", report["detector"]["sha256"], hash_of_file(used)),
+        ("calibration", report["detector"]["calibration_sha256"], hash_of_settings(carried)),
     )
-    for what, told, found in hashes:
-        if told != found:
-            yield f"the SHA-256 of the {what} is {found}, the report has {told}"
-    yield from _scored_anew(report, file, detector, tolerance)
+    for what, stated, real in hashes:
+        if stated != real:
+            yield f"the SHA-256 of the {what} is {real}, the report has {stated}"
+    if isinstance(found, Assessment):
+        yield from _scored_anew(report, found, tolerance)
+    else:
+        yield f"the file cannot be decoded and scored as the report says: {found}"
     yield from _concluded_anew(report, detector)
 
 
-def _scored_anew(report: Mapping[str, Any], file: Path, detector: Detector, tolerance: float) -> Iterator[str]:
-    try:
-        source = provenance.source(file, detector, report["heard"]["start_s"])
-    except InputError as error:
-        yield f"the file cannot be heard as the report says: {error}"
-        return
-    heard = crop_or_repeat(source, detector.n_samples).unsqueeze(0)  # [1, T]
-    if (found := provenance.hash_of_samples(heard)) != report["heard_sha256"]:
-        yield f"the SHA-256 of the samples that the detector hears is {found}, the report has {report['heard_sha256']}"
-    with torch.inference_mode():
-        score = float(detector(heard).item())
-    if not abs(score - report["score"]) <= tolerance:
-        yield f"the score is {score:.6g}, the report has {report['score']:.6g}: more than {tolerance:g} apart"
+def _scored_anew(report: Mapping[str, Any], found: Assessment, tolerance: float) -> Iterator[str]:
+    for name, value in recording(found).items():
+        if not _same(value, stated := report["recording"][name]):
+            what = "the SHA-256 of the decoded samples" if name == "sha256" else f"recording.{name}"
+            yield f"{what} is {value}, the report has {stated}"
+    clip = crop_or_repeat(found.clip.clip, found.detector.n_samples)
+    if (real := hash_of_samples(clip)) != report["heard_sha256"]:
+        yield f"the SHA-256 of the samples that were explained is {real}, the report has {report['heard_sha256']}"
+    scores = (
+        ("the score", found.score, report["score"]),
+        ("the score of what was explained", found.clip.score, report["heard"]["score"]),
+    )
+    for what, score, stated in scores:
+        if not abs(score - stated) <= tolerance:
+            yield f"{what} is {score:.6g}, the report has {stated:.6g}: more than {tolerance:g} apart"
 
 
 def _concluded_anew(report: Mapping[str, Any], detector: Detector) -> Iterator[str]:
@@ -115,13 +120,13 @@ def _concluded_anew(report: Mapping[str, Any], detector: Detector) -> Iterator[s
         yield f"the report gives reasons that are unknown here: {', '.join(sorted(unknown))}"
         return
     given = [Reason(**reason) for reason in report["reasons"]]
+    stated = Finding(detector=detector, score=report["score"], reasons=given)
     quality = {name: math.nan if value is None else value for name, value in report["quality"].items()}
     for reason in reasons(quality, detector, report["score"]):
         if not any(_same(reason.value, other.value) for other in given if other.name == reason.name):
             yield f"the report lacks the reason {reason.name}, which its numbers give: {reason.sentence}"
     prior = EVEN if report["prior"] is None else report["prior"]
-    told = report["detector"]["calibration_set"]
-    anew = finding(detector, report["score"], given, source=told, prior=prior)
+    anew = finding(stated, source=report["detector"]["calibration_set"], prior=prior)
     regions = [Region(**region) for region in report["regions"]]
     anew["words"]["places"] = places(regions, report["coverage"], report["regions_by"] or NO_METHOD)
     if missing := [limit for limit in anew["words"].pop("limits") if limit not in report["words"]["limits"]]:

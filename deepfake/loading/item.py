@@ -24,7 +24,7 @@ class Clips(Dataset[dict[str, Any]]):
 
     Args:
         utterances: The list.
-        n_samples: Length of a clip in samples.
+        n_samples: Length of a clip in samples; None for whole files, which cannot be stacked.
         sample_rate: In hertz.
         whole: Decode a file to its end even where the clip is only its beginning, so that damage further on is noticed.
         augment: What is done to a clip that has a seed, in this order: `(waveform [T], rng) -> [T]`.
@@ -34,13 +34,13 @@ class Clips(Dataset[dict[str, Any]]):
         self,
         utterances: Sequence[Utterance],
         *,
-        n_samples: int,
+        n_samples: int | None,
         sample_rate: int,
         whole: bool = False,
         augment: Sequence[Callable[[Tensor, np.random.Generator], Tensor]] = (),
     ) -> None:
         self.utterances = utterances
-        self.n_samples = n_samples
+        self.n_samples = n_samples or 0
         self.sample_rate = sample_rate
         self.whole = whole
         self.augment = augment
@@ -53,9 +53,9 @@ class Clips(Dataset[dict[str, Any]]):
         utterance = self.utterances[index]
         rng = None if seed is None else np.random.default_rng(seed)
         try:
-            if self.whole:
+            if self.whole or not self.n_samples:
                 heard = load(utterance.path, sample_rate=self.sample_rate)
-                clip = crop_or_repeat(heard, self.n_samples)
+                clip = crop_or_repeat(heard, self.n_samples) if self.n_samples else heard
             else:
                 heard = clip = load_clip(
                     utterance.path, n_samples=self.n_samples, sample_rate=self.sample_rate, rng=rng

@@ -1,11 +1,9 @@
-"""A long recording heard window by window: how the evidence runs over time, in constant memory."""
+"""The scan of a recording, window by window or frame by frame: how the evidence runs over time, in constant memory."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +13,8 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from deepfake.audio.waveform import Source, stream
-from deepfake.detector import Detector
+from deepfake.audio.windows import Cutter, mirrored
+from deepfake.detector import Detector, Windows
 from deepfake.errors import InputError
 from deepfake.metrics.localisation import unit_edges
 
@@ -28,7 +27,7 @@ ROUNDING = 1e-6  # of a frame
 MOST_P = 1 - 2**-53  # the largest number below 1: more is not told apart from certainty
 
 
-class Sweep(NamedTuple):
+class Scan(NamedTuple):
     """What a detector says of each window of a recording, or of each frame.
 
     Windows give a trend, not a localisation: a window is judged as a whole, so nothing shorter than about one window
@@ -74,129 +73,192 @@ class Sweep(NamedTuple):
         return float(self.window - (self.ends[-1] - self.starts[-1]))
 
 
-@torch.inference_mode()
-def sweep(
-    detector: Detector,
-    source: Source,
-    *,
-    seconds: float | None = None,
-    overlap: float = 0.5,
-    batch_size: int = 8,
-    device: str | torch.device = "cpu",
-) -> Sweep:
+def scan(
+    detector: Detector, source: Source, *, seconds: float | None = None, overlap: float = 0.5, batch_size: int = 8
+) -> Scan:
     """Score a recording in overlapping windows, read on from beginning to end whatever its format.
 
-    Of a detector that judges frames, the windows are the clips in which it hears them, and frames are what is scored.
-
-    The last window is completed by mirroring its own samples to and fro, and so is the only one of a recording shorter
-    than a window: looping them, as single clips are filled up, would put a seam where there is none, and a seam is what
-    a splice looks like. Memory depends on the network, the window and the batch, not on the length of the recording.
+    Memory depends on the network, the window and the batch, not on the length of the recording.
 
     Args:
-        detector: It is left on `device` in eval mode.
+        detector: It is left in eval mode.
         source: The recording, as for `deepfake.audio.load`.
-        seconds: Length of a window; the detector's own clip if None. A shorter one is mirrored up to that clip, which
-            is all that some networks know.
-        overlap: Share of a window that the next one holds too, from 0 to 0.99.
+        seconds: As in `scanner`, with the two that follow.
+        overlap: Share of a window.
         batch_size: Windows per step.
-        device: Where to compute.
 
     Raises:
         InputError: The recording cannot be used (`deepfake.audio.load`), an argument is out of range, or a score is not
             finite.
     """
-    seconds = detector.n_samples / detector.sample_rate if seconds is None else seconds
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given audio"
+    scanning = scanner(detector, name, seconds=seconds, overlap=overlap, batch_size=batch_size)
+    for block in stream(source, sample_rate=detector.sample_rate, block_seconds=BLOCK_SECONDS):
+        scanning.take(block)
+    return scanning.finish()
+
+
+def scanner(
+    detector: Detector,
+    name: str,
+    *,
+    seconds: float | None = None,
+    overlap: float = 0.5,
+    batch_size: int = 8,
+    windows: Windows | None = None,
+) -> Trend | Frames:
+    """What scans a recording that comes in blocks.
+
+    Of a detector that judges frames, the windows are the clips in which it takes them, and frames are what is scored.
+
+    The last window is completed by mirroring its own samples to and fro, and so is the only one of a recording shorter
+    than a window: looping them, as single clips are filled up, would put a seam where there is none, and a seam is what
+    a splice looks like.
+
+    Args:
+        detector: It is left in eval mode.
+        name: Of the recording, for errors.
+        seconds: Length of a window; the detector's own clip if None. A shorter one is mirrored up to that clip, which
+            is all that some networks know.
+        overlap: Share of a window that the next one holds too, from 0 to 0.99.
+        batch_size: Windows per step.
+        windows: Those by which the recording is scored anyway: where they are the same, they are not scored again.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+    seconds = detector.seconds if seconds is None else seconds
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
         raise InputError(f"window.seconds={seconds}: a window of {LEAST_SECONDS:g} to {MOST_SECONDS:g} s was expected")
     if not 0 <= overlap <= MOST_OVERLAP:
         raise InputError(f"window.overlap={overlap}: a share of the window from 0 to {MOST_OVERLAP:g} was expected")
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: at least 1 window was expected")
-    detector = detector.to(device).eval()
-    rate = detector.sample_rate
-    n = round(seconds * rate)
-    hop = round(n * (1 - overlap))
-    heard = max(n, detector.n_samples)
-
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given audio"
+    n = round(seconds * detector.sample_rate)
+    options = {"n_samples": n, "overlap": overlap, "batch_size": batch_size}
     if detector.locates:
-        return _frames(detector, source, name, n, 1 - overlap, heard, batch_size, device)
-    scores, spoof, n_samples = [], [], 0
-    for batch in _batches(_windows(source, rate, n, hop), batch_size):
-        n_samples = (len(scores) + len(batch) - 1) * hop + len(batch[-1])
-        logits = detector.logits(torch.stack([mirrored(w, heard) for w in batch]).to(device))
-        score = detector.score(logits).double().cpu().numpy()
-        if not np.isfinite(score).all():
-            first = (len(scores) + int(np.argmin(np.isfinite(score)))) * hop / rate
-            raise InputError(f"{name}: the detector's score of the window from {first:.2f} s on is not a finite number")
-        scores.extend(score)
-        spoof.extend(detector.spoof(logits).double().cpu().numpy())
-    return Sweep(
-        starts=np.arange(len(scores), dtype=np.float64) * (hop / rate),
-        scores=np.array(scores),
-        spoof=np.array(spoof),
-        p_fake=np.array([detector.p_fake(s) for s in scores]),
-        duration=n_samples / rate,
-        window=n / rate,
-        hop=hop / rate,
-    )
+        return Frames(detector.eval(), name, **options)
+    own = Windows(detector, name, **options)
+    if windows is not None and (windows.cutter.n_samples, windows.cutter.hop) == (n, own.cutter.hop):
+        return Trend(windows, shared=True)
+    return Trend(own)
 
 
-def _frames(
-    detector: Detector,
-    source: Source,
-    name: str,
-    n: int,
-    step: float,
-    heard: int,
-    batch_size: int,
-    device: str | torch.device,
-) -> Sweep:
-    """The frames of a recording in clips of n samples, mirrored up to `heard`, a share `step` of a clip apart."""
-    rate = detector.sample_rate
-    frame = heard / detector.frames(torch.zeros(1, heard, device=device)).shape[1]  # samples
-    stride = max(1, round(n * step / frame))  # frames from clip to clip
-    hop = round(stride * frame)
-    total, count, n_samples, clips = np.zeros(0), np.zeros(0), 0, 0
-    for batch in _batches(_windows(source, rate, n, hop), batch_size):
-        said = detector.frames(torch.stack([mirrored(w, heard) for w in batch]).to(device)).double().cpu().numpy()
-        for clip, scores in zip(batch, said, strict=True):
-            n_samples = clips * hop + len(clip)
-            first, scores = clips * stride, scores[: max(1, math.ceil(len(clip) / frame - ROUNDING))]
-            if not np.isfinite(scores).all():
-                where = first * frame / rate
-                raise InputError(f"{name}: the detector's scores of frames after {where:.2f} s are not finite numbers")
-            more = max(0, first + len(scores) - len(total))
-            total, count = np.pad(total, (0, more)), np.pad(count, (0, more))
-            total[first : first + len(scores)] += scores
-            count[first : first + len(scores)] += 1
-            clips += 1
-    scores = (total / count)[: max(1, math.ceil(n_samples / frame - ROUNDING))]
-    return Sweep(
-        starts=np.arange(len(scores), dtype=np.float64) * (frame / rate),
-        scores=scores,
-        spoof=-scores,
-        p_fake=expit(detector.frame_threshold - scores),
-        duration=n_samples / rate,
-        window=frame / rate,
-        hop=frame / rate,
-        kind="localisation",
-    )
+class Trend:
+    """The scores of the windows of a recording that comes in blocks.
+
+    Args:
+        windows: Of the recording.
+        shared: Whether someone else feeds and finishes them.
+    """
+
+    def __init__(self, windows: Windows, *, shared: bool = False) -> None:
+        self.windows, self.shared = windows, shared
+
+    def take(self, block: Tensor) -> None:
+        """Go on with a block `[T]`."""
+        if not self.shared:
+            self.windows.take(block)
+
+    def finish(self) -> Scan:
+        """The whole, after the last block."""
+        windows, cutter, detector = self.windows, self.windows.cutter, self.windows.detector
+        if not self.shared:
+            windows.flush()
+        if self.shared and len(cutter.rest) == windows.n_filled:  # it ends with the recording
+            last = windows.scores[-1:], windows.spoof[-1:]
+        else:
+            last = windows.judge([mirrored(cutter.rest, windows.n_filled)], [cutter.n_cut * cutter.hop])
+        scores, spoof = (
+            [*values[: cutter.n_cut], *more] for values, more in zip((windows.scores, windows.spoof), last, strict=True)
+        )
+        return Scan(
+            starts=np.arange(len(scores), dtype=np.float64) * (cutter.hop / detector.sample_rate),
+            scores=np.array(scores),
+            spoof=np.array(spoof),
+            p_fake=np.array([detector.p_fake(score) for score in scores]),
+            duration=cutter.n_taken / detector.sample_rate,
+            window=cutter.n_samples / detector.sample_rate,
+            hop=cutter.hop / detector.sample_rate,
+        )
 
 
-def _batches(windows: Iterator[Tensor], batch_size: int) -> Iterator[list[Tensor]]:
-    while batch := list(itertools.islice(windows, batch_size)):
-        yield batch
+class Frames:
+    """The scores of the frames of a recording that comes in blocks, each the mean over the clips that held it.
+
+    Args:
+        detector: Which judges frames.
+        name: Of the recording, for errors.
+        n_samples: Of a clip; a shorter one than the detector's is mirrored to fill that.
+        overlap: Share of a clip that the next one holds too, but for whole frames.
+        batch_size: Clips per step.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, detector: Detector, name: str, *, n_samples: int, overlap: float, batch_size: int) -> None:
+        self.detector, self.name, self.batch_size = detector, name, batch_size
+        self.n_filled = max(n_samples, detector.n_samples)
+        self.frame = self.n_filled / detector.frames(torch.zeros(1, self.n_filled, device=detector.device)).shape[1]
+        whole = int(n_samples / self.frame + ROUNDING)  # frames
+        self.stride = max(1, min(round(n_samples * (1 - overlap) / self.frame), whole))  # frames from clip to clip
+        self.cutter = Cutter(n_samples, round(self.stride * self.frame))
+        self.n_clips = 0
+        self.done: list[Floats] = []  # frames that no later clip holds
+        self.total, self.count = np.zeros(0), np.zeros(0)  # of the frames from the next clip's start on
+        self._waiting: list[Tensor] = []
+
+    def take(self, block: Tensor) -> None:
+        """Go on with a block `[T]`."""
+        self._waiting += self.cutter.take(block)
+        whole = len(self._waiting) // self.batch_size * self.batch_size
+        clips, self._waiting = self._waiting[:whole], self._waiting[whole:]
+        for i in range(0, whole, self.batch_size):
+            self._judge(clips[i : i + self.batch_size])
+
+    def finish(self) -> Scan:
+        """The whole, after the last block."""
+        self._judge([*self._waiting, self.cutter.rest])
+        n_frames = max(1, math.ceil(self.cutter.n_taken / self.frame - ROUNDING))
+        scores = np.concatenate([*self.done, self.total / self.count])[:n_frames]
+        frame_seconds = self.frame / self.detector.sample_rate
+        return Scan(
+            starts=np.arange(len(scores), dtype=np.float64) * frame_seconds,
+            scores=scores,
+            spoof=-scores,
+            p_fake=expit(self.detector.frame_threshold - scores),
+            duration=self.cutter.n_taken / self.detector.sample_rate,
+            window=frame_seconds,
+            hop=frame_seconds,
+            kind="localisation",
+        )
+
+    @torch.inference_mode()
+    def _judge(self, clips: list[Tensor]) -> None:
+        filled = torch.stack([mirrored(clip, self.n_filled) for clip in clips]).to(self.detector.device)
+        for clip, scores in zip(clips, self.detector.frames(filled).double().cpu().numpy(), strict=True):
+            self._add(scores[: max(1, math.ceil(len(clip) / self.frame - ROUNDING))])
+
+    def _add(self, scores: Floats) -> None:
+        if not np.isfinite(scores).all():
+            where = self.n_clips * self.stride * self.frame / self.detector.sample_rate
+            raise InputError(f"{self.name}: the detector's scores of frames after {where:.2f} s are not finite numbers")
+        more = max(0, len(scores) - len(self.total))
+        self.total, self.count = np.pad(self.total, (0, more)), np.pad(self.count, (0, more))
+        self.total[: len(scores)] += scores
+        self.count[: len(scores)] += 1
+        self.done.append(self.total[: self.stride] / self.count[: self.stride])
+        self.total, self.count = self.total[self.stride :], self.count[self.stride :]
+        self.n_clips += 1
 
 
-def curve(swept: Sweep, *, frame_seconds: float) -> tuple[Floats, Floats, Floats]:
+def curve(found: Scan, *, frame_seconds: float) -> tuple[Floats, Floats, Floats]:
     """Evidence by frame: the mean of all windows that hold the middle of the frame.
 
-    The mean is not multiplied up: overlapping windows hear the same samples, so their evidence does not add. `p_fake`
+    The mean is not multiplied up: overlapping windows hold the same samples, so their evidence does not add. `p_fake`
     is averaged in log-odds too, which gives the detector's probability at the mean of the stated evidence.
 
     Args:
-        swept: Of a recording.
+        found: Of a recording.
         frame_seconds: Length of a frame; the last one ends with the recording.
 
     Returns:
@@ -205,37 +267,13 @@ def curve(swept: Sweep, *, frame_seconds: float) -> tuple[Floats, Floats, Floats
     Raises:
         InputError: `frame_seconds` is not above 0.
     """
-    edges = unit_edges(resolution=frame_seconds, duration=swept.duration)
+    edges = unit_edges(resolution=frame_seconds, duration=found.duration)
     middles = (edges[1:] + edges[:-1]) / 2
-    first = np.searchsorted(swept.ends, middles, side="right")
-    last = np.maximum(np.searchsorted(swept.starts, middles, side="right"), first + 1)  # on a border, by rounding
+    first = np.searchsorted(found.ends, middles, side="right")
+    last = np.maximum(np.searchsorted(found.starts, middles, side="right"), first + 1)  # on a border, by rounding
 
     def averaged(values: Floats) -> Floats:
         total = np.append(0.0, np.cumsum(values))
         return (total[last] - total[first]) / (last - first)
 
-    return edges, averaged(swept.spoof), expit(averaged(logit(np.minimum(swept.p_fake, MOST_P))))
-
-
-def mirrored(waveform: Tensor, n_samples: int) -> Tensor:
-    """`n_samples` of a waveform that runs to and fro, its last sample and its first one heard twice at each turn.
-
-    Shape:
-        `[T]` -> `[n_samples]`
-    """
-    if len(waveform) >= n_samples:
-        return waveform[:n_samples]
-    return torch.cat([waveform, waveform.flip(0)]).repeat(-(-n_samples // (2 * len(waveform))))[:n_samples]
-
-
-def _windows(source: Source, rate: int, n: int, hop: int) -> Iterator[Tensor]:
-    """Windows of n samples, `hop` apart, up to the first one that reaches the end; that one may be shorter."""
-    held = torch.zeros(0)
-    for block in stream(source, sample_rate=rate, block_seconds=BLOCK_SECONDS):
-        held = torch.cat([held, block])
-        start = 0
-        while start + n < len(held):
-            yield held[start : start + n]
-            start += hop
-        held = held[start:]
-    yield held
+    return edges, averaged(found.spoof), expit(averaged(logit(np.minimum(found.p_fake, MOST_P))))

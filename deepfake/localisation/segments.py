@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
+from deepfake.localisation.scan import Floats, Scan, curve
 from deepfake.metrics.localisation import stretches
 
 THRESHOLD = 0.3  # of p_fake
@@ -100,59 +102,82 @@ def verdict_of_recording(share: float) -> str:
 RULES = {"file": verdict_of_file, "recording": verdict_of_recording}
 
 
-def write_segments(
-    folder: Path,
-    found: Sequence[Segment],
-    *,
-    name: str,
-    kind: str,
-    duration: float,
-    threshold: float,
-    threshold_source: str,
-    window: float,
-    hop: float,
-    resolution: float,
-    rule: str = "file",
-) -> None:
+class Threshold(NamedTuple):
+    """Of p_fake, above which a time is flagged.
+
+    Attributes:
+        value: From 0 to 1.
+        source: Where it comes from.
+    """
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """p_fake of a recording over time, and what is flagged of it.
+
+    Attributes:
+        name: Of the recording.
+        scan: What it was made of.
+        edges: Of the frames, in seconds `[L + 1]`.
+        p_fake: Of the frames `[L]`.
+        threshold: What they were held against.
+        segments: Those flagged, in order of time.
+        rule: Of the verdict of the whole: `file` for `verdict_of_file`, `recording` for `verdict_of_recording`.
+    """
+
+    name: str
+    scan: Scan
+    edges: Floats
+    p_fake: Floats
+    threshold: Threshold
+    segments: Sequence[Segment]
+    rule: str = "file"
+
+
+def timeline(scan: Scan, *, name: str, threshold: Threshold, rule: str = "file", frame_seconds: float) -> Timeline:
+    """The timeline of a scanned recording, in frames of so many seconds."""
+    edges, _, p_fake = curve(scan, frame_seconds=frame_seconds)
+    found = segments(edges, p_fake, threshold=threshold.value)
+    return Timeline(name, scan, edges, p_fake, threshold, found, rule)
+
+
+def write_segments(folder: Path, timeline: Timeline) -> None:
     """Write the segments as `segments.json`, as an Audacity label track and as RTTM, also where there are none.
 
-    `segments.json`: `schema` (`name`, `version`), `file`, `kind`, `duration`, `window`, `hop`, `resolution` (all in
-    seconds), `threshold` (`value` of p_fake, `source`), `share`, `rule`, `verdict` and `segments`, each `start`, `end`
-    (seconds), `confidence`, `peak`. Version 1 had no `kind` (it was `trend`) and no `rule` (`file`). `segments.txt`:
-    start, end and label between tabs, one segment a line (Audacity Manual, "Importing and Exporting Labels").
-    `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked format (RT-09 Evaluation Plan, appendix A),
-    `spoof` in the field of the speaker, as PartialSpoof's files have it, and the confidence in its own.
+    `segments.json`: `schema` (`name`, `version`), `file`, `kind` (of the evidence: `trend` of windows, `localisation`
+    by frames), `duration`, `window` (what one score was given for), `hop` (from one score to the next), `resolution`
+    (what is nearer together is not told apart; all in seconds), `threshold` (`value` of p_fake, `source`), `share`,
+    `rule`, `verdict` and `segments`, each `start`, `end` (seconds), `confidence`, `peak`. Version 1 had no `kind` (it
+    was `trend`) and no `rule` (`file`). `segments.txt`: start, end and label between tabs, one segment a line (Audacity
+    Manual, "Importing and Exporting Labels"). `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked
+    format (RT-09 Evaluation Plan, appendix A), `spoof` in the field of the speaker, as PartialSpoof's files have it,
+    and the confidence in its own; in the name, white space and what cannot be printed become underscores.
 
     Args:
         folder: Made as needed.
-        found: In order of time.
-        name: Of the recording; in RTTM, white space and what cannot be printed become underscores.
-        kind: Of the evidence: `trend` of windows, `localisation` by frames.
-        duration: Of the recording, in seconds.
-        threshold: Of p_fake.
-        threshold_source: Where it comes from.
-        window: What one score was given for, in seconds.
-        hop: From one score to the next, in seconds.
-        resolution: Effective, in seconds: what is nearer together than that is not told apart.
-        rule: Of the verdict of the whole: `file` for `verdict_of_file`, `recording` for `verdict_of_recording`.
+        timeline: Of a recording.
 
     Raises:
         InputError: A segment lies outside the recording, they overlap, or a number is not finite.
     """
-    _check(found, duration)
-    share = share_of(found, duration)
+    found, scan, name = timeline.segments, timeline.scan, timeline.name
+    _check(found, scan.duration)
+    share = share_of(found, scan.duration)
     content = {
         "schema": SCHEMA,
         "file": name,
-        "kind": kind,
-        "duration": duration,
-        "window": window,
-        "hop": hop,
-        "resolution": resolution,
-        "threshold": {"value": threshold, "source": threshold_source},
+        "kind": scan.kind,
+        "duration": scan.duration,
+        "window": scan.window,
+        "hop": scan.hop,
+        "resolution": scan.resolution,
+        "threshold": timeline.threshold._asdict(),
         "share": share,
-        "rule": rule,
-        "verdict": RULES[rule](share),
+        "rule": timeline.rule,
+        "verdict": RULES[timeline.rule](share),
         "segments": [s._asdict() for s in found],
     }
     try:

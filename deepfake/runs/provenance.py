@@ -26,8 +26,7 @@ def source(path: str | Path, detector: Detector, start_seconds: float = 0.0) -> 
     Raises:
         InputError: See `deepfake.audio.load`.
     """
-    seconds = detector.n_samples / detector.sample_rate
-    return load(path, sample_rate=detector.sample_rate, start_seconds=start_seconds, seconds=seconds)
+    return load(path, sample_rate=detector.sample_rate, start_seconds=start_seconds, seconds=detector.seconds)
 
 
 def hash_of_file(path: Path) -> str:
@@ -68,7 +67,7 @@ def calibration_set(run: str | Path, detector: Detector) -> str | None:
     return told
 
 
-def seen(run: str | Path, detector: Detector) -> tuple[float, float] | None:
+def score_range(run: str | Path, detector: Detector) -> tuple[float, float] | None:
     """Least and greatest score of the trials that it was calibrated on, of dev if not calibrated; None if not there."""
     folder, calibration = RunFolder.of(run), detector.calibration
     for file in (*([folder.calibration.scores] if calibration else []), folder.dev_scores):

@@ -79,25 +79,29 @@ def score(
     batch_size: int = 32,
     num_workers: int = 0,
     device: str | torch.device = "cpu",
-    whole: bool = False,
+    clips: str = "first",
+    to_end: bool = False,
 ) -> Scored:
-    """Score the first clip of each utterance.
+    """Score utterances.
 
     Args:
         detector: In float32 on `device`; it is left there in eval mode.
         utterances: N of them.
-        batch_size: Clips per step.
+        batch_size: Clips per step, where each is the first of a file.
         num_workers: Loader processes.
         device: Where to compute.
-        whole: Decode each file to its end, so that damage behind the clip is noticed.
+        clips: `first` for the first clip of each, as challenges have it; `whole` for the score of the whole recording
+            by `deepfake.detector.Windows`, which `predict` gives.
+        to_end: Decode each file to its end, so that damage behind the first clip is noticed.
     """
     detector = detector.to(device).eval()
     scores = np.full(len(utterances), np.nan)
     errors: dict[int, str] = {}
     seconds = 0.0
+    n_samples = None if clips == "whole" else detector.n_samples
     loader = DataLoader(
-        Clips(utterances, n_samples=detector.n_samples, sample_rate=detector.sample_rate, whole=whole),
-        batch_size=batch_size,
+        Clips(utterances, n_samples=n_samples, sample_rate=detector.sample_rate, whole=to_end),
+        batch_size=batch_size if n_samples else 1,
         sampler=SeededSampler(len(utterances), seed=None),
         collate_fn=collate,
         num_workers=num_workers,
@@ -107,6 +111,13 @@ def score(
         seconds += batch["seconds"]
         if len(batch["index"]):
             index = batch["index"].numpy()
+            if n_samples is None:
+                name = utterances[int(index[0])].path
+                try:
+                    scores[index] = detector.score_blocks(batch["waveform"], str(name))  # [1, T]
+                except InputError as error:
+                    errors[int(index[0])] = str(error)
+                continue
             scores[index] = detector(batch["waveform"].to(device)).double().cpu().numpy()
             for i in index[~np.isfinite(scores[index])]:
                 errors[int(i)] = f"{utterances[i].path}: the detector's score is {scores[i]}, which says nothing"

@@ -17,13 +17,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deepfake.allocator import keep_freed_memory
 from deepfake.atomic import write_atomically
-from deepfake.detector import Detector, init_from
+from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
 from deepfake.training.finish import fit_normalisation
 from deepfake.training.setup import Setup, checkpoint_of, folder_of
 from deepfake.training.task import Task
+from deepfake.training.weights import init_from
 
 log = logging.getLogger(__name__)
 

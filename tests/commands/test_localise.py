@@ -24,8 +24,9 @@ from deepfake.datasets.mix import utterances as mixed
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.saliency import Saliency
-from deepfake.localisation import scan as windows
 from deepfake.localisation.report import table
+from deepfake.localisation.scan import curve as scanned_curve
+from deepfake.localisation.scan import scan
 
 SCAN = {"window_seconds": 0.25, "overlap": 0.5}
 
@@ -102,8 +103,8 @@ def test_the_numbers_are_those_of_the_sweep(measured, root):
     p, spoof, largest, fakes = [], [], [], []
     known = spliced.segments("eval", root=str(root))
     for u in spliced.utterances("eval", root=str(root)):
-        swept = windows.sweep(detector, u.path, seconds=0.25, overlap=0.5, batch_size=8)
-        edges, _, curve = windows.curve(swept, frame_seconds=0.02)
+        found = scan(detector, u.path, seconds=0.25, overlap=0.5, batch_size=8)
+        edges, _, curve = scanned_curve(found, frame_seconds=0.02)
         p.extend(curve)
         largest.append(curve.max())
         fakes.append(bool(known[u.id]))

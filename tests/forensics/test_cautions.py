@@ -102,7 +102,7 @@ def test_windows_on_the_other_side():
 
 @pytest.mark.parametrize(("score", "beyond"), [(4.0, 1.0), (-4.5, 2.5), (3.0, None), (2.9, None)])
 def test_a_score_beyond_what_was_seen(score, beyond):
-    found = [r.value for r in reasons(measured(speech(), RATE), detector(), score, seen=(-2.0, 3.0))]
+    found = [r.value for r in reasons(measured(speech(), RATE), detector(), score, score_range=(-2.0, 3.0))]
     assert found == ([] if beyond is None else [pytest.approx(beyond)])
 
 

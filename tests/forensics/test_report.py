@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import math
@@ -21,8 +22,9 @@ from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
 from deepfake.explain.regions import regions
 from deepfake.forensics import schema
+from deepfake.forensics.assess import assess
 from deepfake.forensics.cautions import Reason, measured, reasons
-from deepfake.forensics.report import report
+from deepfake.forensics.report import Explanation, report
 from deepfake.forensics.verify import read_report, verify
 from deepfake.metrics.calibration import Calibration
 from deepfake.runs import provenance
@@ -51,29 +53,17 @@ GOOD = {"nonfinite_samples": 0.0, "speech_s": 3.0, "snr_db": 30.0, "silence_shar
 GOOD |= {"top_hz": 8000.0}
 
 
-def made(path, run, *, start_seconds=0.0, measures=GOOD, more=(), **options):
+def made(path, run, *, clip_start=None, measures=GOOD, more=(), **options):
     detector = Detector.load(run)
-    clip = Clip(detector, provenance.source(path, detector, start_seconds))
-    with torch.inference_mode():
-        score = detector(clip.input()).item()
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal((40, len(clip.seconds) - 1))
+    found = assess(detector, path, clip_start=clip_start)
+    why = [*reasons(measures, detector, found.score, windows=found.scores), *more]
+    found = dataclasses.replace(found, quality=measures, reasons=why)
+    clip = Clip(detector, found.clip.clip)
+    values = np.random.default_rng(0).standard_normal((40, len(clip.seconds) - 1))
     one = Map("test", values, clip.hz, clip.seconds, {"error": np.float32(0.5), "ratio": math.nan})
-    return report(
-        path,
-        run=run,
-        clip=clip,
-        score=score,
-        maps=[one],
-        regions=regions(one, shortest_seconds=0),
-        regions_by="test",
-        reasons=[*reasons(measures, detector, score), *more],
-        quality=measures,
-        environment=environment(["explain.py"], torch.device("cpu"), None),
-        parameters={"threshold": 0.6},
-        start_seconds=start_seconds,
-        **options,
-    )
+    explanation = Explanation(clip, {"test": one}, regions(one, shortest_seconds=0), "test")
+    facts = environment(["explain.py"], torch.device("cpu"), None)
+    return report(found, explanation, run=run, environment=facts, parameters={"threshold": 0.6}, **options)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +80,23 @@ def written(content, folder):
 def test_a_report_says_what_can_be_checked_by_hand(whole, recording, runs):
     assert whole["file"]["sha256"] == hashlib.sha256(recording.read_bytes()).hexdigest()
     samples, _ = soundfile.read(recording, dtype="float32")
-    assert whole["heard_sha256"] == hashlib.sha256(samples[:8000].astype("<f4").tobytes()).hexdigest()
-    assert whole["heard"] == {"start_s": 0.0, "seconds": 0.5, "n_samples": 8000, "sample_rate": 16000}
+    assert whole["recording"] == {
+        "seconds": 0.9,
+        "scored_seconds": 0.9,
+        "n_windows": 3,
+        "sha256": hashlib.sha256(samples.astype("<f4").tobytes()).hexdigest(),
+    }
+    start = round(whole["heard"]["start_s"] * 16000)
+    clip = samples[start : start + 8000]
+    assert start in (0, 4000, 6400)  # half overlapping, and the one that ends with the recording
+    assert whole["heard_sha256"] == hashlib.sha256(clip.astype("<f4").tobytes()).hexdigest()
+    assert whole["heard"]["score"] == pytest.approx(
+        Detector.load(runs["calibrated"])(torch.from_numpy(clip)[None]).item(), abs=1e-6
+    )
+    assert (whole["heard"]["seconds"], whole["heard"]["n_samples"]) == (0.5, 8000)
     file = runs["calibrated"] / "detector.pt"
     assert whole["detector"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert whole["score"] == pytest.approx(Detector.load(file).score_file(recording), abs=1e-5)
+    assert whole["score"] == Detector.load(file).score_file(recording)
     assert whole["llr"]["log10_lr_spoof"] == pytest.approx(math.log10(40), abs=1e-5) and not whole["llr"]["capped"]
     assert whole["p_fake"] == pytest.approx(40 / 41, abs=1e-5) and whole["prior"] == 0.5
     assert whole["methods"] == {"test": {"error": 0.5, "ratio": None}}
@@ -102,7 +104,7 @@ def test_a_report_says_what_can_be_checked_by_hand(whole, recording, runs):
     assert (
         whole["threshold"]["dev"]["n_bonafide"] == 6 and "asvspoof2019_la, partition dev" in whole["words"]["sentence"]
     )
-    assert "0.00 to 0.50 s" in whole["words"]["limits"][-1]  # of 0.9 s
+    assert f"{start / 16000:.2f} to {start / 16000 + 0.5:.2f} s" in whole["words"]["limits"][-1]  # of 0.9 s
     assert json.loads(json.dumps(whole, allow_nan=False)) == whole
 
 
@@ -168,10 +170,17 @@ def test_an_inconclusive_result_makes_no_statement(recording, runs):
 
 
 def test_a_later_part_is_reported_by_its_place_in_the_file(whole, recording, runs, tmp_path):
-    found = made(recording, runs["calibrated"], start_seconds=0.25)
-    assert found["heard"]["start_s"] == 0.25 and found["heard_sha256"] != whole["heard_sha256"]
-    assert all(0.25 <= r["start_s"] < r["end_s"] <= 0.75 for r in found["regions"])
-    assert verify(written(found, tmp_path), recording) == []
+    hashes = set()
+    for start in (0.0, 0.25, 0.4):
+        found = made(recording, runs["calibrated"], clip_start=start)
+        assert found["heard"]["start_s"] == start and found["score"] == whole["score"]
+        assert all(start <= r["start_s"] < r["end_s"] <= start + 0.5 for r in found["regions"])
+        assert verify(written(found, tmp_path), recording) == []
+        hashes.add(found["heard_sha256"])
+    assert len(hashes) == 3 and whole["heard_sha256"] in hashes
+    found["heard"]["start_s"] = 0.3
+    (sentence,) = verify(written(found, tmp_path), recording)
+    assert "no window of the detector begins at 0.3 s" in sentence
 
 
 @pytest.mark.parametrize("run", ["plain", "calibrated"])
@@ -182,19 +191,21 @@ def test_a_true_report_is_verified_wherever_the_file_lies(recording, runs, tmp_p
 
 def test_a_flipped_byte_of_the_file_is_found(whole, recording, tmp_path):
     data = bytearray(recording.read_bytes())
-    for place, found in ((len(data) - 1, 1), (44 + 100, 2)):  # behind the clip, and within it
+    start = 44 + 2 * round(whole["heard"]["start_s"] * 16000)
+    behind = len(data) - 1 if start == 44 else 44  # of what was explained, or before
+    for place, within in ((behind, False), (start + 8000, True)):
         changed = tmp_path / "changed.wav"
         changed.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         sentences = verify(written(whole, tmp_path), changed)
-        assert len(sentences) >= found and "SHA-256 of the file" in sentences[0]
-        assert any("samples" in s for s in sentences) == (found == 2)
+        assert "SHA-256 of the file" in sentences[0] and "of the decoded samples" in sentences[1]
+        assert any("were explained" in s for s in sentences) == within
 
 
 def test_a_file_that_can_no_longer_be_decoded_is_a_mismatch(whole, recording, tmp_path):
     damaged = tmp_path / "damaged.wav"
     damaged.write_bytes(recording.read_bytes()[:1000])
     sentences = verify(written(whole, tmp_path), damaged)
-    assert len(sentences) == 2 and "SHA-256 of the file" in sentences[0] and "cannot be heard" in sentences[1]
+    assert len(sentences) == 2 and "SHA-256 of the file" in sentences[0] and "cannot be decoded" in sentences[1]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +221,11 @@ def test_a_file_that_can_no_longer_be_decoded_is_a_mismatch(whole, recording, tm
         ("words.strength", "strong support", "words.strength"),
         ("words.places", "Everywhere.", "words.places"),
         ("words.limits", [], "does not show"),
-        ("heard_sha256", "0" * 64, "samples"),
+        ("heard_sha256", "0" * 64, "were explained"),
+        ("heard.score", 1.25, "the score of what was explained"),
+        ("recording.sha256", "0" * 64, "of the decoded samples"),
+        ("recording.n_windows", 7, "recording.n_windows"),
+        ("recording.seconds", 0.5, "recording.seconds"),
         ("detector.sha256", "0" * 64, "of the detector"),
         ("detector.calibration_sha256", None, "of the calibration"),
         ("reasons", [{"name": "mood", "value": 1, "limit": 0, "sentence": "Bad."}], "unknown here: mood"),
@@ -282,11 +297,11 @@ def test_scores_that_a_calibration_has_seen(run_folder, tmp_path):
     run, detector = tmp_path / "run", Detector.load(run_folder)
     rows = [line.split(",") for line in (run / "scores" / "dev.csv").read_text().splitlines()]
     values = [float(row[rows[0].index("score")]) for row in rows[1:]]
-    assert provenance.seen(run, detector) == (min(values), max(values))
+    assert provenance.score_range(run, detector) == (min(values), max(values))
     detector.set_calibration(Calibration(1.0, 0.0, -1.0, 1.0, 6, 6), provenance.OWN_DEV)
-    assert provenance.seen(run, detector) == (min(values), max(values))
+    assert provenance.score_range(run, detector) == (min(values), max(values))
     assert provenance.calibration_set(run, detector) == "asvspoof2019_la, partition dev"
     detector.set_calibration(Calibration(1.0, 0.0, -1.0, 1.0, 600, 6), "elsewhere")
-    assert provenance.seen(run, detector) is None and provenance.calibration_set(run, detector) == "elsewhere"
+    assert provenance.score_range(run, detector) is None and provenance.calibration_set(run, detector) == "elsewhere"
     detector.set_threshold(99.0, "by hand")
     assert provenance.dev_rates(run, detector) is None

@@ -16,7 +16,7 @@ from torch import nn
 
 from deepfake.detector import Detector
 from deepfake.explain.regions import Region
-from deepfake.forensics.statement import LIMITS, SCALE, log10_lr, number, places, statement
+from deepfake.forensics.statement import LIMITS, SCALE, number, places, statement
 from deepfake.metrics.calibration import Calibration
 
 MOST = math.log(10001)
@@ -123,7 +123,7 @@ def test_without_calibration_there_is_no_ratio():
     assert "times" not in found.sentence and found.strength is None
     assert "uncalibrated" in found.graded
     assert "side of machine-generated" in statement(detector(calibrated=False), -1.0).sentence
-    assert log10_lr(detector(calibrated=False), 1.0) is None
+    assert detector(calibrated=False).llr(1.0) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from deepfake.audio import waveform as audio
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
-from deepfake.localisation.scan import Sweep, curve, mirrored, sweep
+from deepfake.localisation.scan import Scan, curve, scan
 from deepfake.metrics.calibration import Calibration
 
 RATE = 8_000
@@ -75,7 +75,7 @@ def cut_by_hand(samples, n, hop, heard):
 )
 def test_windows_are_those_cut_by_hand(n_samples, seconds, overlap, batch_size, clip):
     detector, samples = Stub(clip), noise(n_samples)
-    found = sweep(detector, encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
+    found = scan(detector, encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
     n = round(seconds * RATE)
     expected, starts = cut_by_hand(samples, n, round(n * (1 - overlap)), max(n, detector.n_samples))
     np.testing.assert_array_equal(detector.heard, expected)
@@ -87,14 +87,14 @@ def test_windows_are_those_cut_by_hand(n_samples, seconds, overlap, batch_size, 
 
 
 def test_the_default_window_is_the_detectors_clip_half_overlapping():
-    found = sweep(Stub(0.2), encode(noise(RATE)))
+    found = scan(Stub(0.2), encode(noise(RATE)))
     assert (found.window, found.hop) == (0.2, 0.1)
     assert len(found.scores) == 9
 
 
 def test_a_long_recording_crosses_the_blocks_it_is_decoded_in():
     detector, samples = Stub(2.3), noise(27 * RATE + 11)
-    sweep(detector, encode(samples, format="FLAC", subtype="PCM_16"))
+    scan(detector, encode(samples, format="FLAC", subtype="PCM_16"))
     whole = audio.load(encode(samples, format="FLAC", subtype="PCM_16"), sample_rate=RATE).numpy()
     np.testing.assert_array_equal(detector.heard, cut_by_hand(whole, 18_400, 9_200, 18_400)[0])
 
@@ -111,15 +111,9 @@ def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
 
     monkeypatch.setattr(audio_source._SoundFile, "read", counting)
     detector = Stub(0.5)
-    sweep(detector, data, overlap=0.9)
+    scan(detector, data, overlap=0.9)
     assert sum(reads) == pytest.approx(3 * 16_000, abs=3_000)
     np.testing.assert_array_equal(detector.heard, cut_by_hand(whole, 4_000, 400, 4_000)[0])
-
-
-@given(n=st.integers(1, 30), n_samples=st.integers(1, 100))
-def test_mirroring_is_numpys(n, n_samples):
-    got = mirrored(torch.arange(n), n_samples).tolist()
-    assert got == np.pad(np.arange(n), (0, max(n_samples - n, 0)), mode="symmetric")[:n_samples].tolist()
 
 
 def a_detector(score="log_odds"):
@@ -137,7 +131,7 @@ def test_a_window_says_what_the_detector_says_of_a_clip(score, calibrated, tmp_p
     if calibrated:
         detector.set_calibration(Calibration(3.0, 9.0, -2.0, 2.0, 10, 10), "a test")
     soundfile.write(tmp_path / "clip.wav", noise(9_600), 16_000)
-    found = sweep(detector, tmp_path / "clip.wav")
+    found = scan(detector, tmp_path / "clip.wav")
     clip = audio.load(tmp_path / "clip.wav")
     assert found.scores == pytest.approx([detector.score_file(tmp_path / "clip.wav")], rel=1e-4)
     assert found.spoof == pytest.approx([Clip(detector, clip).spoof_of(clip[None]).item()], rel=1e-4)
@@ -150,7 +144,7 @@ def test_a_window_says_what_the_detector_says_of_a_clip(score, calibrated, tmp_p
 
 def test_the_batch_does_not_matter():
     detector, data = a_detector(), encode(noise(40_000), 16_000)
-    one, many = (sweep(detector, data, batch_size=size) for size in (1, 7))
+    one, many = (scan(detector, data, batch_size=size) for size in (1, 7))
     np.testing.assert_allclose(one.scores, many.scores, rtol=1e-4)
 
 
@@ -161,21 +155,21 @@ def test_the_curve_is_the_mean_of_the_windows_that_hold_the_middle(data, n, fram
     hop = window * (1 - overlap)
     duration = (n - 1) * hop + data.draw(st.sampled_from([1.0, 0.99])) * window
     spoof, p = np.random.default_rng(n).normal(scale=5, size=(2, n))
-    swept = Sweep(np.arange(n) * hop, -spoof, spoof, expit(p), duration, window, hop)
-    edges, evidence, p_fake = curve(swept, frame_seconds=frame)
+    found = Scan(np.arange(n) * hop, -spoof, spoof, expit(p), duration, window, hop)
+    edges, evidence, p_fake = curve(found, frame_seconds=frame)
     assert edges[0] == 0 and edges[-1] == duration
     np.testing.assert_allclose(np.diff(edges[:-1]), frame)
     assert np.diff(edges)[-1] <= frame + 1e-6
     for i, middle in enumerate((edges[1:] + edges[:-1]) / 2):
-        inside = [k for k in range(n) if swept.starts[k] <= middle < min(swept.starts[k] + window, duration)]
+        inside = [k for k in range(n) if found.starts[k] <= middle < min(found.starts[k] + window, duration)]
         assert evidence[i] == pytest.approx(np.mean(spoof[inside]))
         assert p_fake[i] == pytest.approx(expit(np.mean(p[inside])))
 
 
 def test_the_curve_of_certain_windows_is_finite():
-    swept = Sweep(np.array([0.0, 0.5]), np.zeros(2), np.zeros(2), np.array([1.0, 1e-300]), 1.0, 0.5, 0.5)
-    assert curve(swept, frame_seconds=0.1)[2] == pytest.approx([1] * 5 + [0] * 5)
-    assert logit(curve(swept, frame_seconds=0.1)[2][-1]) == pytest.approx(math.log(1e-300))
+    found = Scan(np.array([0.0, 0.5]), np.zeros(2), np.zeros(2), np.array([1.0, 1e-300]), 1.0, 0.5, 0.5)
+    assert curve(found, frame_seconds=0.1)[2] == pytest.approx([1] * 5 + [0] * 5)
+    assert logit(curve(found, frame_seconds=0.1)[2][-1]) == pytest.approx(math.log(1e-300))
 
 
 @pytest.mark.parametrize(
@@ -190,30 +184,30 @@ def test_the_curve_of_certain_windows_is_finite():
 )
 def test_bad_settings(keywords, words):
     with pytest.raises(InputError, match=words):
-        sweep(Stub(), encode(noise(RATE)), **keywords)
+        scan(Stub(), encode(noise(RATE)), **keywords)
 
 
 def test_bad_recordings(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        sweep(Stub(), tmp_path / "absent.wav")
+        scan(Stub(), tmp_path / "absent.wav")
     with pytest.raises(InputError, match="samples of audio"):
-        sweep(Stub(), encode(noise(10)))
+        scan(Stub(), encode(noise(10)))
     detector = Stub()
     detector.score = lambda logits: logits[:, 0].masked_fill(torch.arange(len(logits)) == 2, math.nan)
     (tmp_path / "a.wav").write_bytes(encode(noise(RATE)))
     with pytest.raises(InputError, match=r"a\.wav: the detector's score of the window from 0\.10 s on is not a finite"):
-        sweep(detector, tmp_path / "a.wav")
+        scan(detector, tmp_path / "a.wav")
 
 
 ONE_HOUR = """
 import resource, sys
 sys.path[:0] = ["tests", "tests/localisation"]
 from test_scan import Stub
-from deepfake.localisation.scan import curve, sweep
+from deepfake.localisation.scan import curve, scan
 from pathlib import Path
-sweep(Stub(5.0, forgets=True), Path(sys.argv[1]))
+scan(Stub(5.0, forgets=True), Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = sweep(Stub(5.0, forgets=True), Path(sys.argv[2]))
+found = scan(Stub(5.0, forgets=True), Path(sys.argv[2]))
 edges, _, _ = curve(found, frame_seconds=0.1)
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(found.duration, len(found.scores), len(edges), grown / 2**10)
@@ -259,7 +253,7 @@ class FrameStub(Stub):
 )
 def test_frames_are_the_mean_of_what_all_clips_say_of_them(n_samples, seconds, overlap, batch_size, clip):
     samples = noise(n_samples)
-    found = sweep(FrameStub(clip), encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
+    found = scan(FrameStub(clip), encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
     n, heard = round(seconds * RATE), round(max(seconds, clip) * RATE)
     hop = max(1, round(n * (1 - overlap) / 80)) * 80
     parts, starts = cut_by_hand(samples, n, hop, heard)
@@ -286,12 +280,12 @@ def test_a_frame_that_is_no_number_is_said_with_its_time():
     detector = FrameStub(0.1)
     detector.frames = lambda waveform: torch.where(waveform.abs().view(len(waveform), -1, 80).amax(2) > 2, torch.nan, 0)
     with pytest.raises(InputError, match=r"scores of frames after 0\.\d+ s are not finite"):
-        sweep(detector, encode(samples))
+        scan(detector, encode(samples))
 
 
 def test_a_curve_whose_frames_have_their_middle_on_a_border_of_the_detectors_has_a_value_everywhere():
     for frame, n in ((0.01, 301), (0.0635, 1000)):  # the borders of neighbours differ by rounding here
         scores = np.arange(n, dtype=np.float64)
-        swept = Sweep(np.arange(n) * frame, scores, -scores, expit(-scores), n * frame, frame, frame, "localisation")
-        _, spoof, _ = curve(swept, frame_seconds=2 * frame)
+        found = Scan(np.arange(n) * frame, scores, -scores, expit(-scores), n * frame, frame, frame, "localisation")
+        _, spoof, _ = curve(found, frame_seconds=2 * frame)
         assert np.isfinite(spoof).all() and (np.diff(-spoof) > 0).all()

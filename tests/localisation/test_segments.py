@@ -13,8 +13,11 @@ from tiny import touch, write_lines
 
 from deepfake.datasets import spliced
 from deepfake.errors import InputError
+from deepfake.localisation.scan import Scan
 from deepfake.localisation.segments import (
     Segment,
+    Threshold,
+    Timeline,
     segments,
     share_of,
     verdict_of_file,
@@ -109,19 +112,12 @@ def test_bad_shares():
 
 
 TWO = [Segment(0.5, 1.25, 0.8, 0.9), Segment(2.0, 3.0000001, 0.4, 0.5)]
-FACTS = {
-    "kind": "trend",
-    "duration": 4.0,
-    "threshold": 0.3,
-    "threshold_source": "default",
-    "window": 1.0,
-    "hop": 0.25,
-    "resolution": 1.0,
-}
+EMPTY = np.zeros(0)
 
 
-def written(folder, segments, name="clip", **keywords):
-    write_segments(folder, segments, name=name, **{**FACTS, **keywords})
+def written(folder, segments, name="clip", *, duration=4.0, threshold=0.3, window=1.0, rule="file"):
+    scan = Scan(EMPTY, EMPTY, EMPTY, EMPTY, duration=duration, window=window, hop=0.25)
+    write_segments(folder, Timeline(name, scan, EMPTY, EMPTY, Threshold(threshold, "default"), segments, rule))
     return [(folder / f"segments.{suffix}").read_text(encoding="utf-8") for suffix in ("json", "txt", "rttm")]
 
 
@@ -205,7 +201,7 @@ def test_nothing_flagged_is_written_too(tmp_path):
         ([Segment(0.0, 1.0, 0.5, 1.5)], {}, "within it"),
         ([], {"duration": 0.0}, "duration=0.0"),
         ([], {"threshold": math.nan}, "not finite"),
-        ([], {"resolution": math.inf}, "not finite"),
+        ([], {"window": math.inf}, "not finite"),
     ],
 )
 def test_what_cannot_be_written(segments, keywords, words, tmp_path):

@@ -22,10 +22,11 @@ from torch.utils.data import DataLoader
 
 from deepfake import run
 from deepfake.datasets.utterance import BONAFIDE, SPOOF
-from deepfake.detector import Detector, init_from
+from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.models.blocks.generator import Generator
 from deepfake.training.warm_up import WarmUp
+from deepfake.training.weights import init_from
 from deepfake.training.wgan.divergence_guard import DivergenceGuard
 from deepfake.training.wgan.gradient_penalty import gradient_norms
 from deepfake.training.wgan.samples import waveform_of

@@ -1,0 +1,229 @@
+"""The assessment of one recording, from which every command takes what it says of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit, logit
+from torch import Tensor
+
+from deepfake.audio import recording
+from deepfake.audio.measures import LONGEST_SECONDS
+from deepfake.audio.waveform import Info, Source
+from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
+from deepfake.errors import InputError
+from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measured, reasons, state
+from deepfake.localisation.measures import FRAME_SECONDS
+from deepfake.localisation.scan import Frames, Trend, scanner
+from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline, timeline
+
+EVEN = 0.5
+WHOLE, FIRST = "whole", "first"
+ALL = 2**62  # samples
+DEFAULT = Threshold(THRESHOLD, "default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is said of a score, and of what speaks against it.
+
+    Attributes:
+        detector: Which gave the score.
+        score: Of the recording, larger for bona fide speech.
+        reasons: What speaks against taking the result at its word.
+    """
+
+    detector: Detector
+    score: float
+    reasons: Sequence[Reason]
+
+    @property
+    def state(self) -> str:
+        """`reported`, `reported_with_caution` or `inconclusive`."""
+        return state(self.reasons)
+
+    @property
+    def verdict(self) -> str:
+        """`bonafide` or `spoof`, or `inconclusive` where a reason is against either."""
+        return INCONCLUSIVE if self.state == INCONCLUSIVE else self.detector.verdict(self.score)
+
+    @property
+    def llr(self) -> LikelihoodRatio | None:
+        """Of the score; None without calibration."""
+        return self.detector.llr(self.score)
+
+    def p_fake(self, prior: float = EVEN) -> float:
+        """Probability of spoof at a prior one; without calibration an uncalibrated figure that knows no prior.
+
+        Raises:
+            InputError: The prior is not between 0 and 1.
+        """
+        if not 0 < prior < 1:
+            raise InputError(f"prior={prior}: a probability of spoof between 0 and 1 was expected")
+        if (llr := self.llr) is None:
+            return self.detector.p_fake(self.score)
+        return float(expit(llr.log10_lr_spoof * math.log(10) + logit(prior)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment(Finding):
+    """A recording that was decoded once and scored from beginning to end.
+
+    Attributes:
+        name: Of the recording: its path, or what stands for it in errors.
+        header: What its header claims.
+        n_bytes: Size of the file; None for an array.
+        file_sha256: Of the file as it was given; None for an array.
+        samples_sha256: Of all samples at the detector's rate, mono, as 32-bit little-endian floating point.
+        seconds: Its length, by the samples decoded.
+        scored_seconds: How much of that the score rests on.
+        quality: What `deepfake.forensics.cautions.measured` found in what was scored.
+        scores: Of the windows, in order of time `[W]`; their mean is the score.
+        clip: Of the windows the one with the strongest evidence for spoof, the first of equals: what is explained.
+        timeline: p_fake over time; None where it was not asked for.
+    """
+
+    name: str
+    header: Info
+    n_bytes: int | None
+    file_sha256: str | None
+    samples_sha256: str
+    seconds: float
+    scored_seconds: float
+    quality: Mapping[str, float]
+    scores: Sequence[float]
+    clip: Window
+    timeline: Timeline | None = None
+
+    @property
+    def clip_start(self) -> float:
+        """Where the clip begins, in seconds."""
+        return self.clip.start / self.detector.sample_rate
+
+
+@dataclass(frozen=True)
+class Scanning:
+    """How a recording is scanned for its timeline.
+
+    Args:
+        seconds: Of a window; None for the detector's clip.
+        overlap: Of the windows, a share.
+        batch_size: Windows per step, where they are not those of the score.
+        threshold: Of p_fake.
+        rule: Of the verdict of the whole, one of `deepfake.localisation.segments.RULES`.
+    """
+
+    seconds: float | None = None
+    overlap: float = 0.5
+    batch_size: int = 1
+    threshold: Threshold = DEFAULT
+    rule: str = "file"
+
+
+def assess(
+    detector: Detector,
+    source: Source,
+    *,
+    clips: str = WHOLE,
+    scanning: Scanning | None = None,
+    score_range: tuple[float, float] | None = None,
+    clip_start: float | None = None,
+) -> Assessment:
+    """Open a recording once, decode it in blocks from beginning to end, score it and measure it.
+
+    Memory depends on the detector, and on the first 10 minutes at the recording's own rate, which are measured; not on
+    its length.
+
+    Args:
+        detector: It is left in eval mode.
+        source: The recording, as for `deepfake.audio.load`.
+        clips: `whole` for the score of `deepfake.detector.Windows`; `first` for that of the first clip, as challenges
+            have it. Either way it is decoded to its end, so that damage is noticed.
+        scanning: How to make the timeline; None for none.
+        score_range: Least and greatest score that the detector was calibrated on; None if unknown.
+        clip_start: Where the clip that is kept begins, in seconds; None for the one that `Assessment` describes.
+
+    Raises:
+        InputError: The recording cannot be used, a score is not finite, or no window begins at `clip_start`.
+    """
+    if clips not in (WHOLE, FIRST):
+        raise InputError(f"clips={clips}: {WHOLE} or {FIRST} was expected")
+    with recording(source, sample_rate=detector.sample_rate, native_seconds=LONGEST_SECONDS) as opened:
+        n_bytes, file_sha256 = opened.digest() or (None, None)
+        one_pass = _Pass(detector, opened.name, ALL if clips == WHOLE else detector.n_samples, scanning)
+        clip = _kept(one_pass.windows_of(opened.blocks), clip_start, detector.sample_rate)
+        if clip is None:
+            raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
+        windows, rate = one_pass.windows, opened.header.sample_rate
+        scored_seconds = windows.cutter.n_taken / detector.sample_rate
+        quality = measured(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
+    return Assessment(
+        detector=detector,
+        score=windows.score,
+        reasons=reasons(quality, detector, windows.score, windows=windows.scores, score_range=score_range),
+        name=opened.name,
+        header=opened.header,
+        n_bytes=n_bytes,
+        file_sha256=file_sha256,
+        samples_sha256=one_pass.digest.hexdigest(),
+        seconds=one_pass.n_samples / detector.sample_rate,
+        scored_seconds=scored_seconds,
+        quality=quality,
+        scores=windows.scores,
+        clip=clip,
+        timeline=one_pass.timeline(),
+    )
+
+
+class _Pass:
+    """One pass through the blocks of a recording, whatever is made of them.
+
+    Args:
+        detector: The detector.
+        name: Of the recording.
+        n_scored: How many samples the score may rest on.
+        scanning: How to scan it; None for not at all.
+    """
+
+    def __init__(self, detector: Detector, name: str, n_scored: int, scanning: Scanning | None) -> None:
+        self.name, self.n_scored, self.scanning = name, n_scored, scanning
+        self.windows = Windows(detector, name)
+        self.scanner: Trend | Frames | None = None
+        if scanning is not None:
+            options = {"seconds": scanning.seconds, "overlap": scanning.overlap, "batch_size": scanning.batch_size}
+            self.scanner = scanner(detector, name, **options, windows=self.windows if n_scored == ALL else None)
+        self.n_samples, self.digest = 0, hashlib.sha256()
+
+    def windows_of(self, blocks: Iterable[Tensor]) -> Iterator[Window]:
+        """The windows of the score, as they are scored."""
+        for block in blocks:
+            self.digest.update(block.numpy().astype("<f4").tobytes())
+            if self.scanner is not None:
+                self.scanner.take(block)
+            yield from self.windows.take(block[: max(0, self.n_scored - self.n_samples)])
+            self.n_samples += len(block)
+        yield from self.windows.finish()
+
+    def timeline(self) -> Timeline | None:
+        """After the last block."""
+        if self.scanner is None or self.scanning is None:
+            return None
+        found, name = self.scanner.finish(), Path(self.name).name
+        settings = {"threshold": self.scanning.threshold, "rule": self.scanning.rule}
+        return timeline(found, name=name, **settings, frame_seconds=FRAME_SECONDS)
+
+
+def _kept(windows: Iterable[Window], start: float | None, sample_rate: int) -> Window | None:
+    """Of all windows the one that begins at a time in seconds, or whose score is lowest; no other is held."""
+    kept: Window | None = None
+    for window in windows:
+        if start is None:
+            kept = window if kept is None or window.score < kept.score else kept
+        elif window.start == round(start * sample_rate):
+            kept = window
+    return kept
