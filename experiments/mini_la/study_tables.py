@@ -18,7 +18,7 @@ from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.ranked import Ranked
 from deepfake.metrics.resampling import Resampler, percentiles
 from deepfake.metrics.trials import Trials
-from deepfake.runs.resume import finished
+from deepfake.runs.folder import RunFolder
 from deepfake.scores.fusion import aligned
 from deepfake.scores.table import Scores, read_scores
 
@@ -129,7 +129,7 @@ def write_tables(output: Path, runs: Mapping[str, Sequence[Path]], pairs: Mappin
         labels = scores[str(some[0])].labels
         fewest = int(min(np.sum(labels == 0), np.sum(labels == 1)))
         of = {group: (found[name].eer(group), *interval(found[name], group, fewest)) for group in GROUPS}
-        dev = np.mean([(finished(str(run)) or {})["eer"] for run in some])
+        dev = np.mean([(RunFolder(run).finished() or {})["eer"] for run in some])
         minutes = sum(map(seconds, some)) / len(some) / 60
         table.append([name, str(len(some)), f"{100 * dev:.1f}", *(told(*v) for v in of.values()), f"{minutes:.1f}"])
         rows += [[name, len(some), key, *of.get(key, (found[name].eer(key), "", ""))] for key in (*GROUPS, *ATTACKS)]
