@@ -1,4 +1,4 @@
-"""What each augmentation does to a recording: `python experiments/augmentation/pictures.py FILE --output DIR`."""
+"""Plots of each augmentation of a recording: `python experiments/augmentation/pictures.py FILE --output DIR`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def augmented(name: str, keywords: dict[str, Any], clip: Tensor, seed: int) -> T
 
 
 def before_and_after(before: Tensor, after: Tensor) -> Figure:
-    """Waveform above spectrogram, the clip as it was beside what became of it."""
+    """Waveform above spectrogram, the original clip beside the augmented one."""
     figure = figure_of(6.4, 3.6)
     figure.set_dpi(110)
     peak = max(before.abs().max().item(), after.abs().max().item(), 1e-6)
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="a recording of speech")
     parser.add_argument("--output", type=Path, required=True, help="folder of the page and its pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     arguments = parser.parse_args()
     clip = crop_or_repeat(load(arguments.file, sample_rate=RATE, seconds=4.0), 4 * RATE)
     arguments.output.mkdir(parents=True, exist_ok=True)

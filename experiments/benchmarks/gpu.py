@@ -79,7 +79,7 @@ class Plan:
         self.epochs = 2 if tiny else 12
 
     def train(self, run: str, *overrides: str, epochs: int | None = None) -> list[str]:
-        """A training that leaves the run folder `run`."""
+        """A training with the run folder `run`."""
         epochs = min(self.epochs, epochs or self.epochs)
         given = [*self.corpus, *self.size, f"trainer.max_epochs={epochs}", f"hydra.run.dir={self.work / run}"]
         return script("train", *given, *overrides)
@@ -161,7 +161,7 @@ class Plan:
         return jobs
 
     def compared(self) -> dict[str, Callable[[], dict[str, Any]]]:
-        """What is to be seen from the runs of several jobs, by name."""
+        """Checks over the runs of several jobs, by name."""
         work, device = self.work, self.device
 
         def on_cpu(run: str) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def is_number(text: str) -> bool:
 
 @dataclass
 class Bench:
-    """Runs jobs and writes down what came of them.
+    """Runs jobs and records their results.
 
     Attributes:
         output: Folder of `gpu.json` and `gpu.md`.
@@ -289,7 +289,7 @@ class Bench:
         return ok
 
     def compare(self, name: str, section: str, found: Callable[[], dict[str, Any]]) -> None:
-        """One row from what several jobs left."""
+        """One row from the outputs of several jobs."""
         try:
             row = found()
         except (OSError, KeyError, ValueError, ZeroDivisionError) as error:

@@ -27,7 +27,7 @@ from deepfake.runs.folder import RunFolder
 from deepfake.synthesis.make import make_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-AUGMENT = "augment=[mixup]"  # chosen on attacks of dev that were left out of train, see README.md
+AUGMENT = "augment=[mixup]"  # selected on dev attacks that were held out of train, see README.md
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the runs of the study say: means over seeds with intervals, differences, EER per attack."""
+"""Tables of the study: means over seeds with intervals, differences, EER per attack."""
 
 from __future__ import annotations
 
