@@ -72,7 +72,7 @@ def test_page_is_self_contained_and_escaped(folder, result):
     html = (folder / "report.html").read_text()
     assert "<script" not in html and "&lt;script&gt;" in html
     assert not re.search(r'(src|href)="(?!data:)', html)
-    for word in ("1 strong, 0 weak of 3 cues", "The same in all files: coding.", *result["notes"]):
+    for word in ("1 strong, 0 weak of 3 cues", "Constant over all files: coding.", *result["notes"]):
         assert word in html
     assert f"{100 * result['cues']['rms_dbfs']['eer']:.1f} %" in html
 

@@ -283,7 +283,7 @@ def test_the_guard_stops_at_once_or_after_its_patience():
         guard.check({"w": w, "n": 1.0, "loss": 1e9}, epoch=0)
         guard.check({"generator_loss": 1e9}, epoch=0)  # says nothing of what is watched
     with pytest.raises(
-        InputError, match=r"the n is 50 in epoch 4, after 3 steps beyond task\.limit=10 .*task\.critic_lr"
+        InputError, match=r"the n is 50 in epoch 4, after 3 steps beyond task\.limit=10, .*task\.critic_lr"
     ):
         guard.check({"w": 11.0, "n": 50.0}, epoch=4)
     with pytest.raises(InputError, match="the critic loss became nan in epoch 1: lower"):
@@ -459,7 +459,7 @@ def test_while_it_warms_up_the_head_alone_moves(epochs):
 DDP = """
 import sys, copy, lightning, numpy as np, torch
 sys.path.insert(0, {tests!r})
-from training.test_wgan_gp import Buzzes, game_of
+from training.wgan.test_task import Buzzes, game_of
 from torch.utils.data import DataLoader
 
 class Shards(Buzzes):
