@@ -1,7 +1,7 @@
 """Which detector for a few hundred utterances, and does augmentation help: `study.py --root DIR`.
 
 Every recipe of `ROWS`, plain and augmented, is trained with each seed by train.py and judged on eval by evaluate.py,
-each in a process of its own on one thread. What is finished is passed over, what is begun goes on, what fails is named.
+each in a process of its own on one thread. Finished runs are skipped, interrupted ones resumed, failed ones named.
 From what there is come `results.md`, `results.csv`, `differences.csv` and the heat map `attacks.png`.
 
 Intervals of 95 % are over the utterances: in each of 1,000 resamples every run of every recipe is judged on the same

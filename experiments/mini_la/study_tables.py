@@ -83,7 +83,7 @@ def over_seeds(a: Found, b: Found, group: str) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
-def told(*values: float, sign: str = "") -> str:
+def percent(*values: float, sign: str = "") -> str:
     """`1.7 (0.0 to 3.4)` or `0.0 to 3.4`, in percent."""
     *mean, low, high = (f"{round(100 * value, 1) + 0.0:{sign}.1f}" for value in values)
     return f"{mean[0]} ({low} to {high})" if mean else f"{low} to {high}"
@@ -131,15 +131,15 @@ def write_tables(output: Path, runs: Mapping[str, Sequence[Path]], pairs: Mappin
         of = {group: (found[name].eer(group), *interval(found[name], group, fewest)) for group in GROUPS}
         dev = np.mean([(RunFolder(run).finished() or {})["eer"] for run in some])
         minutes = sum(map(seconds, some)) / len(some) / 60
-        table.append([name, str(len(some)), f"{100 * dev:.1f}", *(told(*v) for v in of.values()), f"{minutes:.1f}"])
+        table.append([name, str(len(some)), f"{100 * dev:.1f}", *(percent(*v) for v in of.values()), f"{minutes:.1f}"])
         rows += [[name, len(some), key, *of.get(key, (found[name].eer(key), "", ""))] for key in (*GROUPS, *ATTACKS)]
     compared, ways = [], []
     for a, b in pairs.items():
         if a in found and b in found:
             of = {group: difference(found[a], found[b], group) for group in GROUPS}
             apart = over_seeds(found[a], found[b], "unseen")
-            shown = [told(*values, sign="+") for values in of.values()]
-            compared.append([f"{a} - {b}", *shown, told(*apart, sign="+") if apart else ""])
+            shown = [percent(*values, sign="+") for values in of.values()]
+            compared.append([f"{a} - {b}", *shown, percent(*apart, sign="+") if apart else ""])
             ways += [[a, b, group, *values] for group, values in of.items()]
     per_attack = [[name, *(f"{100 * one.eer(a):.1f}" for a in ATTACKS)] for name, one in found.items()]
     text = "\n".join(

@@ -21,18 +21,18 @@ from deepfake.training.wgan.checkpoints import write_networks
 FIGURES = ("critic_loss", "generator_loss", "wasserstein", "gradient_norm", "penalty")
 
 
-def finish_game(setup: Setup, game: Any) -> dict[str, Any]:
+def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
     """Figures of each epoch as a table and as curves, `critic.pt` and `generator.pt`.
 
     Args:
         setup: After `fit`, on rank 0.
-        game: A `WGANGP`.
+        task: The trained `WGANGP`.
 
     Returns:
         The content of `reports/metrics.json`: the values of the last epoch, with the estimate of the Wasserstein
         distance as `objective`.
     """
-    report, history = setup.folder.report, game.history
+    report, history = setup.folder.report, task.history
     table = io.StringIO()
     writer = csv.DictWriter(table, ("epoch", *FIGURES), lineterminator="\n")
     writer.writeheader()
@@ -41,10 +41,10 @@ def finish_game(setup: Setup, game: Any) -> dict[str, Any]:
     figure = curves(history)
     write_atomically(report.figures / "losses.png", saved(figure, "png"))
     last = history[-1]
-    metrics = {"objective": last["wasserstein"], "epochs": len(history), "real_class": game.real_class}
+    metrics = {"objective": last["wasserstein"], "epochs": len(history), "real_class": task.real_class}
     metrics |= {"n_real": len(setup.datamodule.train), **{k: last[k] for k in FIGURES if k in last}}
     write_atomically(report.metrics, json.dumps(metrics, indent=2) + "\n")
-    write_networks(setup.folder.path, game)
+    write_networks(setup.folder.path, task)
     if (board := board_of(setup.trainer)) is not None:
         board.add_figure("game/losses", figure)
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(setup.config), sort_keys=False)}```")

@@ -24,7 +24,7 @@ from deepfake.training.repeatable import Repeatable
 from deepfake.training.setup import Setup
 from deepfake.training.wgan.divergence_guard import ADVICE, DivergenceGuard
 from deepfake.training.wgan.gradient_penalty import gradient_norms
-from deepfake.training.wgan.report import finish_game
+from deepfake.training.wgan.report import finish_wgan
 
 REAL_CLASSES = {"spoof": (SPOOF,), "bonafide": (BONAFIDE,), "all": (SPOOF, BONAFIDE)}
 
@@ -125,10 +125,10 @@ class WGANGP(Repeatable):
         return self.detector.model
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
-        """Play to the end, and write what a game leaves behind; see `finish_game`."""
+        """Train both networks and write the report, see `finish_wgan`."""
         warnings.filterwarnings("ignore", message=".*have no `validation_step`")
         setup.trainer.fit(self, setup.datamodule, ckpt_path=setup.checkpoint, weights_only=True)
-        return finish_game(setup, self) if setup.trainer.is_global_zero else None
+        return finish_wgan(setup, self) if setup.trainer.is_global_zero else None
 
     def setup(self, stage: str) -> None:
         """Keep the utterances of one class in the training partition, before its loader is made."""
