@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny import compose
 
 from deepfake import commandline
-from deepfake.commandline import modify_run_dataset, quote_paths
+from deepfake.commandline import modify_run_dataset, names_a_path, quote_paths
 
 AWKWARD = [
     "/plain/path",
@@ -92,6 +92,13 @@ def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
         "output=null",
     ]
     assert quote_paths(once) == once
+
+
+def test_a_key_says_by_its_name_whether_it_holds_a_path():
+    for key in ("root", "real_root", "keys", "list_file", "noise_folder"):
+        assert names_a_path(key) and quote_paths([f"dataset.{key}=a, b"]) == [f"dataset.{key}='a, b'"]
+    for key in ("name", "roots", "monkeys", "weights", "root_share"):
+        assert not names_a_path(key) and quote_paths([f"dataset.{key}={{a: 1}}"]) == [f"dataset.{key}={{a: 1}}"]
 
 
 def test_a_root_alone_changes_the_runs_own_dataset():
