@@ -43,11 +43,13 @@ def environment():
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
-def test_the_wheel_holds_one_package_and_every_config(installed):
+def test_the_wheel_holds_one_package_every_config_and_every_page(installed):
     packages = installed.parent.parent
     assert not (packages / "conf").exists()
     there = {path.relative_to(packages / "deepfake/conf") for path in packages.glob("deepfake/conf/**/*.yaml")}
     assert there == {path.relative_to(CONF) for path in CONF.glob("**/*.yaml")}
+    pages = {path.relative_to(packages) for path in packages.glob("deepfake/**/*.html")}
+    assert pages == {path.relative_to(REPOSITORY) for path in REPOSITORY.glob("deepfake/**/*.html")} != set()
 
 
 def test_training_from_a_wheel_ends_in_a_report(installed, environment, tiny_la, tmp_path):
