@@ -3,10 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
-from deepfake import run
+from deepfake import CONF, run
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     run.launch(run.evaluate, cfg)
 

@@ -3,10 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
-from deepfake import run
+from deepfake import CONF, run
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(cfg: DictConfig) -> float | None:
     return run.launch(run.train, cfg)
 
