@@ -48,8 +48,9 @@ def test_the_wheel_holds_one_package_every_config_and_every_page(installed):
     assert not (packages / "conf").exists()
     there = {path.relative_to(packages / "deepfake/conf") for path in packages.glob("deepfake/conf/**/*.yaml")}
     assert there == {path.relative_to(CONF) for path in CONF.glob("**/*.yaml")}
-    pages = {path.relative_to(packages) for path in packages.glob("deepfake/**/*.html")}
-    assert pages == {path.relative_to(REPOSITORY) for path in REPOSITORY.glob("deepfake/**/*.html")} != set()
+    for kind in ("html", "json"):  # templates of pages, the verbal scale
+        held = {path.relative_to(packages) for path in packages.glob(f"deepfake/**/*.{kind}")}
+        assert held == {path.relative_to(REPOSITORY) for path in REPOSITORY.glob(f"deepfake/**/*.{kind}")} != set()
 
 
 def test_training_from_a_wheel_ends_in_a_report(installed, environment, tiny_la, tmp_path):
