@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,14 @@ def opens(monkeypatch):
     return found
 
 
+def corpus_of(audio, root):
+    """The files as bona fide ones, and again as spoofs."""
+    shutil.copytree(audio, root / "real")
+    (root / "fake").mkdir()
+    for file in audio.iterdir():
+        shutil.copy(file, root / "fake" / f"fake_{file.name}")
+
+
 def predicted(capsys, *arguments, kind="json"):
     assert main(["predict", "--device", "cpu", "--format", kind, *map(str, arguments)]) == 0
     return capsys.readouterr().out
@@ -85,7 +94,7 @@ def test_every_command_gives_the_same_numbers_and_opens_a_file_once(calibrated, 
         assert [reason["name"] for reason in report["reasons"]] == row["cautions"]
         assert report["recording"]["seconds"] == row["seconds"]
         assert report["recording"]["scored_seconds"] == row["scored_seconds"]
-        segments = json.loads((tmp_path / row["file"].split("/")[-1][:-4] / "segments.json").read_text())
+        segments = json.loads((tmp_path / Path(row["file"]).stem / "segments.json").read_text())
         assert segments["duration"] == row["seconds"]
     windows = {
         name: reports[str(audio / f"{name}.wav")]["recording"]["n_windows"] for name in ("short", "clip", "long")
@@ -100,8 +109,7 @@ def test_every_command_gives_the_same_numbers_and_opens_a_file_once(calibrated, 
 
 
 def test_evaluate_scores_first_clips_or_whole_files_by_the_same_rules(calibrated, audio, tmp_path, capsys):
-    shutil.copytree(audio, tmp_path / "corpus" / "real")
-    shutil.copytree(audio, tmp_path / "corpus" / "fake")
+    corpus_of(audio, tmp_path / "corpus")
     corpus = ("dataset=folder", f"dataset.root={tmp_path}/corpus", "dataset.train_share=0", "bootstrap.n=0")
     for clips in ("first", "whole"):
         rows = json.loads(predicted(capsys, "--run", calibrated, audio, "--clips", clips))
@@ -110,9 +118,9 @@ def test_evaluate_scores_first_clips_or_whole_files_by_the_same_rules(calibrated
             given = (f"run={calibrated}", f"output={out}", f"clips={clips}", f"num_workers={workers}", "device=cpu")
             run.evaluate(compose(*given, *corpus, config="evaluate"))
             found = read_scores(out / "scores.csv")
-            scores = {id.rpartition("/")[2]: score for id, score in zip(found.ids, found.scores, strict=True)}
+            scores = dict(zip(found.ids, found.scores, strict=True))
             for row in rows:
-                score = scores[row["file"].rpartition("/")[2].removesuffix(".wav")]
+                score = scores[Path(row["file"]).stem]
                 if clips == "whole":
                     assert score == row["score"]
                 else:  # in batches of many files, which moves the last digits
@@ -122,10 +130,9 @@ def test_evaluate_scores_first_clips_or_whole_files_by_the_same_rules(calibrated
 
 
 def test_a_bad_file_is_skipped_where_whole_files_are_scored(calibrated, audio, tmp_path, capsys):
-    shutil.copytree(audio, tmp_path / "c" / "real")
-    shutil.copytree(audio, tmp_path / "c" / "fake")
+    corpus_of(audio, tmp_path / "c")
     (tmp_path / "c" / "real" / "bad.wav").write_bytes(b"RIFF")
-    corpus = ("dataset=folder", f"dataset.root={tmp_path}/c", "dataset.train_share=0", "dataset.on_bad_audio=skip")
+    corpus = ("dataset=folder", f"dataset.root={tmp_path}/c", "dataset.train_share=0", "+dataset.on_bad_audio=skip")
     given = (f"run={calibrated}", f"output={tmp_path}/out", "clips=whole", "bootstrap.n=0", "num_workers=0")
     run.evaluate(compose(*given, *corpus, "device=cpu", config="evaluate"))
     (row,) = csv.DictReader((tmp_path / "out" / "skipped.csv").open())
