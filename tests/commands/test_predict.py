@@ -66,6 +66,7 @@ def corpus_of(audio, root):
 
 
 def predicted(capsys, *arguments, kind="json"):
+    capsys.readouterr()  # what other commands printed
     assert main(["predict", "--device", "cpu", "--format", kind, *map(str, arguments)]) == 0
     return capsys.readouterr().out
 
