@@ -86,13 +86,15 @@ def test_a_model_brings_its_front_end_and_the_command_line_wins(overrides, featu
     assert compose(*overrides).features._target_.startswith(f"deepfake.features.{features}.")
 
 
-def test_a_file_is_scored_by_its_first_clip_at_any_rate_and_channel_count(tmp_path):
+def test_a_file_is_scored_from_beginning_to_end_at_any_rate_and_channel_count(tmp_path):
     detector = detector_of("model=cnn", "seconds=0.5").eval()
-    path = write_audio(tmp_path / "a.wav", spoof=True, seed=0, seconds=1.0)
-    waveform, _ = soundfile.read(path, dtype="float32")
+    samples = torch.from_numpy(soundfile.read(write_audio(tmp_path / "a.wav", spoof=True, seed=0), dtype="float32")[0])
+    clips = [samples[i : i + 8000] for i in (0, len(samples) - 8000)]
     with torch.inference_mode():
-        expected = detector(torch.from_numpy(waveform[None, :8000])).item()
-    assert detector.score_file(path) == pytest.approx(expected, abs=1e-6)
+        expected = [detector(clip[None]).item() for clip in clips]
+        assert detector.score_file(tmp_path / "a.wav") == sum(expected) / 2
+        soundfile.write(tmp_path / "short.wav", samples[:3000].numpy(), 16000, "FLOAT")
+        assert detector.score_file(tmp_path / "short.wav") == detector(samples[:3000].repeat(3)[None, :8000]).item()
     for channels, rate in ((2, 8000), (8, 44100), (1, 192000), (3, 4000)):
         noise = np.random.default_rng(0).standard_normal((rate, channels)) * 0.1
         soundfile.write(tmp_path / "b.wav", noise, rate)
@@ -205,3 +207,11 @@ def test_a_loaded_detector_convolves_in_single_precision_on_a_gpu(run_folder):
     torch.backends.cudnn.allow_tf32 = True  # torch's default
     Detector.load(run_folder)
     assert torch.backends.cudnn.allow_tf32 is False
+
+
+def test_the_likelihood_ratio_is_that_of_spoof_and_capped_to_what_the_calibration_supports():
+    detector = detector_of("model=cnn", "seconds=0.5")
+    assert detector.llr(1.0) is None and detector.seconds == 0.5
+    detector.set_calibration(Calibration(2.0, 0.0, -3.0, 3.0, 10, 10), "a test")
+    assert detector.llr(1.0) == (pytest.approx(-2 / math.log(10)), False)
+    assert detector.llr(-4.0) == (pytest.approx(3 / math.log(10)), True)
