@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core is enough
 def no_corpus_was_warned_of() -> None:
     """What is logged once in a process is logged once in a test."""
     protocol._incomplete.clear()
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """The commands make the package's log talkative, in their own process; here they share one with other tests."""
+    logger = logging.getLogger("deepfake")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,7 @@ class Linear(nn.Module):
         super().__init__()
         self.pattern = nn.Parameter(pattern)
         self.n_samples = len(pattern)
+        self.seconds = len(pattern) / self.sample_rate
 
     def logits(self, waveform: Tensor) -> Tensor:
         return -(waveform @ self.pattern)[:, None]
