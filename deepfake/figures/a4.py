@@ -45,9 +45,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def fallbacks() -> dict[str, str]:
     """Files of the fonts for other scripts that are installed and can be embedded (TrueType outlines), by name."""
     files = {font.name: font.fname for font in fontManager.ttflist if font.name in OTHER_SCRIPTS}
-    return {
-        name: files[name] for name in OTHER_SCRIPTS if name in files and "glyf" in TTFont(files[name], fontNumber=0)
-    }
+    return {name: files[name] for name in OTHER_SCRIPTS if name in files and _has_outlines(files[name])}
+
+
+def _has_outlines(file: str) -> bool:
+    with TTFont(file, fontNumber=0) as font:
+        return "glyf" in font
 
 
 def own_font(name: str) -> Path:
@@ -63,7 +66,8 @@ def _glyphs() -> frozenset[int]:
 
 
 def _covered(file: str) -> frozenset[int]:
-    return frozenset(TTFont(file, fontNumber=0).getBestCmap() or {})
+    with TTFont(file, fontNumber=0) as font:
+        return frozenset(font.getBestCmap() or {})
 
 
 def drawable(text: str) -> str:
@@ -76,7 +80,7 @@ def drawable(text: str) -> str:
 
 
 class Pages(FPDF):
-    """A document that grows downwards, page by page; the same bytes for the same contents.
+    """A document that grows downwards, page by page; the same bytes for the same contents. A context manager.
 
     Args:
         foot: Stands at the foot of each page, beside the page's number.
@@ -206,6 +210,14 @@ class Pages(FPDF):
         self.set_title(drawable(title))
         self.set_creator("deepfake")
         return bytes(self.output())
+
+    def __enter__(self) -> Pages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files of the fonts, which the library leaves open."""
+        for font in self.fonts.values():
+            cast(Any, font).ttfont.close()
 
     def _pen(self, size: float, colour: str, style: str = "") -> None:
         self.set_font(SANS, style, size)

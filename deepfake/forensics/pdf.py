@@ -62,19 +62,21 @@ def write_pdf(path: Path, report: Mapping[str, Any], pictures: Mapping[str, Path
     """
     file = _part(report, "file")
     digest = str(file.get("sha256") or "")
-    pages = Pages(foot=f"{file.get('name') or title} · SHA-256 {digest[:16] or UNKNOWN}{'…' if digest[16:] else ''}")
-    pages.heading(title, size=16)
-    _result(pages, report)
-    _recording(pages, report)
-    _pictures(pages, report, pictures)
-    pages.add_page()
-    pages.heading("Regions, method and limits", size=14)
-    _regions(pages, report)
-    if CUES in pictures:
-        pages.picture(pictures[CUES], CAPTIONS[CUES], name=CUES, highest=210)
-    _method(pages, report)
-    _technical(pages, report)
-    write_atomically(path, pages.write_bytes(title=title))
+    foot = f"{file.get('name') or title} · SHA-256 {digest[:16] or UNKNOWN}{'…' if digest[16:] else ''}"
+    with Pages(foot=foot) as pages:
+        pages.heading(title, size=16)
+        _result(pages, report)
+        _recording(pages, report)
+        _pictures(pages, report, pictures)
+        pages.add_page()
+        pages.heading("Regions, method and limits", size=14)
+        _regions(pages, report)
+        if CUES in pictures:
+            pages.picture(pictures[CUES], CAPTIONS[CUES], name=CUES, highest=210)
+        _method(pages, report)
+        _technical(pages, report)
+        data = pages.write_bytes(title=title)
+    write_atomically(path, data)
 
 
 def _result(pages: Pages, report: Mapping[str, Any]) -> None:

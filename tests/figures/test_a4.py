@@ -13,7 +13,8 @@ WORDS = "The score of this clip lies on the side of spoof " * 3
 
 
 def written(document):
-    return document.write_bytes(title="t")
+    with document:
+        return document.write_bytes(title="t")
 
 
 def within(data):
@@ -94,8 +95,8 @@ def test_pictures_keep_their_shape(width, height):
 
 @pytest.mark.parametrize("source", [b"", b"\x89PNG\r\n\x1a\nshort", b"GIF89a" + b"0" * 50])
 def test_what_is_no_picture(source):
-    with pytest.raises(InputError, match=r"picture mel .* PNG"):
-        Pages(foot="f").picture(source, "", name="mel")
+    with pytest.raises(InputError, match=r"picture mel .* PNG"), Pages(foot="f") as document:
+        document.picture(source, "", name="mel")
 
 
 def test_feet():
@@ -107,10 +108,10 @@ def test_feet():
 
 def test_the_same_contents_are_the_same_bytes():
     def made():
-        document = Pages(foot="кто")
-        document.paragraph("Ελληνικά café")
-        document.picture(picture(80, 30), "c", name="p")
-        return document.write_bytes(title="кто")
+        with Pages(foot="кто") as document:
+            document.paragraph("Ελληνικά café")
+            document.picture(picture(80, 30), "c", name="p")
+            return document.write_bytes(title="кто")
 
     data = made()
     assert data == made() and data.startswith(b"%PDF")
