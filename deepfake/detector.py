@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,11 @@ from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
 from deepfake.errors import InputError
+from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
+from deepfake.models.network import FrameNetwork, Network
 
+Part = TypeVar("Part", FrontEnd, Network)
 FORMAT = 1
 SCORES = ("log_odds", "bonafide_logit")
 
@@ -62,9 +65,9 @@ class Detector(nn.Module):
         super().__init__()
         if config.get("score") not in SCORES:
             raise InputError(f"score={config.get('score')}: one of {', '.join(SCORES)} was expected")
-        self.features = _build(config["features"])
+        self.features = _build(FrontEnd, config["features"])
         model = {**config["model"], "in_channels": self.features.n_channels}
-        self.model = _build(model)
+        self.model = _build(Network, model, self.features.kind)
         default = {"value": 0.0, "source": "default"}
         thresholds = {"threshold": default, **({"frame_threshold": default} if self.locates else {})}
         self.config = {**thresholds, **config, "model": model}
@@ -117,11 +120,12 @@ class Detector(nn.Module):
     @property
     def locates(self) -> bool:
         """Whether the network judges frames, not clips alone."""
-        return hasattr(self.model, "frames")
+        return isinstance(self.model, FrameNetwork)
 
     def frames(self, waveform: Tensor) -> Tensor:
         """Log-odds of bona fide by frame, `[B, T]` -> `[B, L]`; frame l is the l-th of L equal parts of the clip."""
-        return self.model.frames(self.features(waveform))  # type: ignore[operator]
+        assert isinstance(self.model, FrameNetwork)
+        return self.model.frames(self.features(waveform))
 
     def score(self, logits: Tensor) -> Tensor:
         """The score that `config["score"]` asks for, `[B, 1 or 2]` -> `[B]`."""
@@ -346,20 +350,28 @@ def read_detector_file(file: Path) -> dict[str, Any]:
     return content
 
 
-def _build(config: dict[str, Any]) -> nn.Module:
-    """Build a network of this package; a name that only passes through it (`deepfake.x.os`) is refused."""
+def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) -> Part:
+    """Build a part of this package; a name that only passes through it (`deepfake.x.os`) is refused.
+
+    Args:
+        base: What it has to be, a `FrontEnd` or a `Network`.
+        config: `_target_` and keywords.
+        kind: Of the front end that a network is to take.
+    """
     config = dict(config)
     target = str(config.pop("_target_"))
     module_name, _, name = target.rpartition(".")
     try:
-        network = getattr(importlib.import_module(module_name), name) if module_name.startswith("deepfake.") else None
+        part = getattr(importlib.import_module(module_name), name) if module_name.startswith("deepfake.") else None
     except (ImportError, AttributeError):
-        network = None
-    network = network if isinstance(network, type) and issubclass(network, nn.Module) else None
-    if network is None or not network.__module__.startswith("deepfake."):
-        raise InputError(f"{target} is not a network of this package")
+        part = None
+    part = part if isinstance(part, type) and issubclass(part, base) else None
+    if part is None or not part.__module__.startswith("deepfake."):
+        raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
+    if kind is not None and issubclass(part, Network):
+        part.require_kind(kind)
     try:
-        return network(**config)
+        return part(**config)
     except TypeError as error:
         raise InputError(f"{target} does not take these settings: {error}") from error
 

@@ -1,17 +1,23 @@
-"""Detectors whose evidence is known, and every real one in small, for the tests of explanations."""
+"""Which model takes which front end, every real detector in small, and one whose evidence is known.
+
+A new model needs a line in `SMALL`, or it is tested in its own size.
+"""
 
 from __future__ import annotations
 
 import copy
 import functools
+import re
 
 import torch
+from hydra.utils import get_class
 from omegaconf import OmegaConf
-from tiny import compose
+from tiny import REPOSITORY, compose
 from torch import Tensor, nn
 
 from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
+from deepfake.models.network import Network
 
 SMALL = {
     "aasist": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_filters=12"),
@@ -25,11 +31,39 @@ SMALL = {
     "wgan_gp_critic": ("model.channels=[4,8,8]", "model.attention_rows=32"),
     "lfcc_gmm": ("model.n_components=3",),
 }
-BANDS = ("mel", "lfcc", "linear", "mel_lfcc")
-PAIRS = [("aasist_l", "raw"), ("rawnet2", "raw"), ("bimodal", "mel_lfcc")]
-PAIRS += [("aasist", f) for f in ("raw", *BANDS)]
-PAIRS += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn", "wgan_gp_critic") for f in BANDS]
-UNMAPPED = [("lfcc_gmm", f) for f in BANDS]  # without convolutions, so nothing for Grad-CAM
+CONF = REPOSITORY / "conf"
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+FRONT_ENDS = sorted(path.stem for path in (CONF / "features").glob("*.yaml"))
+
+
+def network_class(model: str) -> type[Network]:
+    """Of `conf/model/MODEL.yaml`."""
+    return get_class(OmegaConf.load(CONF / "model" / f"{model}.yaml").model["_target_"])
+
+
+def default_front_end(model: str) -> str:
+    """The front end that the model's yaml chooses."""
+    defaults = OmegaConf.load(CONF / "model" / f"{model}.yaml").defaults
+    return next(line["override /features"] for line in defaults if "override /features" in line)
+
+
+def _takes(model: str, features: str) -> bool:
+    """Whether the front end is of a kind that the network takes, and has what the model's yaml reads of it."""
+    front_end = OmegaConf.load(CONF / "features" / f"{features}.yaml")
+    keys = re.findall(r"oc.select:features\.(\w+)", (CONF / "model" / f"{model}.yaml").read_text())
+    return get_class(front_end["_target_"]).kind in network_class(model).takes and set(keys) <= front_end.keys()
+
+
+def _of_one_class() -> list[tuple[str, str]]:
+    """The accepted ones; of models that share a class, the further ones with their own front end alone."""
+    first = {network_class(m): m for m in reversed(MODELS)}
+    return [(m, f) for m, f in ACCEPTED if first[network_class(m)] == m or f == default_front_end(m)]
+
+
+ACCEPTED = [(m, f) for m in MODELS for f in FRONT_ENDS if _takes(m, f)]
+REFUSED = [(m, f) for m in MODELS for f in FRONT_ENDS if not _takes(m, f)]
+PAIRS = _of_one_class()
+MAPPED = [(m, f) for m, f in PAIRS if network_class(m).last_map is not Network.last_map]  # by Grad-CAM
 
 
 def small(model: str, features: str, *overrides: str) -> Detector:
@@ -39,7 +73,9 @@ def small(model: str, features: str, *overrides: str) -> Detector:
 
 @functools.cache
 def _small(model: str, features: str, *overrides: str) -> Detector:
-    composed = compose("run_dir=.", f"model={model}", f"features={features}", "seconds=0.5", *SMALL[model], *overrides)
+    composed = compose(
+        "run_dir=.", f"model={model}", f"features={features}", "seconds=0.5", *SMALL.get(model, ()), *overrides
+    )
     cfg = OmegaConf.to_container(composed, resolve=True)
     torch.manual_seed(0)
     detector = Detector({key: cfg[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
@@ -63,6 +99,7 @@ class Linear(nn.Module):
         self.pattern = nn.Parameter(pattern)
         self.n_samples = len(pattern)
         self.seconds = len(pattern) / self.sample_rate
+        self.model = Network(1)
 
     def logits(self, waveform: Tensor) -> Tensor:
         return -(waveform @ self.pattern)[:, None]

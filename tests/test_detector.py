@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 
 import numpy as np
@@ -10,18 +11,14 @@ import pytest
 import soundfile
 import torch
 from omegaconf import OmegaConf
+from small_detectors import ACCEPTED, MODELS, REFUSED, default_front_end, network_class
 from tiny import compose, write_audio
 
 from deepfake.detector import Detector
 from deepfake.errors import InputError
+from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
 from deepfake.training.weights import init_from
-
-FEATURES = ("raw", "mel", "lfcc", "linear", "mel_lfcc")
-ACCEPTED = [(m, f) for m in ("aasist", "aasist_l") for f in FEATURES]
-ACCEPTED += [(m, f) for m in ("cnn", "cnn_bilstm", "frame_cnn", "lcnn", "lfcc_gmm") for f in FEATURES[1:]]
-ACCEPTED += [("wgan_gp_critic", f) for f in FEATURES[1:]]
-ACCEPTED += [("rawnet2", "raw"), ("bimodal", "mel_lfcc")]
 
 
 def detector_of(*overrides):
@@ -51,34 +48,43 @@ def test_every_pair_learns_saves_and_loads_to_the_same_score(model, features, tm
     assert loaded.threshold == 0.25 and loaded.config == detector.config
 
 
-@pytest.mark.parametrize("model", ["cnn", "cnn_bilstm", "lcnn", "lfcc_gmm"])
-def test_a_model_that_needs_bands_says_so_to_raw_audio(model):
-    with pytest.raises(InputError, match="raw audio"):
-        detector_of(f"model={model}", "features=raw")
+@pytest.mark.parametrize(("model", "features"), REFUSED)
+def test_a_model_that_cannot_use_a_front_end_names_those_that_it_can(model, features):
+    with pytest.raises(InputError, match="choose features=") as refusal:
+        detector_of(f"model={model}", f"features={features}")
+    advised = re.findall(r"\w+", str(refusal.value).rpartition("features=")[2].replace(" or ", " "))
+    assert advised and {(model, other) for other in advised} <= set(ACCEPTED)
 
 
-@pytest.mark.parametrize("features", FEATURES[1:])
-def test_a_model_that_needs_raw_audio_says_so(features):
-    with pytest.raises(InputError, match="choose features=raw"):
-        detector_of("model=rawnet2", f"features={features}")
+def test_what_each_model_takes_is_what_its_layers_can_use():
+    """A list by hand: the tests of pairs follow what the classes say, which this is to notice the change of."""
+    spectrum, frames = ("spectrum",), ("spectrum", "embedding")
+    wanted = {"aasist": ("raw audio", *frames), "lfcc_gmm": frames, "rawnet2": ("raw audio",)}
+    wanted |= dict.fromkeys(("bimodal", "cnn", "cnn_bilstm", "frame_cnn", "lcnn", "wgan_gp_critic"), spectrum)
+    assert {model: network_class(model).takes for model in wanted} == wanted
 
 
-@pytest.mark.parametrize("features", FEATURES[:-1])
-def test_a_model_of_two_branches_names_its_front_end(features):
-    with pytest.raises(InputError, match="choose features=mel_lfcc"):
-        detector_of("model=bimodal", f"features={features}")
+class Embedding(FrontEnd):
+    def __init__(self) -> None:
+        super().__init__(n_channels=80, frames_per_second=50)
+
+
+def test_channels_without_an_order_are_no_picture(monkeypatch):
+    """As many channels as a spectrogram has, which convolutions over bands must not slide over."""
+    monkeypatch.setattr(Embedding, "__module__", "deepfake.features.linear")
+    monkeypatch.setattr("deepfake.features.linear.LinearBands", Embedding)
+    config = {"features": {"_target_": "deepfake.features.linear.LinearBands"}, "sample_rate": 16000, "seconds": 1.0}
+    config |= {"score": "log_odds", "model": {"_target_": "deepfake.models.cnn.CNN"}}
+    with pytest.raises(InputError, match=r"CNN: .* got embedding: choose features=mel, lfcc or linear"):
+        Detector(config)
+    detector = Detector({**config, "model": {"_target_": "deepfake.models.gmm.GaussianMixtures", "n_components": 2}})
+    assert detector.features.band_edges_hz is None and detector.model.in_channels == 80
 
 
 @pytest.mark.parametrize(
     ("overrides", "features"),
     [
-        (["model=aasist"], "raw"),
-        (["model=cnn_bilstm"], "mel"),
-        (["model=cnn"], "mel"),
-        (["model=lcnn"], "lfcc"),
-        (["model=lfcc_gmm"], "lfcc"),
-        (["model=rawnet2"], "raw"),
-        (["model=bimodal"], "mel_lfcc"),
+        *(([f"model={model}"], default_front_end(model)) for model in MODELS),
         (["model=aasist", "features=lfcc"], "lfcc"),
     ],
 )

@@ -24,7 +24,7 @@ from deepfake.datasets.folder import audio_below
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
-from deepfake.explain.controls import Method, supported
+from deepfake.explain.method import Method, strongest, supported
 from deepfake.explain.regions import Region, regions
 from deepfake.explain.saliency import waveform_saliency
 from deepfake.figures.html import saved
@@ -43,8 +43,6 @@ from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells at length which glyphs it embeds
-REGIONS_BY = ("occlusion", "gradcam", "integrated_gradients", "saliency")  # the first of these that was asked for
-ARRAYS = {"saliency": "mel_saliency", "gradcam": "mel_gradcam"}
 
 
 @dataclass(frozen=True)
@@ -192,7 +190,7 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
         parameters=vars(settings),
         prior=settings.prior,
     )
-    _write_arrays(folder, explanation)
+    _write_arrays(folder, explanation, background.methods)
     files = {}
     for name, figure in _drawn(assessment, explanation).items():
         files[name] = folder / "viz" / f"{name}.png"
@@ -215,7 +213,7 @@ def _explanation(assessment: Assessment, background: Background, settings: Setti
         maps[name] = method.attribute(clip)
         if words := background.warnings.get(name):
             maps[name].facts["warning"] = " ".join(words)
-    by = next((name for name in REGIONS_BY if name in maps), None)
+    by = strongest(background.methods)
     found: list[Region] = []
     if by is not None:
         limits = {"shortest_seconds": settings.shortest_seconds, "gap_seconds": settings.gap_seconds}
@@ -232,10 +230,10 @@ def _threshold(run: str, detector: Detector, settings: Settings) -> Threshold:
     return Threshold(settings.threshold, "window.threshold, a share of p_fake")
 
 
-def _write_arrays(folder: Path, explanation: Explanation) -> None:
+def _write_arrays(folder: Path, explanation: Explanation, methods: Mapping[str, Method]) -> None:
     """The maps on the cells of the clip, as `.npy` without pickles."""
     clip, maps, by = explanation.clip, explanation.maps, explanation.regions_by
-    arrays = {file: maps[name].on(clip.hz, clip.seconds) for name, file in ARRAYS.items() if name in maps}
+    arrays = {f"mel_{name}": maps[name].on(clip.hz, clip.seconds) for name in maps if methods[name].saves_array}
     arrays["seq_saliency"] = waveform_saliency(clip)
     if by is not None:
         arrays["time_importance"] = maps[by].on(clip.hz, clip.seconds).sum(axis=0)

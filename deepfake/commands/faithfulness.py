@@ -13,7 +13,7 @@ import torch
 from deepfake.datasets.corpus import Corpus
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
-from deepfake.explain.controls import Method, supported
+from deepfake.explain.method import Method, supported
 from deepfake.faithfulness import measure as faithfulness
 from deepfake.faithfulness import report as faithfulness_report
 from deepfake.runs.environment import environment, environment_rows

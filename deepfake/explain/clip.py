@@ -1,4 +1,4 @@
-"""One clip as a detector hears it, cell by cell of time and frequency: what every explanation works on."""
+"""One clip as a detector takes it, cell by cell of time and frequency: what every explanation works on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Clip:
     """A clip whose cells (mel band x frame) can be turned down, and the detector's log-odds of spoof of what is left.
 
     The clip is taken apart by a short-time Fourier transform and put together again, so that a cell means the same for
-    every detector, whatever its front end: one that hears the waveform is explained in frequency as well. The cells lie
-    on the source: where a short clip is repeated to the length that the detector hears, each repetition is made of the
+    every detector, whatever its front end: one that takes the waveform is explained in frequency as well. The cells lie
+    on the source: where a short clip is repeated to the length that the detector takes, each repetition is made of the
     same cells, and what they are found to be worth is that of all repetitions together.
 
     Args:
         detector: In eval mode; its parameters take no gradient from here.
-        waveform: The source `[T]`, at the detector's sample rate, no longer than it hears.
+        waveform: The source `[T]`, at the detector's sample rate, no longer than it takes.
         filling: What stands where a cell is turned down `[T]`; silence if None.
         branch: Of a network whose logit is a sum over branches, the one whose part alone is the evidence; None for all.
 
@@ -43,7 +43,7 @@ class Clip:
     def __init__(
         self, detector: Detector, waveform: Tensor, *, filling: Tensor | None = None, branch: str | None = None
     ) -> None:
-        self.branches: tuple[str, ...] = getattr(getattr(detector, "model", None), "branches", ())
+        self.branches = detector.model.branches
         if branch is not None and branch not in self.branches:
             name = type(detector.model).__name__
             raise InputError(f"branch={branch}: {name} has {' and '.join(self.branches) or 'no branches'}")
@@ -75,14 +75,14 @@ class Clip:
         return len(self.source) / self.detector.sample_rate
 
     def waveform(self, gain: Tensor) -> Tensor:
-        """What the detector hears, `[B, F, L]` -> `[B, T]`: a gain of 1 keeps a cell, 0 puts the filling there."""
+        """What the detector is given, `[B, F, L]` -> `[B, T]`: a gain of 1 keeps a cell, 0 puts the filling there."""
         shares = self.weights @ gain  # [B, bins, L]
         mixed = self.filling + shares * (self.spectrum - self.filling)
         source = torch.istft(mixed, self.n_fft, self.hop, window=self.window, length=len(self.source))  # [B, T']
         return self.repeated(source)
 
     def repeated(self, source: Tensor) -> Tensor:
-        """The source as often as it takes to fill what the detector hears, `[B, T']` -> `[B, T]`."""
+        """The source as often as it takes to fill what the detector takes, `[B, T']` -> `[B, T]`."""
         n = self.detector.n_samples
         return source.repeat(1, math.ceil(n / source.shape[1]))[:, :n]
 
@@ -106,7 +106,7 @@ class Clip:
         detector, calibration = self.detector, self.detector.calibration
         weight, offset = (1.0, 0.0) if calibration is None else (calibration.weight, calibration.offset)
         with torch.backends.cudnn.flags(enabled=False):
-            logits = detector.model.branch_logits(detector.features(waveform))  # type: ignore[operator]
+            logits = detector.model.branch_logits(detector.features(waveform))
         parts = {name: -weight * logits[name] for name in self.branches}
         return {**parts, "rest": -weight * logits["bias"] - offset}
 
@@ -117,7 +117,7 @@ class Clip:
         return (db - db.max()).clamp(min=-80).cpu().numpy()
 
     def input(self) -> Tensor:
-        """The clip as it is, repeated to the length that the detector hears, `[1, T]`."""
+        """The clip as it is, repeated to the length that the detector takes, `[1, T]`."""
         return self.repeated(self.source.unsqueeze(0))
 
     def _transformed(self, waveform: Tensor) -> Tensor:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import Protocol
-
 import numpy as np
 
-from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
-
-log = logging.getLogger(__name__)
-
-
-class Method(Protocol):
-    """What every explanation method is; `needs`, if it has one, names what it looks for in the network."""
-
-    def attribute(self, clip: Clip) -> Map: ...
+from deepfake.explain.method import Method
 
 
-class Random:
+class Random(Method):
     """Evidence drawn at random, cell by cell; it knows neither clip nor detector.
 
     Args:
@@ -36,20 +24,9 @@ class Random:
         return Map("random", values, clip.hz, clip.seconds, {})
 
 
-class Loudness:
+class Loudness(Method):
     """The level of each cell, in dB above the least that is told apart; it knows the clip, but no detector."""
 
     def attribute(self, clip: Clip) -> Map:
         values = clip.levels().astype(np.float64) + 80
         return Map("loudness", values, clip.hz, clip.seconds, {})
-
-
-def supported(methods: Mapping[str, Method], detector: Detector) -> dict[str, Method]:
-    """The methods that find in this network what they stand on; all of them where none does, to say so itself."""
-    needs = {name: getattr(method, "needs", None) for name, method in methods.items()}
-    without = [name for name, need in needs.items() if need and not hasattr(detector.model, need)]
-    if len(without) == len(methods):
-        return dict(methods)
-    for name in without:
-        log.warning("%s is left out: %s has no %s", name, type(detector.model).__name__, needs[name])
-    return {name: method for name, method in methods.items() if name not in without}

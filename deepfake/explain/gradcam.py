@@ -9,13 +9,14 @@ from captum import attr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map, checked
-from deepfake.features.frontend import FrontEnd
+from deepfake.explain.method import Method
 
 
-class GradCam:
+class GradCam(Method):
     r"""Gradient-weighted class activation map (Selvaraju et al., 2017, by Captum's `LayerGradCam`), signed.
 
     The map A `[D, rows, frames]` that a network names as its `last_map`, each of its channels weighed by the mean
@@ -29,12 +30,15 @@ class GradCam:
 
     Cells are those of the map, not interpolated: the time between poolings, which the facts state, and the bands that a
     row came from. The receptive field of a cell is wider than the cell. Where a short clip is repeated to the length
-    that the detector hears, each cell is folded back to where it lies on the source, in parts if it lies across a
+    that the detector takes, each cell is folded back to where it lies on the source, in parts if it lies across a
     seam or across two cells of the first time through; the sum stays. The outermost cells reach to the ends of the
     clip.
     """
 
-    needs = "last_map"  # of the network
+    rank, saves_array = 3, True
+
+    def lacks(self, detector: Detector) -> str | None:
+        return "last_map" if detector.model.last_map is None else None
 
     def attribute(self, clip: Clip) -> Map:
         """The clip's map, at the resolution of the network's last map.
@@ -42,29 +46,27 @@ class GradCam:
         Raises:
             InputError: The network names no such map.
         """
-        detector, front_end = clip.detector, cast(FrontEnd, clip.detector.features)
-        last = getattr(detector.model, "last_map", None)
-        if last is None:
+        detector, front_end = clip.detector, clip.detector.features
+        if (last := detector.model.last_map) is None:
             name = type(detector.model).__name__
             raise InputError(
                 f"{name} names no map of convolutions (`last_map`) for Grad-CAM: leave it out, "
                 "'explain=[saliency,integrated_gradients,occlusion]'"
             )
         method = attr.LayerGradCam(clip.spoof_of, last.module)
-        heard = clip.input().requires_grad_()
-        values = method.attribute(heard, relu_attributions=False, attr_dim_summation=True)
+        waveform = clip.input().requires_grad_()
+        values = method.attribute(waveform, relu_attributions=False, attr_dim_summation=True)
         cells = cast(Tensor, values)[0, 0].detach().double().cpu().numpy()
 
         edges = (last.start + last.frames * np.arange(cells.shape[1] + 1)) / front_end.frames_per_second
-        if front_end.n_channels > 1:
-            edges -= 0.5 / front_end.frames_per_second  # a frame is centred on its time
+        edges += front_end.start_seconds
         seconds, fold = folded(edges, clip.duration, detector.seconds)
 
         rows = "bands of the front end"
-        hz = _bands(front_end, detector.sample_rate, last.bands * len(cells))
+        hz = front_end.band_edges_hz
         if last.hz is not None:
             rows, hz = f"groups of {last.bands} filters", last.hz[: len(cells) + 1].clip(max=detector.sample_rate / 2)
-        elif hz is not None:
+        elif hz is not None and last.bands * len(cells) <= len(hz) - 1:  # all that the map stands for are bands
             hz = np.interp(last.bands * np.arange(len(cells) + 1), np.arange(len(hz)), hz)
         else:
             rows, hz = "one: the front end has no axis of frequency", np.array([0.0, detector.sample_rate / 2])
@@ -79,37 +81,23 @@ class GradCam:
         return checked(Map("gradcam", cells @ fold, hz, seconds, facts))
 
 
-def folded(edges: NDArray, duration: float, heard: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def folded(edges: NDArray, duration: float, total: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cells of a repeated clip, on the source.
 
     Args:
-        edges: Of the cells in what is heard, in seconds `[L + 1]`; the outermost are moved to its ends.
+        edges: Of the cells of the repeated clip, in seconds `[L + 1]`; the outermost are moved to its ends.
         duration: Of the source, in seconds.
-        heard: Of what is heard, in seconds, at least `duration`.
+        total: Of the repeated clip, in seconds, at least `duration`.
 
     Returns:
         Edges on the source, in seconds `[L' + 1]`: those of the cells that lie in it the first time through, and which
         part of each cell lies in each of them `[L, L']`, whose rows sum to 1.
     """
-    edges = np.concatenate([[0.0], edges[1:-1], [heard]])
+    edges = np.concatenate([[0.0], edges[1:-1], [total]])
     own = np.concatenate([[0.0], edges[(edges > 0) & (edges < duration - 1e-9)], [duration]])
     fold = np.zeros((len(edges) - 1, len(own) - 1))
-    for start in np.arange(0, heard - 1e-9, duration):
+    for start in np.arange(0, total - 1e-9, duration):
         low = np.maximum(edges[:-1, None], start + own[None, :-1])
         high = np.minimum(edges[1:, None], start + own[None, 1:])
         fold += np.maximum(0.0, high - low)
     return own, fold / np.diff(edges)[:, None]
-
-
-def _bands(front_end: FrontEnd, sample_rate: int, n_channels: float) -> NDArray[np.float64] | None:
-    """Edges in hertz of a front end's channels `[C + 1]`, halfway between centres; None where the first `n_channels`,
-    which a map stands for, are no bands."""
-    banded = cast(FrontEnd, getattr(front_end, "mel", front_end))  # of mel_lfcc, the first channels
-    bank = getattr(getattr(banded, "spectrogram", None), "filterbank", None)
-    if bank is None or len(bank) != banded.n_channels or n_channels > len(bank):
-        return None
-    weights = bank.double().cpu().numpy()
-    bins = np.linspace(0, sample_rate / 2, weights.shape[1])
-    centres = weights @ bins / weights.sum(axis=1)
-    within = bins[weights.any(axis=0)]
-    return np.concatenate([[within[0]], (centres[1:] + centres[:-1]) / 2, [within[-1]]])

@@ -12,6 +12,7 @@ from deepfake.errors import InputError
 from deepfake.explain.baseline import refilled, require_filling
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map, checked
+from deepfake.explain.method import Method
 
 NODES = 2  # of the quadrature of a stretch
 STRETCHES = 8  # at the start
@@ -19,7 +20,7 @@ TOLERANCE = 0.01
 AT_LEAST = 0.1  # nats; relative to less, any error is large
 
 
-class IntegratedGradients:
+class IntegratedGradients(Method):
     """The gradient with respect to each cell's gain, integrated from the baseline (gain 0) to the clip (gain 1).
 
     Sundararajan, Taly and Yan (2017). The values are nats and add up to the difference between the evidence in the clip
@@ -43,6 +44,8 @@ class IntegratedGradients:
     Raises:
         InputError: Too few steps or an unknown baseline.
     """
+
+    rank = 2
 
     def __init__(self, *, steps: int = 128, baseline: str = "noise", seed: int = 0) -> None:
         require_filling("baseline", baseline)

@@ -14,11 +14,12 @@ from deepfake.errors import InputError
 from deepfake.explain.baseline import refilled, require_filling
 from deepfake.explain.clip import HOP_SECONDS, Clip
 from deepfake.explain.map import Map, checked
+from deepfake.explain.method import Method
 
 ROUNDING = 1e-6  # nats
 
 
-class Occlusion:
+class Occlusion(Method):
     r"""The evidence for spoof that is lost with each patch: f(clip) - f(clip without the patch), in nats.
 
     After Zeiler and Fergus (2014). The clip is tiled with patches of `seconds` x a group of mel bands, and each is
@@ -30,7 +31,7 @@ class Occlusion:
 
     so that the map adds up to what the patches of a tiling carry together. For a detector that adds up evidence of
     single cells that is f(clip) - f(filling); how far the sum is from it (`difference`) says how much a network
-    hears only in patches together. Each tiling is a feature mask of Captum's `FeatureAblation`; Captum's `Occlusion`,
+    sees only in patches together. Each tiling is a feature mask of Captum's `FeatureAblation`; Captum's `Occlusion`,
     which is built on it, has no half patches at the ends and gives each cell the whole patch's evidence.
 
     A detector is asked patches x shifts x fillings times: 84 times for 4 s with the defaults.
@@ -48,6 +49,8 @@ class Occlusion:
     Raises:
         InputError: A number out of range, or an unknown filling.
     """
+
+    rank = 4
 
     def __init__(
         self,

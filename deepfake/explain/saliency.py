@@ -13,9 +13,10 @@ from torch import Tensor
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map, checked
+from deepfake.explain.method import Method
 
 
-class Saliency:
+class Saliency(Method):
     """What changes, in nats, if the amplitude of a cell is changed by 100 %, to first order.
 
     The signed gradient with respect to the gain of each cell of mel band and frame (Simonyan, Vedaldi and Zisserman,
@@ -31,6 +32,8 @@ class Saliency:
     Raises:
         InputError: A negative number of samples, or no noise for them.
     """
+
+    rank, saves_array = 1, True
 
     def __init__(self, *, n_samples: int = 0, noise: float = 0.1, seed: int = 0) -> None:
         if n_samples < 0 or noise <= 0:
@@ -66,7 +69,7 @@ class Saliency:
 def waveform_saliency(clip: Clip) -> NDArray[np.float64]:
     """Gradient of the evidence for spoof with respect to each sample of the source, nats per full scale, `[T]`.
 
-    Where a short clip is repeated to the length that the detector hears, a sample's gradients are summed over the
+    Where a short clip is repeated to the length that the detector takes, a sample's gradients are summed over the
     repetitions. Of a network of branches it is the evidence of its last one, the sequence, unless one was asked for.
 
     Raises:
@@ -76,8 +79,8 @@ def waveform_saliency(clip: Clip) -> NDArray[np.float64]:
     of_one = clip.branches and clip.branch is None
 
     def evidence(waveform: Tensor) -> Tensor:
-        heard = clip.repeated(waveform)
-        return clip.parts_of(heard)[clip.branches[-1]] if of_one else clip.spoof_of(heard)
+        whole = clip.repeated(waveform)
+        return clip.parts_of(whole)[clip.branches[-1]] if of_one else clip.spoof_of(whole)
 
     gradient = attr.Saliency(evidence)
     values = gradient.attribute(source, abs=False)[0].detach().double().cpu().numpy()

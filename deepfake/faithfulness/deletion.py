@@ -21,7 +21,7 @@ class Blocks:
         clip: The clip and its filling.
         seconds: Of a block.
         bands: Groups of mel bands.
-        batch_size: Clips that the detector hears at a time.
+        batch_size: Clips that the detector scores at a time.
 
     Attributes:
         shape: Groups of bands R and blocks in time C.
@@ -34,7 +34,7 @@ class Blocks:
         self.rows = np.arange(n_bands) * bands // n_bands
         self.columns = np.arange(n_frames) // max(1, round(seconds / HOP_SECONDS))
         self.shape = int(self.rows[-1]) + 1, int(self.columns[-1]) + 1
-        self._heard: dict[bytes, float] = {}
+        self._evidence: dict[bytes, float] = {}
 
     def values(self, map: Map) -> NDArray[np.float64]:
         """The mean of a map over each block, `[R, C]`."""
@@ -46,16 +46,16 @@ class Blocks:
         return total / count
 
     def evidence(self, kept: ArrayLike) -> NDArray[np.float64]:
-        """Evidence for spoof where blocks are kept (1) or filled (0), `[B, R, C]` -> `[B]`; each is heard once."""
+        """Evidence for spoof where blocks are kept (1) or filled (0), `[B, R, C]` -> `[B]`; each is scored once."""
         masks = np.asarray(kept, dtype=np.float32)
-        new = list({mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._heard}.values())
+        new = list({mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._evidence}.values())
         for start in range(0, len(new), self.batch_size):
             batch = np.stack(new[start : start + self.batch_size])
             gain = torch.from_numpy(batch[:, self.rows][:, :, self.columns]).to(self.clip.device)
             with torch.no_grad():
                 found = self.clip.spoof(gain).double().cpu().tolist()
-            self._heard |= {mask.tobytes(): value for mask, value in zip(batch, found, strict=True)}
-        return np.array([self._heard[mask.tobytes()] for mask in masks])
+            self._evidence |= {mask.tobytes(): value for mask, value in zip(batch, found, strict=True)}
+        return np.array([self._evidence[mask.tobytes()] for mask in masks])
 
 
 class Areas(NamedTuple):

@@ -14,7 +14,7 @@ from deepfake.explain.map import Map
 from deepfake.faithfulness.deletion import Blocks
 
 if TYPE_CHECKING:
-    from deepfake.explain.controls import Method
+    from deepfake.explain.method import Method
 
 SNR_DB = 40.0
 

@@ -18,8 +18,9 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.baseline import refilled, require_filling
 from deepfake.explain.clip import Clip
-from deepfake.explain.controls import Loudness, Method, Random
+from deepfake.explain.controls import Loudness, Random
 from deepfake.explain.map import Map
+from deepfake.explain.method import Method
 from deepfake.faithfulness import pointing, sanity, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity

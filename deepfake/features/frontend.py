@@ -1,7 +1,11 @@
-"""What every front end is: a module from waveforms to features that states its channels and frame rate."""
+"""What every front end is: a module from waveforms to features that says what its channels and frames are."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepfake.features.denoise import Denoise
@@ -11,22 +15,33 @@ from deepfake.features.normalise import Normalise
 class FrontEnd(nn.Module):
     """Base of the front ends: `extract` denoises and computes the feature, `normalise` scales it.
 
+    What a subclass does not say is that of an embedding: channels in no order, which stand for no frequency.
+
     Args:
         n_channels: Channels (bands, coefficients) of the feature.
         frames_per_second: Frames that one second of audio becomes.
+        start_seconds: Where the first frame begins: half a frame before the clip, where a frame is centred on its time.
         normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
         denoise: By how much stationary noise is reduced first, in training and in scoring; 0 is off. See `Denoise`.
         sample_rate: In hertz.
 
+    Attributes:
+        kind: What the channels are, for networks that do not take all: `raw audio` (one, the waveform), `spectrum`
+            (bands or coefficients, in order, so that convolutions may slide over them) or `embedding`.
+        band_edges_hz: Edges in hertz of the channels that are bands, the first K of C, `[K + 1]`; None where none are.
+
     Shape:
         waveform `[B, T]` -> features `[B, C, L]`
     """
+
+    kind: ClassVar[str] = "embedding"
 
     def __init__(
         self,
         *,
         n_channels: int,
         frames_per_second: float,
+        start_seconds: float = 0.0,
         normalise: str = "none",
         denoise: float = 0.0,
         sample_rate: int = 16_000,
@@ -34,6 +49,8 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.n_channels = n_channels
         self.frames_per_second = frames_per_second
+        self.start_seconds = start_seconds
+        self.band_edges_hz: NDArray[np.float64] | None = None
         self.denoise = Denoise(denoise, sample_rate)
         self.normalise = Normalise(normalise, n_channels)
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepfake.features.frontend import FrontEnd
 from deepfake.features.linear import linear_spectrogram
+from deepfake.features.spectral import SpectralFrontEnd
 
 PRE_EMPHASIS = 0.97
 FLOOR = torch.finfo(torch.float32).eps  # of power, as in the baseline
 
 
-class LFCC(FrontEnd):
+class LFCC(SpectralFrontEnd):
     """Cepstrum of a linear filterbank with its first and second differences: the ASVspoof baseline's front end.
 
     Pre-emphasis, 20 ms Hamming windows each 10 ms, power in 20 triangles up to half the sample rate, log10, orthonormal
@@ -51,25 +51,17 @@ class LFCC(FrontEnd):
         normalise: str = "none",
         denoise: float = 0.0,
     ) -> None:
-        n_channels = 3 * n_coefficients
-        super().__init__(
-            n_channels=n_channels,
-            frames_per_second=sample_rate / hop_length,
-            normalise=normalise,
-            denoise=denoise,
-            sample_rate=sample_rate,
-        )
+        super().__init__(3 * n_coefficients, sample_rate, hop_length, normalise, denoise)
         self.spectrogram = linear_spectrogram(sample_rate, n_coefficients, n_fft, win_length, hop_length)
         self.register_buffer("dct", _dct(n_coefficients), persistent=False)
 
-    def extract(self, waveform: Tensor) -> Tensor:
-        with torch.autocast(waveform.device.type, enabled=False):
-            waveform = self.denoise(waveform).to(self.dct.dtype)
-            emphasised = waveform - PRE_EMPHASIS * F.pad(waveform, (1, 0))[:, :-1]
-            log_power = (self.spectrogram(emphasised) + FLOOR).log10()  # [B, n_coefficients, L]
-            static = self.dct @ log_power
-            delta = difference(static)
-            return torch.cat((static, delta, difference(delta)), dim=1)  # [B, 3 * n_coefficients, L]
+    def spectral(self, waveform: Tensor) -> Tensor:
+        waveform = waveform.to(self.dct.dtype)
+        emphasised = waveform - PRE_EMPHASIS * F.pad(waveform, (1, 0))[:, :-1]
+        log_power = (self.spectrogram(emphasised) + FLOOR).log10()  # [B, n_coefficients, L]
+        static = self.dct @ log_power
+        delta = difference(static)
+        return torch.cat((static, delta, difference(delta)), dim=1)  # [B, 3 * n_coefficients, L]
 
 
 def difference(features: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepfake.features.frontend import FrontEnd
+from deepfake.features.spectral import SpectralFrontEnd
 from deepfake.features.spectrogram import Spectrogram, triangles
 
 FLOOR = 1e-10  # of power
 
 
-class LinearBands(FrontEnd):
+class LinearBands(SpectralFrontEnd):
     """Logarithm of the power in triangular bands equally spaced in hertz, up to half the sample rate.
 
     High frequencies, where vocoders leave their traces, keep the resolution that a mel scale gives up (Sahidullah,
@@ -45,18 +45,12 @@ class LinearBands(FrontEnd):
         normalise: str = "none",
         denoise: float = 0.0,
     ) -> None:
-        super().__init__(
-            n_channels=n_bands,
-            frames_per_second=sample_rate / hop_length,
-            normalise=normalise,
-            denoise=denoise,
-            sample_rate=sample_rate,
-        )
+        super().__init__(n_bands, sample_rate, hop_length, normalise, denoise)
         self.spectrogram = linear_spectrogram(sample_rate, n_bands, n_fft, win_length, hop_length)
+        self.band_edges_hz = self.spectrogram.edges_hz
 
-    def extract(self, waveform: Tensor) -> Tensor:
-        with torch.autocast(waveform.device.type, enabled=False):
-            return (self.spectrogram(self.denoise(waveform)) + FLOOR).log()  # [B, n_bands, L]
+    def spectral(self, waveform: Tensor) -> Tensor:
+        return (self.spectrogram(waveform) + FLOOR).log()  # [B, n_bands, L]
 
 
 def linear_spectrogram(sample_rate: int, n_bands: int, n_fft: int, win_length: int, hop_length: int) -> Spectrogram:
@@ -64,6 +58,7 @@ def linear_spectrogram(sample_rate: int, n_bands: int, n_fft: int, win_length: i
     return Spectrogram(
         window=torch.hamming_window(win_length),
         filterbank=triangles(np.linspace(0, sample_rate / 2, n_bands + 2), n_fft, sample_rate),
+        sample_rate=sample_rate,
         n_fft=n_fft,
         hop_length=hop_length,
     )

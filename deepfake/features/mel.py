@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from deepfake.errors import InputError
-from deepfake.features.frontend import FrontEnd
+from deepfake.features.spectral import SpectralFrontEnd
 from deepfake.features.spectrogram import Spectrogram, triangles
 
 SCALES = ("unit", "log")
@@ -16,7 +16,7 @@ RANGE_DB = 80.0
 FLOOR = 1e-10  # of power
 
 
-class Mel(FrontEnd):
+class Mel(SpectralFrontEnd):
     """Power in triangular bands equally spaced in mel, each of the same area (Slaney, 1998), on a logarithmic scale.
 
     Equal to librosa's `melspectrogram` and, for `unit`, its `power_to_db(ref=max, top_db=80)`. With the defaults, 5 s
@@ -56,13 +56,7 @@ class Mel(FrontEnd):
         normalise: str = "none",
         denoise: float = 0.0,
     ) -> None:
-        super().__init__(
-            n_channels=n_bands,
-            frames_per_second=sample_rate / hop_length,
-            normalise=normalise,
-            denoise=denoise,
-            sample_rate=sample_rate,
-        )
+        super().__init__(n_bands, sample_rate, hop_length, normalise, denoise)
         if scale not in SCALES:
             raise InputError(f"features.scale={scale}: one of {', '.join(SCALES)} was expected")
         self.scale = scale
@@ -72,18 +66,19 @@ class Mel(FrontEnd):
         self.spectrogram = Spectrogram(
             window=torch.hann_window(win_length or n_fft),
             filterbank=triangles(corners_hz, n_fft, sample_rate) * area[:, None],
+            sample_rate=sample_rate,
             n_fft=n_fft,
             hop_length=hop_length,
         )
+        self.band_edges_hz = self.spectrogram.edges_hz
 
-    def extract(self, waveform: Tensor) -> Tensor:
-        with torch.autocast(waveform.device.type, enabled=False):
-            power = self.spectrogram(self.denoise(waveform))  # [B, n_bands, L]
-            if self.scale == "log":
-                return (power + FLOOR).log()
-            decibels = 10.0 * power.clamp(min=FLOOR).log10()
-            relative = decibels - decibels.amax(dim=(1, 2), keepdim=True)
-            return relative.clamp(min=-RANGE_DB) / RANGE_DB + 1.0
+    def spectral(self, waveform: Tensor) -> Tensor:
+        power = self.spectrogram(waveform)  # [B, n_bands, L]
+        if self.scale == "log":
+            return (power + FLOOR).log()
+        decibels = 10.0 * power.clamp(min=FLOOR).log10()
+        relative = decibels - decibels.amax(dim=(1, 2), keepdim=True)
+        return relative.clamp(min=-RANGE_DB) / RANGE_DB + 1.0
 
 
 def hz_to_mel(hz: ArrayLike) -> np.ndarray:

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepfake.features.frontend import FrontEnd
 from deepfake.features.lfcc import LFCC
 from deepfake.features.mel import Mel
+from deepfake.features.spectral import SpectralFrontEnd
 
 
-class MelLFCC(FrontEnd):
-    """The bands of `Mel`, then the coefficients of `LFCC`, on one axis of channels: for networks that hear both.
+class MelLFCC(SpectralFrontEnd):
+    """The bands of `Mel`, then the coefficients of `LFCC`, on one axis of channels: for networks that take both.
 
     One transform, window length and hop for either, so that their frames are the same moments.
 
@@ -48,17 +48,11 @@ class MelLFCC(FrontEnd):
         normalise: str = "none",
         denoise: float = 0.0,
     ) -> None:
-        super().__init__(
-            n_channels=n_mels + 3 * n_coefficients,
-            frames_per_second=sample_rate / hop_length,
-            normalise=normalise,
-            denoise=denoise,
-            sample_rate=sample_rate,
-        )
+        super().__init__(n_mels + 3 * n_coefficients, sample_rate, hop_length, normalise, denoise)
         frames: dict[str, Any] = {"n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
         self.mel = Mel(sample_rate=sample_rate, n_bands=n_mels, scale=scale, **frames)
         self.lfcc = LFCC(sample_rate=sample_rate, n_coefficients=n_coefficients, **frames)
+        self.band_edges_hz = self.mel.band_edges_hz  # the coefficients after them are no bands
 
-    def extract(self, waveform: Tensor) -> Tensor:
-        waveform = self.denoise(waveform)
-        return torch.cat((self.mel.extract(waveform), self.lfcc.extract(waveform)), dim=1)
+    def spectral(self, waveform: Tensor) -> Tensor:
+        return torch.cat((self.mel.spectral(waveform), self.lfcc.spectral(waveform)), dim=1)

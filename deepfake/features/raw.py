@@ -19,6 +19,8 @@ class Raw(FrontEnd):
         waveform `[B, T]` -> features `[B, 1, T]`
     """
 
+    kind = "raw audio"
+
     def __init__(self, *, sample_rate: int = 16_000, normalise: str = "none", denoise: float = 0.0) -> None:
         super().__init__(
             n_channels=1, frames_per_second=sample_rate, normalise=normalise, denoise=denoise, sample_rate=sample_rate

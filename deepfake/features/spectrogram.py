@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepfake.errors import InputError
@@ -18,6 +19,7 @@ class Spectrogram(nn.Module):
     Args:
         window: `[win_length]`; shorter than `n_fft`, it is centred in zeros.
         filterbank: `[n_bands, n_fft // 2 + 1]`, weights of the power in each bin.
+        sample_rate: In hertz.
         n_fft: Length of the transform in samples.
         hop_length: Samples between frames.
 
@@ -31,18 +33,30 @@ class Spectrogram(nn.Module):
     window: Tensor
     filterbank: Tensor
 
-    def __init__(self, *, window: Tensor, filterbank: np.ndarray, n_fft: int, hop_length: int) -> None:
+    def __init__(
+        self, *, window: Tensor, filterbank: np.ndarray, sample_rate: int, n_fft: int, hop_length: int
+    ) -> None:
         super().__init__()
         if not 1 <= len(window) <= n_fft or hop_length < 1:
             raise InputError(
                 f"win_length={len(window)}, n_fft={n_fft}, hop_length={hop_length}: a window of 1 to n_fft samples and "
                 "a hop of at least 1 were expected"
             )
+        self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length
         # Not saved: they follow from the configuration.
         self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("filterbank", torch.from_numpy(filterbank).float(), persistent=False)
+
+    @property
+    def edges_hz(self) -> NDArray[np.float64]:
+        """Edges of the bands in hertz, halfway between their centres, `[n_bands + 1]`."""
+        weights = self.filterbank.double().cpu().numpy()
+        bins = np.linspace(0, self.sample_rate / 2, weights.shape[1])
+        centres = weights @ bins / weights.sum(axis=1)
+        within = bins[weights.any(axis=0)]
+        return np.concatenate([[within[0]], (centres[1:] + centres[:-1]) / 2, [within[-1]]])
 
     def forward(self, waveform: Tensor) -> Tensor:
         spectrum = torch.stft(

@@ -55,7 +55,7 @@ class DataModule(lightning.LightningDataModule):
         num_workers: int,
         seed: int,
         bonafide_share: float | None = None,
-        augment: Sequence[Callable[..., Any]] = (),
+        augment: Sequence[Any] = (),
         supervised: bool = True,
         run_dir: Path,
     ) -> None:
@@ -75,8 +75,8 @@ class DataModule(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.bonafide_share = bonafide_share
-        self.in_loader = [a for a in augment if not getattr(a, "batched", False)]
-        self.on_device = [a for a in augment if getattr(a, "batched", False)]
+        self.in_loader = [a for a in augment if not a.batched]
+        self.on_device = [a for a in augment if a.batched]
         self.supervised = supervised
         self.clips: dict[str, Callable[..., Clips]] = {"train": Clips, "dev": Clips}
         self.run_dir = run_dir

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from deepfake.errors import InputError
 from deepfake.models.blocks.band_projection import BandProjection
-from deepfake.models.blocks.extent import require_fraction, require_frames
+from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.graph_attention import GraphAttention
 from deepfake.models.blocks.graph_pool import GraphPool
 from deepfake.models.blocks.head import Head
@@ -18,11 +18,12 @@ from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.residual import ResidualBlock
 from deepfake.models.blocks.sinc import SincFilters
 from deepfake.models.blocks.stack_attention import StackAttention
+from deepfake.models.network import Network
 
 N_BLOCKS = 6
 
 
-class AASIST(nn.Module):
+class AASIST(Network):
     """Audio anti-spoofing by integrated spectro-temporal graph attention networks (Jung et al., ICASSP 2022).
 
     Raw audio goes through fixed sinc filters and a residual encoder; the maximum of its map over time gives spectral
@@ -83,7 +84,6 @@ class AASIST(nn.Module):
         sample_rate: int = 16000,
         mask_filters: int = 0,
     ) -> None:
-        super().__init__()
         raw = in_channels == 1
         if time_pools is None:
             time_pools = (3,) * N_BLOCKS if raw else (1, 3, 1, 3, 1, 1)
@@ -104,9 +104,8 @@ class AASIST(nn.Module):
         _require("model.mask_filters", [mask_filters], 1, lowest=0, highest=n_filters if raw else 0)
 
         n_rows = n_filters // 3
-        self.in_channels = in_channels
+        super().__init__(in_channels, min_frames=_smallest_input(time_pools, filter_taps if raw else None))
         self.mask_filters = mask_filters
-        self.min_frames = _smallest_input(time_pools, filter_taps if raw else None)
         self.conv_time = (
             SincFilters(n_filters, filter_taps, sample_rate) if raw else BandProjection(in_channels, n_rows)
         )
@@ -157,7 +156,7 @@ class AASIST(nn.Module):
         return self.out_layer(self.embed(features))
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: maxima and means of both graphs and the stack node, `[B, 1, T]` -> `[B, 5 x joined]`."""
+        """What the head is given, from both graphs and the stack node, `[B, 1, T]` -> `[B, 5 x joined]`."""
         encoded = self.encode(features)
         spectral = encoded.abs().amax(dim=3).transpose(1, 2) + self.pos_S  # [B, rows, D]
         temporal = encoded.abs().amax(dim=2).transpose(1, 2)  # [B, frames, D]
@@ -176,7 +175,7 @@ class AASIST(nn.Module):
 
     def encode(self, features: Tensor) -> Tensor:
         """The encoder's map, `[B, 1, T]` or `[B, C, L]` -> `[B, D, rows, frames]`."""
-        require_frames("AASIST", features, self.in_channels, self.min_frames)
+        self.require_shape(features)
         x = self.conv_time(features).unsqueeze(1)  # [B, 1, n_filters, T'] or [B, 1, rows, L]
         if self.training and self.mask_filters:
             x = without_run(x, self.mask_filters)

@@ -10,13 +10,14 @@ from torch.nn import functional as F
 
 from deepfake.errors import InputError
 from deepfake.models.blocks.conv_block import ConvBlock
-from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.statistics import mean_and_deviation
+from deepfake.models.network import Network
 
 
-class Bimodal(nn.Module):
+class Bimodal(Network):
     """A CNN on the mel spectrogram, a bidirectional LSTM on the LFCC of the same frames, one linear head on both.
 
     The front end `mel_lfcc` puts mel bands and cepstral coefficients into one feature; they are split here. The mel
@@ -41,6 +42,8 @@ class Bimodal(nn.Module):
         InputError: Another front end, too few bands or frames, or a hyper-parameter out of range.
     """
 
+    takes = ("spectrum",)
+    front_ends = "mel_lfcc"
     branches = ("mel", "sequence")
 
     def __init__(
@@ -53,20 +56,21 @@ class Bimodal(nn.Module):
         lstm_units: int = 64,
         dropout: float = 0.3,
     ) -> None:
-        super().__init__()
         if n_mels is None or not 0 < n_mels < in_channels:
             raise InputError(
                 f"Bimodal needs mel bands and cepstral coefficients, got {in_channels} channels of which model.n_mels="
-                f"{n_mels} are mel bands: choose features=mel_lfcc."
+                f"{n_mels} are mel bands: choose features={self.front_ends}."
             )
         if not channels or min(channels) < 1:
             raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
         if lstm_units < 1:
             raise InputError(f"model.lstm_units is {lstm_units}, wanted at least 1.")
         require_fraction("model.dropout", dropout)
-        self.min_frames = 2 ** len(channels)
-        require_bands("Bimodal's mel branch", n_mels, self.min_frames)
-        self.in_channels, self.n_mels = in_channels, n_mels
+        least = 2 ** len(channels)
+        if n_mels < least:
+            raise InputError(f"Bimodal needs at least {least} bands, got features.n_mels={n_mels}.")
+        super().__init__(in_channels, min_frames=least)
+        self.n_mels = n_mels
         widths = [1, *channels]
         self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1]) for i in range(len(channels))))
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
@@ -74,7 +78,7 @@ class Bimodal(nn.Module):
         self.norm = nn.BatchNorm1d(n_coefficients)
         self.lstm = nn.LSTM(n_coefficients, lstm_units, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
-        self.n_of_mel = 2 * channels[-1] * (n_mels // self.min_frames)  # dimensions of the mel branch's embedding
+        self.n_of_mel = 2 * channels[-1] * (n_mels // least)  # dimensions of the mel branch's embedding
         self.head = Head(self.n_of_mel + 4 * lstm_units, head)
 
     @property
@@ -83,12 +87,9 @@ class Bimodal(nn.Module):
         pooled = self.min_frames // 2
         return LastMap(self.blocks[-1][2], bands=pooled, frames=pooled)  # type: ignore[index]
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.head(self.embed(features))
-
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: the mel branch's embedding, then the sequence branch's, `[B, C, L]` -> `[B, D]`."""
-        require_frames("Bimodal", features, self.in_channels, self.min_frames)
+        """What the head is given: the mel branch's embedding, then the sequence branch's, `[B, C, L]` -> `[B, D]`."""
+        self.require_shape(features)
         mel, cepstrum = features.split([self.n_mels, self.in_channels - self.n_mels], dim=1)
         picture = self.blocks(mel.unsqueeze(1)).flatten(1, 2)  # [B, channels x rows, L / 16]
         states, _ = self.lstm(self.norm(cepstrum).transpose(1, 2))  # [B, L, 2 x units]

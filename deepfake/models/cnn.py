@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from deepfake.errors import InputError
 from deepfake.models.blocks.conv_block import ConvBlock
-from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.statistics import mean_and_deviation
+from deepfake.models.network import Network
 
 
-class CNN(nn.Module):
+class CNN(Network):
     """Convolutions of 3 x 3 with batch norm, ReLU and max-pooling by two, statistics over time, one logit.
 
     Every block halves both axes. The mean and the standard deviation over time of each channel in each remaining row of
@@ -35,6 +36,8 @@ class CNN(nn.Module):
         InputError: Raw audio or too few bands, too few frames, or a hyper-parameter out of range.
     """
 
+    takes = ("spectrum",)  # its convolutions slide over the bands
+
     def __init__(
         self,
         *,
@@ -43,18 +46,16 @@ class CNN(nn.Module):
         channels: Sequence[int] = (16, 32, 48, 64),
         dropout: float = 0.3,
     ) -> None:
-        super().__init__()
         if not channels or min(channels) < 1:
             raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
         require_fraction("model.dropout", dropout)
-        self.min_frames = 2 ** len(channels)
-        require_bands("CNN", in_channels, self.min_frames)
-        self.in_channels = in_channels
+        least = 2 ** len(channels)
+        super().__init__(in_channels, min_channels=least, min_frames=least)
         widths = [1, *channels]
         self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1]) for i in range(len(channels))))
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
         self.dropout = nn.Dropout(dropout)
-        n_rows = in_channels // self.min_frames
+        n_rows = in_channels // least
         self.head = Head(2 * channels[-1] * n_rows, head)
 
     @property
@@ -63,11 +64,8 @@ class CNN(nn.Module):
         pooled = self.min_frames // 2
         return LastMap(self.blocks[-1][2], bands=pooled, frames=pooled)  # type: ignore[index]
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.head(self.embed(features))
-
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: mean and standard deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
-        require_frames("CNN", features, self.in_channels, self.min_frames)
+        """What the head is given: mean and standard deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
+        self.require_shape(features)
         picture = self.blocks(features.unsqueeze(1)).flatten(1, 2)  # [B, D C / 16, L / 16]
         return self.dropout(mean_and_deviation(picture))  # [B, 2 D C / 16]

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.network import Network
 
 POOLS = ((2, 2), (2, 2), (2, 3))  # bands x frames
 MIN_BANDS, MIN_FRAMES = 8, 12
 
 
-class CNNBiLSTM(nn.Module):
+class CNNBiLSTM(Network):
     """Three convolution blocks, two bidirectional LSTMs over time, one dense layer, one logit.
 
     Each block is a convolution of 3 x 3, ReLU, max-pooling and batch norm, in this order. A spectrogram of 128 bands
@@ -40,6 +41,8 @@ class CNNBiLSTM(nn.Module):
         InputError: Raw audio or too few bands, too few frames, or a hyper-parameter out of range.
     """
 
+    takes = ("spectrum",)  # its convolutions slide over the bands
+
     def __init__(
         self,
         *,
@@ -50,7 +53,6 @@ class CNNBiLSTM(nn.Module):
         dense_units: int = 64,
         dropout: float = 0.3,
     ) -> None:
-        super().__init__()
         for name, values, n in (
             ("channels", channels, 3),
             ("lstm_units", lstm_units, 2),
@@ -59,8 +61,7 @@ class CNNBiLSTM(nn.Module):
             if len(values) != n or min(values) < 1:
                 raise InputError(f"model.{name} is {list(values)}, wanted {n} of at least 1.")
         require_fraction("model.dropout", dropout)
-        require_bands("CNNBiLSTM", in_channels, MIN_BANDS)
-        self.in_channels = in_channels
+        super().__init__(in_channels, min_channels=MIN_BANDS, min_frames=MIN_FRAMES)
         widths = [1, *channels]
         self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1], POOLS[i]) for i in range(3)))
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
@@ -76,12 +77,9 @@ class CNNBiLSTM(nn.Module):
         """The last convolution after its ReLU, before its pooling."""
         return LastMap(self.blocks[-1][1], bands=4, frames=4)  # type: ignore[index]  # two poolings by two before it
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.head(self.embed(features))
-
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: the dense layer's output, `[B, C, L]` -> `[B, dense_units]`."""
-        require_frames("CNNBiLSTM", features, self.in_channels, MIN_FRAMES)
+        """What the head is given: the dense layer's output, `[B, C, L]` -> `[B, dense_units]`."""
+        self.require_shape(features)
         picture = self.blocks(features.unsqueeze(1))  # [B, D, C / 8, L / 12]
         steps = picture.permute(0, 3, 2, 1).flatten(2)  # [B, L / 12, C / 8 x D]
         sequence, _ = self.lstm1(steps)  # [B, L / 12, 2 x units]

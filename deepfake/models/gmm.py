@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.extent import require_bands, require_frames
+from deepfake.models.network import Network
 
 
-class GaussianMixtures(nn.Module):
+class GaussianMixtures(Network):
     r"""One mixture for bona fide speech, one for spoofed; the score is their log-likelihood ratio, a mean over frames.
 
     \[ s = \frac{1}{L} \sum_l \log p(x_l \mid \text{bona fide}) - \log p(x_l \mid \text{spoof}), \quad
@@ -36,12 +36,12 @@ class GaussianMixtures(nn.Module):
         InputError: Raw audio, or fewer than one component.
     """
 
+    takes = ("spectrum", "embedding")
+
     def __init__(self, *, in_channels: int, n_components: int = 512) -> None:
-        super().__init__()
-        require_bands("GaussianMixtures", in_channels, 2)
+        super().__init__(in_channels, min_channels=2)
         if n_components < 1:
             raise InputError(f"model.n_components is {n_components}, wanted at least 1.")
-        self.in_channels = in_channels
         self.n_components = n_components
         self.log_weights = nn.Parameter(torch.zeros(2, n_components))  # the first axis is the label
         self.means = nn.Parameter(torch.randn(2, n_components, in_channels))
@@ -57,7 +57,7 @@ class GaussianMixtures(nn.Module):
 
     def log_likelihoods(self, features: Tensor) -> Tensor:
         """Of each frame under the mixtures for spoof and bona fide, `[B, C, L]` -> `[B, L, 2]`."""
-        require_frames("GaussianMixtures", features, self.in_channels, 1)
+        self.require_shape(features)
         with torch.autocast(features.device.type, enabled=False):
             centre = self.means.detach().mean(dim=(0, 1))  # squares of small numbers lose less
             frames = features.transpose(1, 2).to(centre.dtype) - centre

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.max_feature_map import MaxFeatureMap
+from deepfake.models.network import Network
 
 POOLED = 16  # bands, and frames, that become one: four poolings by two
 
 
-class LCNN(nn.Module):
+class LCNN(Network):
     """Max-feature-map convolutions, two bidirectional LSTMs with a shortcut around both, mean over time, one logit.
 
     The LCNN-LSTM-sum of Wang and Yamagishi (Interspeech 2021), in the form that is the LFCC-LCNN baseline of ASVspoof
@@ -48,6 +49,8 @@ class LCNN(nn.Module):
         InputError: Raw audio or too few bands, too few frames, or a hyper-parameter out of range.
     """
 
+    takes = ("spectrum",)  # its convolutions slide over the bands
+
     def __init__(
         self,
         *,
@@ -56,12 +59,10 @@ class LCNN(nn.Module):
         channels: Sequence[int] = (32, 48, 64, 32, 32),
         dropout: float = 0.7,
     ) -> None:
-        super().__init__()
         if len(channels) != 5 or min(channels) < 1 or channels[-1] % 2:
             raise InputError(f"model.channels is {list(channels)}, wanted 5 of at least 1, the last one even.")
         require_fraction("model.dropout", dropout)
-        require_bands("LCNN", in_channels, POOLED)
-        self.in_channels = in_channels
+        super().__init__(in_channels, min_channels=POOLED, min_frames=POOLED)
         one, two, three, four, five = channels
         self.blocks = nn.Sequential(
             nn.Sequential(*_convolution(1, one, 5), nn.MaxPool2d(2)),
@@ -81,12 +82,9 @@ class LCNN(nn.Module):
         """The last convolution after its max-feature-map, before its pooling."""
         return LastMap(self.blocks[-1][-2], bands=POOLED // 2, frames=POOLED // 2)  # type: ignore[index]
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.head(self.embed(features))
-
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: the mean over time of sequence and recurrence, `[B, C, L]` -> `[B, rows x channels]`."""
-        require_frames("LCNN", features, self.in_channels, POOLED)
+        """The mean over time of sequence and recurrence, `[B, C, L]` -> `[B, rows x channels]`."""
+        self.require_shape(features)
         picture = self.dropout(self.blocks(features.unsqueeze(1)))  # [B, D, C / 16, L / 16]
         steps = picture.permute(0, 3, 2, 1).flatten(2)  # [B, L / 16, C / 16 x D]
         recurrent, _ = self.lstm(steps)

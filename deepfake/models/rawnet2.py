@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.extent import require_frames, require_raw
 from deepfake.models.blocks.feature_map_scaling import FeatureMapScaling
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.raw_residual import RawResidualBlock
 from deepfake.models.blocks.sinc import SincFilters
+from deepfake.models.network import Network
 
 N_BLOCKS = 6
 POOLED = 3 ** (N_BLOCKS + 1)  # outputs of the filters that become one frame
 
 
-class RawNet2(nn.Module):
+class RawNet2(Network):
     """End-to-end anti-spoofing with RawNet2 (Tak et al., ICASSP 2021), as it is the ASVspoof 2021 baseline.
 
     Fixed sinc filters equally spaced in mel, the maximum of their magnitude over three samples, six residual blocks of
@@ -48,6 +48,9 @@ class RawNet2(nn.Module):
         InputError: Another front end than raw audio, too few samples, or a hyper-parameter out of range.
     """
 
+    takes = ("raw audio",)  # it has filters of its own
+    front_ends = "raw"
+
     def __init__(
         self,
         *,
@@ -61,14 +64,14 @@ class RawNet2(nn.Module):
         dense_units: int = 1024,
         sample_rate: int = 16000,
     ) -> None:
-        super().__init__()
-        require_raw("RawNet2", in_channels)
+        if in_channels != 1:
+            raise InputError(f"RawNet2 needs raw audio (1 channel), got {in_channels} channels: choose features=raw.")
         if len(channels) != N_BLOCKS or min(channels) < 1:
             raise InputError(f"model.channels is {list(channels)}, wanted {N_BLOCKS} of at least 1.")
         for name, value in {"gru_units": gru_units, "gru_layers": gru_layers, "dense_units": dense_units}.items():
             if value < 1:
                 raise InputError(f"model.{name} is {value}, wanted at least 1.")
-        self.min_samples = POOLED + filter_taps - 1
+        super().__init__(in_channels, min_frames=POOLED + filter_taps - 1)
         self.sinc = SincFilters(n_filters, filter_taps, sample_rate)
         self.first_bn = nn.BatchNorm1d(n_filters)
         widths = [n_filters, *channels]
@@ -92,7 +95,7 @@ class RawNet2(nn.Module):
         return self.fc2_gru(self.embed(features))
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: the dense layer's output, `[B, 1, T]` -> `[B, dense_units]`."""
+        """What the head is given: the dense layer's output, `[B, 1, T]` -> `[B, dense_units]`."""
         sequence = self.encode(features).squeeze(2)  # [B, D, frames]
         sequence = F.selu(self.bn_before_gru(sequence)).transpose(1, 2)  # [B, frames, D]
         states, _ = self.gru(sequence)
@@ -100,7 +103,7 @@ class RawNet2(nn.Module):
 
     def encode(self, features: Tensor) -> Tensor:
         """The last block's scaled map, `[B, 1, T]` -> `[B, D, 1, frames]`."""
-        require_frames("RawNet2", features, 1, self.min_samples)
+        self.require_shape(features)
         x = F.max_pool1d(self.sinc(features).abs(), 3)  # [B, n_filters, T']
         x = F.selu(self.first_bn(x), inplace=True)
         for i in range(N_BLOCKS):

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.extent import require_bands, require_fraction, require_frames
+from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.self_attention import SelfAttention
 from deepfake.models.blocks.statistics import mean_and_deviation
+from deepfake.models.network import Network
 
 
-class WGANGPCritic(nn.Module):
+class WGANGPCritic(Network):
     """Strided convolutions with layer norm and self-attention, statistics over time, one number.
 
     As a critic the number says how real a picture is, without bounds; as a detector it is the log-odds of bona fide.
@@ -37,6 +38,8 @@ class WGANGPCritic(nn.Module):
         InputError: Raw audio or too few bands, too few frames, or a hyper-parameter out of range.
     """
 
+    takes = ("spectrum",)  # its convolutions slide over the bands
+
     def __init__(
         self,
         *,
@@ -46,13 +49,11 @@ class WGANGPCritic(nn.Module):
         attention_rows: int | None = 16,
         dropout: float = 0.3,
     ) -> None:
-        super().__init__()
         if not channels or min(channels) < 1:
             raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
         require_fraction("model.dropout", dropout)
-        self.min_frames = 2 ** len(channels)
-        require_bands("WGANGPCritic", in_channels, self.min_frames)
-        self.in_channels = in_channels
+        least = 2 ** len(channels)
+        super().__init__(in_channels, min_channels=least, min_frames=least)
         widths = [1, *channels]
         rows = [in_channels // 2 ** (i + 1) for i in range(len(channels))]
         small = [i for i, n in enumerate(rows) if attention_rows is not None and n <= attention_rows]
@@ -70,12 +71,9 @@ class WGANGPCritic(nn.Module):
         """The last block's output."""
         return LastMap(self.blocks[-1], bands=self.min_frames, frames=self.min_frames)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.head(self.embed(features))
-
     def embed(self, features: Tensor) -> Tensor:
-        """What the head sees: mean and deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
-        require_frames("WGANGPCritic", features, self.in_channels, self.min_frames)
+        """What the head is given: mean and deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
+        self.require_shape(features)
         picture = self.blocks(features.unsqueeze(1)).flatten(1, 2)  # [B, D C / 16, L / 16]
         return self.dropout(mean_and_deviation(picture))
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_detectors import PAIRS, Linear, noise, small
+from small_detectors import MAPPED, Linear, noise, small
 from torch import nn
 
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.explain.gradcam import GradCam, folded
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.network import Network
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS)
+@pytest.mark.parametrize(("model", "features"), MAPPED)
 def test_it_is_the_papers_formula_without_the_relu(model, features):
     detector = small(model, features)
     clip = Clip(detector, noise(0.5))
@@ -36,7 +37,7 @@ def test_it_is_the_papers_formula_without_the_relu(model, features):
     assert middle == pytest.approx(found.facts["cell_seconds"])
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS)
+@pytest.mark.parametrize(("model", "features"), MAPPED)
 @pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
 def test_every_clip_has_a_finite_map_on_the_source(model, features, waveform):
     clip = Clip(small(model, features, "features.normalise=utterance"), waveform)
@@ -71,8 +72,8 @@ def test_true_resolution(model, features, rows, cell):
         assert np.diff(mel) == pytest.approx(3 * 2595 * np.log10(1 + 8000 / 700) / 70)
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS)
-def test_cells_lie_where_they_listen(model, features):
+@pytest.mark.parametrize(("model", "features"), MAPPED)
+def test_cells_lie_where_their_input_does(model, features):
     """What of the input moves a cell has its centre of gravity in that cell."""
     detector = small(model, features)
     last = detector.model.last_map
@@ -98,14 +99,17 @@ def test_cells_lie_where_they_listen(model, features):
         assert (row - 0.5) * last.bands <= centre <= (row + 1.5) * last.bands
 
 
-class Averaging(nn.Module):
+class Averaging(Network):
     """A spectrogram's ReLU, averaged and added up: where Grad-CAM is complete."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(1)
         self.map = nn.ReLU()
-        self.last_map = LastMap(self.map, bands=1, frames=1)
         self.weights = nn.Parameter(torch.tensor([-1.0]))
+
+    @property
+    def last_map(self):
+        return LastMap(self.map, bands=1, frames=1)
 
     def forward(self, features):
         return self.weights * self.map(features[:, None]).mean(dim=(2, 3))
@@ -143,6 +147,6 @@ def test_a_repetitions_cells_fall_on_the_source(duration):
 
 def test_a_network_without_a_map_is_refused():
     detector = Linear(torch.zeros(8000))
-    detector.model, detector.features = nn.Identity(), nn.Identity()
-    with pytest.raises(InputError, match="Identity names no map"):
+    detector.features = nn.Identity()
+    with pytest.raises(InputError, match="Network names no map"):
         GradCam().attribute(Clip(detector, noise(0.5)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_detectors import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
+from small_detectors import PAIRS, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
 from deepfake.explain.baseline import FILLINGS, refilled
@@ -78,7 +78,7 @@ def test_overlapping_patches_are_averaged_by_their_share():
     assert np.allclose(found.values[0], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
+@pytest.mark.parametrize(("model", "features"), PAIRS)
 @pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
 def test_every_clip_has_a_finite_map(model, features, waveform):
     clip = Clip(small(model, features), waveform)

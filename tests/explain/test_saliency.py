@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_detectors import PAIRS, UNMAPPED, Linear, noise, of_single_cells, small, tone
+from small_detectors import PAIRS, Linear, noise, of_single_cells, small, tone
 
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
@@ -21,7 +21,7 @@ def test_of_a_linear_detector_it_is_the_evidence_of_each_cell():
     assert found.values.sum() == pytest.approx(float(clip.spoof(clip.gain)), rel=1e-4)
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
+@pytest.mark.parametrize(("model", "features"), PAIRS)
 def test_it_is_the_slope_of_the_evidence(model, features):
     detector = small(model, features).double()
     clip = Clip(detector, noise(0.5))
@@ -43,7 +43,7 @@ def test_it_is_the_slope_of_the_evidence(model, features):
     assert np.allclose(slopes, expected, rtol=0.02, atol=0.05 * size)
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS + UNMAPPED)
+@pytest.mark.parametrize(("model", "features"), PAIRS)
 @pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000), noise(1.0)], ids=["0.05 s", "silence", "longer"])
 def test_every_clip_has_a_finite_map_on_its_own_cells(model, features, waveform):
     clip = Clip(small(model, features, "features.normalise=utterance"), waveform)

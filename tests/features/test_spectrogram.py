@@ -20,7 +20,9 @@ def test_power_is_parsevals():
     """With every bin in one band, a frame's power is its windowed energy, bins 1 to F - 2 counting once of twice."""
     weights = np.full((1, 33), 2.0)
     weights[0, [0, -1]] = 1.0
-    spectrogram = Spectrogram(window=torch.hann_window(64), filterbank=weights, n_fft=64, hop_length=32)
+    spectrogram = Spectrogram(
+        window=torch.hann_window(64), filterbank=weights, sample_rate=16_000, n_fft=64, hop_length=32
+    )
     x = torch.randn(1, 640)
     power = spectrogram(x)
     assert power.shape == (1, 1, 21)

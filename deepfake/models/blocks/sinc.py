@@ -1,4 +1,4 @@
-"""The fixed band-pass filterbank that AASIST and RawNet2 listen through."""
+"""The fixed band-pass filterbank of AASIST and RawNet2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention over a graph of two kinds of nodes, with a stack node that listens to all of them."""
+"""Attention over a graph of two kinds of nodes, with a stack node that gathers from all of them."""
 
 from __future__ import annotations
 
