@@ -104,14 +104,9 @@ def test_the_real_models_maps_say_how_complete_they_are(model, features):
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS)
-@pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000)], ids=["0.05 s", "silence"])
-def test_every_clip_has_a_finite_map(model, features, waveform):
-    clip = Clip(small(model, features), waveform)
-    found, again = (IntegratedGradients(steps=16).attribute(clip) for _ in range(2))
-    assert np.isfinite(found.values).all() and np.isfinite(found.facts["completeness_error"])
-    assert np.array_equal(found.values, again.values)
-    if not waveform.any():  # noise of its level is silence as well
-        assert not found.values.any() and found.facts["complete"] == "yes"
+def test_noise_of_the_level_of_silence_is_silence_as_well(model, features):
+    found = IntegratedGradients(steps=16).attribute(Clip(small(model, features), torch.zeros(8000)))
+    assert not found.values.any() and found.facts["completeness_error"] == 0 and found.facts["complete"] == "yes"
 
 
 def test_settings_out_of_range_are_refused():

@@ -79,7 +79,7 @@ def test_overlapping_patches_are_averaged_by_their_share():
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS)
-@pytest.mark.parametrize("waveform", [noise(0.05), torch.zeros(8000), noise(0.3)], ids=["0.05 s", "silence", "0.3 s"])
+@pytest.mark.parametrize("waveform", [torch.zeros(8000), noise(0.3)], ids=["silence", "0.3 s"])
 def test_every_clip_has_a_finite_map(model, features, waveform):
     clip = Clip(small(model, features), waveform)
     method = Occlusion(seconds=0.2, bands=2, fillings=["noise", "reversed"])
