@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file so that neither a reader nor a crash finds half of it: a temporary file beside it is renamed to it.
+def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
+    """Write a file so that neither a reader nor a crash, of the machine either, finds half of it.
+
+    A temporary file beside it is brought to the disk and renamed to it.
 
     Args:
         path: Path of the file; its folder is created if needed.
         data: Bytes, or text to be encoded in UTF-8.
+
+    Raises:
+        OSError: The disk is full, say; it names this file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        with part.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
+        _to_disk(path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _to_disk(folder: Path) -> None:
+    """The entries of a folder, where its file system can do that."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

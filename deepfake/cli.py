@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["-sc"]:
         _complete(argv)
     arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("deepfake").setLevel(logging.INFO)
     try:

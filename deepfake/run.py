@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,7 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         command: `train`, `evaluate` or `explain`.
         main: The function.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
     if needed := commandline.missing_plugin(sys.argv[1:]):
         sys.exit(f"error: {needed}")
@@ -206,6 +208,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     """What a training consists of, built in an order that decides which random numbers each part draws."""
     from deepfake.loading.datamodule import DataModule
     from deepfake.training.callbacks import Resumable
+    from deepfake.training.checkpoints import CheckpointIO
     from deepfake.training.setup import Setup
     from deepfake.training.train import new_detector
 
@@ -223,6 +226,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     task = _build(config["task"], *parts, _recursive_=False)
     callbacks = [_build(c) for c in config["callbacks"].values() if c] + [Resumable(config)]
     trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]))
+    trainer.strategy.checkpoint_io = CheckpointIO()
     return task, Setup(config, datamodule, trainer)
 
 

@@ -116,6 +116,15 @@ class RunFolder:
         return self.path / "train.log"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains here."""
+        return self.path / ".lock"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def dev_scores(self) -> Path:
         return self.path / "scores" / "dev.csv"
 

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -25,8 +26,11 @@ from torch import nn
 from deepfake.errors import InputError
 from deepfake.runs.resume import moved, nested
 from deepfake.sweep.pruning import Pruning
+from deepfake.training import events
 
 log = logging.getLogger(__name__)
+
+MEAN = re.compile("train/.*_epoch")
 
 
 def _shown(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tuple[str, float]]:
@@ -37,7 +41,9 @@ def _shown(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tuple[st
 
 
 class Resumable(Callback):
-    """Makes a run resumable: stores the config in each checkpoint, and adapts paths if the run folder was moved.
+    """Makes a run resumable: stores in each checkpoint the config and how far TensorBoard's files go.
+
+    If the run folder was moved, the paths in the checkpoint are adapted.
 
     Args:
         config: Config as a plain dictionary that can be loaded with `weights_only=True`.
@@ -48,6 +54,16 @@ class Resumable(Callback):
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
+        if (board := board_of(trainer)) is not None:
+            board.flush()
+            checkpoint[events.KEY] = events.sizes(Path(board.log_dir))
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log `train/..._epoch`, the means over the epoch, which the trainer itself logs after the checkpoint."""
+        means = {key: float(value) for key, value in trainer.callback_metrics.items() if MEAN.fullmatch(key)}
+        for logger in trainer.loggers:
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+            logger.log_metrics({**means, "epoch": trainer.current_epoch}, step)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """The paths that the other callbacks remember move with the folder.
@@ -236,7 +252,7 @@ class Pictures(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         board = board_of(trainer)
-        if board is None:
+        if board is None or trainer.global_step > 0:  # a resumed run has them
             return
         dev: Any = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
         picked = [
@@ -255,7 +271,8 @@ class Pictures(Callback):
                 picture = (feature - low) / (high - low).clamp(min=1e-12)
                 board.add_image(tag, picture.flip(0).unsqueeze(0).cpu(), trainer.global_step)  # low bands at the bottom
 
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Behind `on_validation_epoch_end`, in which the task puts the scores together."""
         board = board_of(trainer)
         if board is None or pl_module.dev_scores is None:
             return

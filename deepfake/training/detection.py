@@ -102,8 +102,9 @@ class Detection(Repeatable):
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}: lower optimizer.lr, or set "
                 "trainer.gradient_clip_val; the last whole epoch is in checkpoints/last.ckpt"
             )
-        self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(batch["label"]))
-        self.log("train/loss_epoch", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+        n = len(batch["label"])
+        self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=n)
+        self.log("train/loss_epoch", loss, on_step=False, on_epoch=True, logger=False, batch_size=n, sync_dist=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:

@@ -22,6 +22,7 @@ from deepfake.scores.compute import scored
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
+from deepfake.training.checkpoints import read_checkpoint
 from deepfake.training.setup import Setup
 
 
@@ -44,7 +45,7 @@ def best_weights(setup: Setup, detector: Detector) -> None:
         torch.manual_seed(setup.config["seed"])
         averaging[0].apply(setup.trainer.lightning_module, setup.datamodule.train_clips())
     elif best.is_file():
-        state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+        state = read_checkpoint(best)["state_dict"]
         prefix = "detector."
         detector.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
@@ -91,13 +92,13 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
         "seed": config["seed"],
     }
     write_report(folder.report.path, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
-    detector.save(folder.detector)
     if (board := board_of(trainer)) is not None:
         show(board, metrics, scores, "dev_final")
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```")
         final = {f"final/{key}": metrics[key] for key in ("eer", "auc", "accuracy", "f1")}
         trainer.loggers[0].log_hyperparams(flat(dict(config)), final)  # type: ignore[call-arg]
         trainer.loggers[0].finalize("success")
+    detector.save(folder.detector)  # last: with it the run counts as finished
     return metrics
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+import textwrap
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +20,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from deepfake.allocator import keep_freed_memory
 from deepfake.atomic import write_atomically
 from deepfake.detector import Detector
-from deepfake.errors import InputError
+from deepfake.errors import InputError, sentence
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
+from deepfake.runs.lock import locked
+from deepfake.training.checkpoints import REMEDY
+from deepfake.training.events import rewind
 from deepfake.training.finish import fit_normalisation
 from deepfake.training.setup import Setup, checkpoint_of, folder_of
 from deepfake.training.task import Task
@@ -89,25 +94,39 @@ def train(task: Task, setup: Setup) -> Trained | None:
     Raises:
         InputError: Something in the corpus cannot be used, or training was interrupted.
     """
-    config, folder, datamodule = setup.config, setup.folder, setup.datamodule
-    if main := rank_zero_only.rank == 0:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if not config["resume"]:
-            write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
-        write_environment(folder.path, sys.argv, setup.trainer.strategy.root_device, config["seed"])
-    with _logfile(folder.log if main else None):
-        if main:
-            datamodule.prepare_data()
-            fit_normalisation(task.detector, datamodule)
-            name = config["model"]["_target_"].rpartition(".")[2]
-            n_parameters = sum(p.numel() for p in task.detector.parameters())
-            sizes = f"{len(datamodule.train)} training and {len(datamodule.dev)} dev utterances"
-            log.info("%s on %s: %s parameters, %s", name, datamodule.corpus.name, f"{n_parameters:,}", sizes)
+    folder = setup.folder
+    main = rank_zero_only.rank == 0
+    taken = "wait until it has ended, or train in another folder"
+    with locked(folder.lock, taken) if main else nullcontext(), _logfile(folder.log if main else None):
         try:
+            if main:
+                _prepare(task, setup)
             metrics = task.fit(setup)
-        except SystemExit:  # lightning's way out of Ctrl-C
+        except (KeyboardInterrupt, SystemExit):  # lightning makes the second of the first
             raise InputError(f"interrupted: `{_again(folder)}` goes on from the last whole epoch") from None
-    return None if metrics is None else Trained(metrics, new=True, passed_over=bool(datamodule.skipped))
+        except Exception as error:
+            places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+            if sentence(error) is None and any(Path(place).stem == "checkpoint_connector" for place in places):
+                reason = textwrap.shorten(str(error), 120, placeholder=" ...")
+                raise InputError(f"{setup.checkpoint} does not fit its run ({reason}): {REMEDY}") from error
+            raise
+    return None if metrics is None else Trained(metrics, new=True, passed_over=bool(setup.datamodule.skipped))
+
+
+def _prepare(task: Task, setup: Setup) -> None:
+    """On rank 0: what the folder says of the run, the corpus, and the statistics of the front end."""
+    config, folder, datamodule = setup.config, setup.folder, setup.datamodule
+    if config["resume"]:
+        rewind(folder)
+    else:
+        write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
+    write_environment(folder.path, sys.argv, setup.trainer.strategy.root_device, config["seed"])
+    datamodule.prepare_data()
+    fit_normalisation(task.detector, datamodule)
+    name = config["model"]["_target_"].rpartition(".")[2]
+    n_parameters = sum(p.numel() for p in task.detector.parameters())
+    sizes = f"{len(datamodule.train)} training and {len(datamodule.dev)} dev utterances"
+    log.info("%s on %s: %s parameters, %s", name, datamodule.corpus.name, f"{n_parameters:,}", sizes)
 
 
 def _again(folder: RunFolder) -> str:

@@ -44,11 +44,11 @@ def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
     metrics = {"objective": last["wasserstein"], "epochs": len(history), "real_class": task.real_class}
     metrics |= {"n_real": len(setup.datamodule.train), **{k: last[k] for k in FIGURES if k in last}}
     write_atomically(report.metrics, json.dumps(metrics, indent=2) + "\n")
-    write_networks(setup.folder.path, task)
     if (board := board_of(setup.trainer)) is not None:
         board.add_figure("game/losses", figure)
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(setup.config), sort_keys=False)}```")
         setup.trainer.loggers[0].finalize("success")
+    write_networks(setup.folder.path, task)  # last: with them the run counts as finished
     return metrics
 
 

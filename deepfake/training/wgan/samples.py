@@ -35,7 +35,7 @@ class Generated(Callback):
         self.n_clips = n_clips
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        if board_of(trainer) is not None:
+        if board_of(trainer) is not None and trainer.global_step == 0:  # a resumed run has them
             batch = next(iter(trainer.datamodule.train_clips()))  # type: ignore[attr-defined]
             with torch.no_grad():
                 waveform = batch["waveform"][: self.n_clips].to(pl_module.device)

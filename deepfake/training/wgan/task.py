@@ -209,7 +209,7 @@ class WGANGP(Repeatable):
         self._epoch.append(taken)
         self.log_dict({f"train/{key}": value for key, value in taken.items()}, on_step=True, on_epoch=False)
         means = {f"train/{key}_epoch": value for key, value in taken.items()}
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
+        self.log_dict(means, on_step=False, on_epoch=True, logger=False, batch_size=1)
 
     def _require_finite_weights(self) -> None:
         """Check the weights before they are saved: a huge learning rate overflows them in a single step."""

@@ -1,0 +1,66 @@
+"""TensorBoard after an interruption: no step twice, none missing."""
+
+import pytest
+from interrupted import Stop, stop_at_once, train_until
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tiny import compose, tiny_run
+
+from deepfake import run
+from deepfake.runs.folder import RunFolder
+
+
+def values(folder):
+    """Every scalar and picture: tag, step, and the scalar's value."""
+    found = []
+    for file in sorted(RunFolder(folder).tensorboard.rglob("events*")):
+        for event in EventFileLoader(str(file)).Load():
+            found += [(v.tag, event.step, tuple(v.tensor.float_val)) for v in event.summary.value]
+    return sorted(found)
+
+
+@pytest.fixture(scope="module", params=["detection", "wgan"])
+def whole(request, tiny_la, tmp_path_factory):
+    """Overrides, and the values of a run that was not interrupted."""
+    folder, overrides = tmp_path_factory.mktemp("whole"), ["trainer.max_epochs=3", "trainer.log_every_n_steps=1"]
+    if request.param == "wgan":
+        overrides += ["experiment=wgan_gp_pretrain", "batch_size=2", "task.n_critic=2", "model.channels=[8,8,8]"]
+        overrides += [
+            "task.generator_channels=[8,8,8]",
+            "features.n_bands=32",
+            "features.n_fft=512",
+            "features.hop_length=256",
+        ]
+    run.train(tiny_run(tiny_la, folder, *overrides))
+    return request.param, overrides, values(folder)
+
+
+def test_a_run_without_interruption_logs_each_step_once(whole):
+    kind, _, found = whole
+    steps = [(tag, step) for tag, step, _ in found if tag.startswith(("train/", "dev/"))]
+    assert len(steps) == len(set(steps))
+    each, mean = (
+        ("train/critic_loss", "train/critic_loss_epoch") if kind == "wgan" else ("train/loss", "train/loss_epoch")
+    )
+    n = 9 if kind == "wgan" else 6
+    assert [step for tag, step in steps if tag == each] == list(range(n))
+    assert [step for tag, step in steps if tag == mean] == [n // 3 - 1, 2 * n // 3 - 1, n - 1]
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (1, 0), (2, 1)])
+def test_interrupted_in_an_epoch(whole, tiny_la, tmp_path, epoch, step):
+    _, overrides, expected = whole
+    train_until(tiny_run(tiny_la, tmp_path, *overrides), epoch, step)
+    run.train(compose(f"resume={tmp_path}"))
+    found = values(tmp_path)
+    assert [v for v in found if v not in expected] == [v for v in expected if v not in found] == []
+    assert len(found) == len(expected)
+
+
+def test_interrupted_before_the_run_counts_as_finished(whole, tiny_la, tmp_path, monkeypatch):
+    kind, overrides, expected = whole
+    last = "wgan.report.write_networks" if kind == "wgan" else "finish.Detector.save"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(f"deepfake.training.{last}", stop_at_once)
+        run.train(tiny_run(tiny_la, tmp_path, *overrides))
+    run.train(compose(f"resume={tmp_path}"))
+    assert values(tmp_path) == expected
