@@ -38,12 +38,12 @@ def test_a_run_without_interruption_logs_each_step_once(whole):
     kind, _, found = whole
     steps = [(tag, step) for tag, step, _ in found if tag.startswith(("train/", "dev/"))]
     assert len(steps) == len(set(steps))
-    each, mean = (
-        ("train/critic_loss", "train/critic_loss_epoch") if kind == "wgan" else ("train/loss", "train/loss_epoch")
-    )
-    n = 9 if kind == "wgan" else 6
-    assert [step for tag, step in steps if tag == each] == list(range(n))
-    assert [step for tag, step in steps if tag == mean] == [n // 3 - 1, 2 * n // 3 - 1, n - 1]
+    loss = "train/critic_loss" if kind == "wgan" else "train/loss"
+    n = 9  # steps in three epochs
+    assert [step for tag, step in steps if tag == loss] == list(range(n))
+    assert [step for tag, step in steps if tag == f"{loss}_epoch"] == [n // 3 - 1, 2 * n // 3 - 1, n - 1]
+    histograms = [step for tag, step, _ in found if tag == "dev_scores/spoof"]
+    assert histograms == ([] if kind == "wgan" else [n // 3, 2 * n // 3, n])
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 1), (1, 0), (2, 1)])
