@@ -46,7 +46,7 @@ def sweep(tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr(deepfake.training.train, "begin", stub)
         monkeypatch.setitem(run._state, "failed", False)
-        monkeypatch.setitem(run._state, "passed_over", False)
+        monkeypatch.setitem(run._state, "skipped", False)
         arguments = [f"{REPOSITORY}/train.py", "-m", f"hydra.sweep.dir={tmp_path}/sweep", *overrides]
         monkeypatch.setattr(sys, "argv", arguments)
         GlobalHydra.instance().clear()

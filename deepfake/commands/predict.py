@@ -1,12 +1,16 @@
-"""The rows of `deepfake predict`: what an assessment of each file says."""
+"""The rows of `deepfake predict`: the assessment of each file, and their three formats."""
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.text import Text
 
 from deepfake.datasets import manifest
 from deepfake.datasets.folder import audio_below
@@ -14,12 +18,18 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.assess import WHOLE, Assessment, assess
 from deepfake.runs.provenance import score_range
-from deepfake.terminal import progress
+from deepfake.terminal import progress, shortened, show, table
+
+COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped"]
+COLUMNS += ["seconds", "scored_seconds", "cautions", "error"]
+LONGEST_NAME = 24  # characters of a file's name in a terminal
+
+Row = dict[str, Any]
 
 
 def predict(
     run: str | Path, paths: Sequence[Path], *, clips: str = WHOLE, device: torch.device
-) -> tuple[Detector, list[dict[str, Any]]]:
+) -> tuple[Detector, list[Row]]:
     """Assess files one by one.
 
     Args:
@@ -43,7 +53,7 @@ def predict(
     return detector, rows
 
 
-def row(found: Assessment) -> dict[str, Any]:
+def row(found: Assessment) -> Row:
     """An assessment in numbers and words: `score, p_fake, verdict, seconds, scored_seconds, cautions` ...
 
     `cautions` are the names of its reasons; `log10_lr_spoof`, `capped` are there where the detector is calibrated.
@@ -61,7 +71,7 @@ def row(found: Assessment) -> dict[str, Any]:
     }
 
 
-def files(inputs: Sequence[Path], listed: Path | None) -> list[Path]:
+def audio_files(inputs: Sequence[Path], listed: Path | None = None) -> list[Path]:
     """Files, those below folders, and those that a manifest lists.
 
     Raises:
@@ -78,3 +88,53 @@ def files(inputs: Sequence[Path], listed: Path | None) -> list[Path]:
     if not paths:
         raise InputError("there is nothing to score: give files, folders or --manifest CSV")
     return paths
+
+
+def write_json(rows: Sequence[Row], detector: Detector) -> None:
+    print(json.dumps(rows, indent=2, ensure_ascii=False))
+
+
+def write_csv(rows: Sequence[Row], detector: Detector) -> None:
+    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        plain = {key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()}
+        writer.writerow({**plain, "cautions": " ".join(row.get("cautions", []))})
+
+
+def write_table(rows: Sequence[Row], detector: Detector) -> None:
+    """Print the rows as a table; in a terminal, long names of files are shortened."""
+    caption = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
+    headings = ["file", "score", "p_fake", "verdict", "seconds", "cautions"]
+    if (n := detector.calibration) is None:
+        caption = f"calibrated: false; {caption}"
+    else:
+        caption = (
+            f"calibrated: true; {caption}. p_fake is the probability at even prior odds; log10 LR that of spoof "
+            f"against bona fide, fitted on {detector.config['calibration']['source']} ({n.n_bonafide} bona fide, "
+            f"{n.n_spoof} spoof). An asterisk: capped to what these support."
+        )
+        headings.insert(3, "log10 LR")
+    lines = []
+    for row in rows:
+        cells = dict.fromkeys(headings, "") | {"file": row["file"]}
+        if sys.stdout.isatty():
+            cells["file"] = shortened(row["file"], LONGEST_NAME)
+        if "error" in row:
+            cells["cautions"] = f"error: {row['error']}"
+        else:
+            cells |= {key: f"{row[key]:.4f}" for key in ("score", "p_fake")} | {"verdict": row["verdict"]}
+            if "log10_lr_spoof" in row:
+                cells["log10 LR"] = f"{row['log10_lr_spoof']:.2f}{'*' if row['capped'] else ''}"
+            scored = f"{row['scored_seconds']:.1f} of " if row["scored_seconds"] < row["seconds"] else ""
+            cells["seconds"] = f"{scored}{row['seconds']:.1f}"
+            cells["cautions"] = " ".join(name for name in row["cautions"] if name != "not_calibrated")  # in the caption
+        lines.append([*cells.values()])
+    left = [headings.index(name) for name in ("file", "verdict", "cautions")]
+    view = table(headings, lines, left=left)
+    view.caption = Text(caption)
+    view.columns[-1].no_wrap = False
+    show(view, stdout=True)
+
+
+FORMATS = {"table": write_table, "json": write_json, "csv": write_csv}

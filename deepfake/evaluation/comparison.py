@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich import box
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rich.console import Group
 from scipy.stats import t as student
 
+from deepfake import terminal
 from deepfake.atomic import write_atomically
 from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.report import FORMS, NAMES, bracketed, interval, number
@@ -29,6 +27,7 @@ from deepfake.figures.html import pictures, write_page
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
 from deepfake.runs.environment import environment_rows, write_environment
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.fusion import aligned
 from deepfake.scores.table import Scores
 
@@ -169,8 +168,7 @@ def write_comparison(
     folder: Path, found: Comparison, scores: Mapping[str, Scores], *, title: str, paths: Sequence[str]
 ) -> None:
     """Write `comparison.json`, `report.html`, `environment.json`, `figures/{det,intervals}.{png,svg}` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = write_environment(folder, sys.argv, torch.device("cpu"), 0)
+    facts, report = write_environment(folder, sys.argv, torch.device("cpu"), 0), ReportFolder(folder)
     systems = {f"system {i}": str(Path(path).absolute()) for i, path in enumerate(paths, start=1)}
     labelled = {name: (s.scores[s.labels >= 0], s.labels[s.labels >= 0]) for name, s in scores.items()}
     rows = {n: (m["eer"], *m["ci"]["eer"]) for n, m in found.systems.items() if "eer" in m["ci"]}
@@ -182,13 +180,13 @@ def write_comparison(
     }
     text = json.dumps(vars(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_page(
-        folder / "report.html",
+        report.page,
         "evaluation/comparison.html",
         title=title,
         provenance={**systems, **environment_rows(facts)},
         found=found,
         eers=[m["eer"] for m in found.systems.values() if m["eer"] is not None],
-        drawn=pictures(folder / "figures", figures),
+        drawn=pictures(report.figures, figures),
         rows=_rows(found, _keys(found), among=True),
         mean_headings=MEAN_HEADINGS,
         mean_rows=_mean_rows(found),
@@ -198,7 +196,7 @@ def write_comparison(
         difference_words=DIFFERENCE_WORDS,
         number=number,
     )
-    write_atomically(folder / "comparison.json", text)
+    write_atomically(report.comparison, text)
 
 
 MEAN_HEADINGS = ("", "mean", "standard deviation", "interval, other utterances", "interval, other seeds")
@@ -250,24 +248,13 @@ def _difference_rows(found: Comparison) -> list[list[str]]:
     ]
 
 
-def table(found: Comparison) -> Table:
+def table(found: Comparison) -> Group:
     """The comparison as rich tables for the terminal."""
     keys = [key for key in ("eer", "auc", "min_dcf", "min_tdcf", "fpr", "fnr") if key in _keys(found)]
-    view = Table.grid()
-    view.add_row(_rich(("", *found.systems), _rows(found, keys, among=False)))
+    views = [terminal.table(("", *found.systems), _rows(found, keys, among=False))]
     if found.mean is not None:
-        view.add_row(_rich(MEAN_HEADINGS, _mean_rows(found)))
-        view.add_row(_rich(("EER of", *MEAN_HEADINGS[1:]), _mean_eer_rows(found)))
+        views.append(terminal.table(MEAN_HEADINGS, _mean_rows(found)))
+        views.append(terminal.table(("EER of", *MEAN_HEADINGS[1:]), _mean_eer_rows(found)))
     if found.differences:
-        view.add_row(_rich(DIFFERENCE_HEADINGS, _difference_rows(found)))
-        view.add_row(Padding(Text(DIFFERENCE_WORDS, style="dim"), (0, 2)))
-    return view
-
-
-def _rich(headings: tuple[str, ...], rows: list[list[str]]) -> Table:
-    made = Table(box=box.SIMPLE_HEAD)
-    for i, name in enumerate(headings):
-        made.add_column(name, justify="right" if i else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(Text, row))
-    return made
+        views.append(terminal.table(DIFFERENCE_HEADINGS, _difference_rows(found)))
+    return terminal.with_notes(views, [DIFFERENCE_WORDS] if found.differences else [])

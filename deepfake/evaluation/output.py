@@ -11,6 +11,7 @@ from deepfake.errors import InputError
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tensorboard import show
 from deepfake.runs.environment import environment_rows, write_environment
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.compute import device_of
 from deepfake.scores.table import Scores
 
@@ -48,7 +49,7 @@ def written(
     facts = write_environment(folder, sys.argv, device_of(device), seed)
     trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
     write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **environment_rows(facts)})
-    with SummaryWriter(str(folder / "tensorboard")) as board:
+    with SummaryWriter(str(ReportFolder(folder).tensorboard)) as board:
         show(board, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
 
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import box
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
+from deepfake import terminal
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.figures import calibration as figures_calibration
 from deepfake.figures import rates as figures_rates
 from deepfake.figures import style as figures
 from deepfake.figures.html import pictures, write_page
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.table import Scores
 
 # key of metrics.json, name, how it is printed, what it is
@@ -84,16 +85,16 @@ def write_report(
     Raises:
         ValueError: A metric is NaN or infinite, which JSON cannot hold.
     """
-    folder = Path(folder)
+    place = ReportFolder(Path(folder))
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     attacks = {f"{name} in training": entry for name, entry in metrics["by_training"].items()} | metrics["by_attack"]
     write_page(
-        folder / "report.html",
+        place.page,
         "evaluation/report.html",
         title=title,
         provenance=provenance,
         metrics=metrics,
-        drawn=pictures(folder / "figures", _figures(metrics, scores)),
+        drawn=pictures(place.figures, _figures(metrics, scores)),
         results=_results(metrics),
         attack_headings=ATTACK_HEADINGS,
         attacks=[[name, *_attack_cells(entry)] for name, entry in attacks.items()],
@@ -101,7 +102,7 @@ def write_report(
         number=number,
         bracketed=bracketed,
     )
-    write_atomically(folder / "metrics.json", text)
+    write_atomically(place.metrics, text)
 
 
 def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, Callable[[], Figure]]:
@@ -164,27 +165,19 @@ def _attack_cells(entry: Mapping[str, Any]) -> list[str]:
     return [f"{entry['n']:,}", eer, interval(entry["ci"].get("eer"), "%"), *others]
 
 
-def table(metrics: Mapping[str, Any]) -> Table:
-    """The metrics as a rich table for the terminal: all spoof, then attack by attack, the other metrics, the notes."""
-    attacks = Table(box=box.SIMPLE_HEAD, title=Text(f"{metrics['dataset']} {metrics['partition']}", style="bold"))
-    attacks.add_column("attack")
-    for name in ATTACK_HEADINGS[1:]:
-        attacks.add_column(name, justify="right")
+def table(metrics: Mapping[str, Any]) -> Group:
+    """The metrics as rich tables for the terminal: all spoof, then attack by attack, the other metrics, the notes."""
     whole = {"all": {**metrics, "n": metrics["n_spoof"]}}
     whole |= {f"{name} in training": entry for name, entry in metrics["by_training"].items()}
-    for name, entry in {**whole, **metrics["by_attack"]}.items():
-        attacks.add_row(Text(name), *_attack_cells(entry), end_section=name == list(whole)[-1])
+    rows = [[name, *_attack_cells(entry)] for name, entry in {**whole, **metrics["by_attack"]}.items()]
+    attacks = terminal.table(ATTACK_HEADINGS, rows, title=f"{metrics['dataset']} {metrics['partition']}")
+    attacks.rows[len(whole) - 1].end_section = True
     others = Table.grid(padding=(0, 2))
     others.add_row("bona fide", f"{metrics['n_bonafide']:,}")
     for key, name, form, _ in ROWS:
         if key not in ATTACK_COLUMNS and metrics[key] is not None:
             others.add_row(name, number(metrics[key], form), interval(metrics["ci"].get(key), form))
-    view = Table.grid()
-    view.add_row(attacks)
-    view.add_row(Padding(others, (0, 2)))
-    for note in metrics["notes"]:
-        view.add_row(Padding(Text(note, style="yellow"), (0, 2)))
-    return view
+    return terminal.with_notes([attacks, Padding(others, (0, 2))], metrics["notes"])
 
 
 def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -18,6 +18,7 @@ from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.figures.comparison import intervals
 from deepfake.figures.html import pictures, write_page
+from deepfake.runs.folder import ReportFolder
 
 _FILLED = "the clip is cut into blocks of 50 ms x 8 bands"
 _SPLICED = "Share of the evidence for spoof that lies within 80 ms of a seam"
@@ -83,13 +84,13 @@ def write(folder: str | Path, result: Mapping[str, Any], *, title: str, provenan
         title: Heading of the page.
         provenance: What was measured (run, corpus, command, version, date ...), printed as it stands.
     """
-    folder = Path(folder)
+    place = ReportFolder(Path(folder))
     text = json.dumps(
         {**result, "provenance": dict(provenance)}, indent=2, ensure_ascii=False, allow_nan=False, default=str
     )
     measures = [name for name in MEASURES if any(name in m["measures"] for m in result["methods"].values())]
     write_page(
-        folder / "report.html",
+        place.page,
         "faithfulness/report.html",
         title=title,
         provenance={**provenance, **result["settings"]},
@@ -97,11 +98,11 @@ def write(folder: str | Path, result: Mapping[str, Any], *, title: str, provenan
         recommendation=_recommendation(result),
         counts=_counts(result),
         warnings=_notes(result)[1:],
-        drawn=pictures(folder / "figures", _figures(result)),
+        drawn=pictures(place.figures, _figures(result)),
         rows=_rows(result, between=", "),
         measures=[MEASURES[name] for name in measures],
     )
-    write_atomically(folder / "faithfulness.json", text + "\n")
+    write_atomically(place.faithfulness, text + "\n")
 
 
 def table(result: Mapping[str, Any]) -> RichTable:

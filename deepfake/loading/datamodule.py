@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ class DataModule(lightning.LightningDataModule):
         augment: Of the training clips, in this order: what is `batched` (`(waveform [B, T], label [B], rngs) ->
             (waveform, label)`) on the device, the rest (`(waveform [T], rng) -> [T]`) in the loader.
         supervised: Both classes and a dev partition are needed.
-        run_dir: Where the manifests go.
+        manifests: Where the manifest of `train` and of `dev` goes.
+        skipped_list: Where the list of skipped files goes.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class DataModule(lightning.LightningDataModule):
         bonafide_share: float | None = None,
         augment: Sequence[Any] = (),
         supervised: bool = True,
-        run_dir: Path,
+        manifests: Mapping[str, Path],
+        skipped_list: Path,
     ) -> None:
         super().__init__()
         lengths = {"seconds": seconds, "train_seconds": train_seconds}
@@ -79,7 +81,8 @@ class DataModule(lightning.LightningDataModule):
         self.on_device = [a for a in augment if a.batched]
         self.supervised = supervised
         self.clips: dict[str, Callable[..., Clips]] = {"train": Clips, "dev": Clips}
-        self.run_dir = run_dir
+        self.manifests = manifests
+        self.skipped_list = skipped_list
         self.train: list[Utterance] = []
         self.dev: list[Utterance] = []
         self.skipped: list[tuple[Utterance, str]] = []
@@ -89,9 +92,9 @@ class DataModule(lightning.LightningDataModule):
         if not self.train:
             self._read()
             for partition, utterances in (("train", self.train), ("dev", self.dev)):
-                self._write_manifest(self.run_dir / "manifests" / f"{partition}.csv", utterances)
+                self._write_manifest(self.manifests[partition], utterances)
             if self.skipped:
-                write_skipped(self.run_dir / "skipped.csv", self.skipped)
+                write_skipped(self.skipped_list, self.skipped)
 
     def _write_manifest(self, path: Path, utterances: list[Utterance]) -> None:
         if not path.is_file():
@@ -129,7 +132,7 @@ class DataModule(lightning.LightningDataModule):
         for batch in self._loader(utterances, Clips, self.n_score, seed=None, sharded=False, whole=True):
             errors.update(batch["errors"])
         for index, message in sorted(errors.items()):
-            log.warning("passed over: %s", message)
+            log.warning("skipped: %s", message)
             self.skipped.append((utterances[index], message))
         return [u for i, u in enumerate(utterances) if i not in errors]
 

@@ -48,25 +48,29 @@ KINDS = {
 }
 
 
-def write(folder: Path, result: Mapping[str, Any], heard: Mapping[str, Sequence[Heard]]) -> None:
-    """Write `localisation.json`, `report.html` and `figures/{roc,rates,timelines}.{png,svg}` into a folder.
+def write(
+    result: Mapping[str, Any], heard: Mapping[str, Sequence[Heard]], *, file: Path, page: Path, figures: Path
+) -> None:
+    """Write `localisation.json`, `report.html` and `figures/{roc,rates,timelines}.{png,svg}`.
 
     Args:
-        folder: Made if it is not there.
         result: What stands in `localisation.json`.
         heard: The curves of each partition.
+        file: Path of `localisation.json`.
+        page: Path of `report.html`.
+        figures: Path of the figures' folder.
     """
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     threshold = (result["threshold"] or {"value": timeline.THRESHOLD})["value"]
     about, *_ = _notes(result)
-    figures = {
+    drawn = {
         "roc": lambda: _roc(result, heard["eval"]),
         "rates": lambda: _rates(result),
         "timelines": lambda: timelines(heard["eval"], threshold),
     }
     detector = {"detector": result["detector"]["path"], "sha256": result["detector"]["sha256"]}
     write_page(
-        folder / "report.html",
+        page,
         "localisation/report.html",
         title=f"spoofed stretches of {result['corpus']}",
         provenance={**detector, "corpus": result["corpus"], **result["provenance"], **result["settings"]},
@@ -74,11 +78,11 @@ def write(folder: Path, result: Mapping[str, Any], heard: Mapping[str, Sequence[
         headline=_headline(result),
         about=about,
         frame_seconds=FRAME_SECONDS,
-        drawn=pictures(folder / "figures", figures),
+        drawn=pictures(figures, drawn),
         tables=_tables(result, ", "),
         measures=[*MEASURES.values(), *AT.values()],
     )
-    write_atomically(folder / "localisation.json", text + "\n")
+    write_atomically(file, text + "\n")
 
 
 def table(result: Mapping[str, Any]) -> RichTable:

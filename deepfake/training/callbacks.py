@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from deepfake.errors import InputError
-from deepfake.runs.resume import moved, nested
+from deepfake.runs.resume import nested, relocated
 from deepfake.sweep.pruning import Pruning
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Resumable(Callback):
             InputError: There is such a path.
         """
         old, new = checkpoint["config"]["run_dir"], self.config["run_dir"]
-        checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
+        checkpoint["callbacks"] = relocated(checkpoint["callbacks"], old, new)
         texts = [text for keys, value in nested(checkpoint["callbacks"]) for text in (*keys, value)]
         paths = [text.removeprefix(new) for text in texts if isinstance(text, str)]
         if odd := [path for path in paths if re.search(r"::|://|(^|/)\.\.(/|$)", path)]:

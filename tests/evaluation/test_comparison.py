@@ -141,7 +141,7 @@ def test_the_mean_of_seeds_by_hand():
         key: list(bounds) for key, bounds in expected.items()
     }
     assert "t_eer" not in found.mean  # no run has it
-    assert "standard deviation" in said(found)
+    assert "deviation" in said(found)
 
 
 def test_the_interval_of_a_share_stays_within_0_and_1():
