@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from rich import box
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.progress import track
+from rich.table import Table
+from rich.text import Text
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 30.0  # between lines of progress in a log
@@ -42,6 +46,29 @@ def show(*views: RenderableType, stdout: bool = False) -> None:
     """Print tables, as wide as the terminal or, in a log, `LOG_WIDTH`; on stderr unless they are the result."""
     interactive = (sys.stdout if stdout else sys.stderr).isatty()
     Console(stderr=not stdout, width=None if interactive else LOG_WIDTH).print(*views)
+
+
+def summary(
+    title: str, tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]], notes: Iterable[str]
+) -> Table:
+    """Tables of text below each other, and notes below them.
+
+    Args:
+        title: Above the first table.
+        tables: Heading of the first column, of the others, and the rows of each.
+        notes: Sentences.
+    """
+    grid = Table.grid()
+    for i, (first, headings, rows) in enumerate(tables):
+        view = Table(first, box=box.SIMPLE_HEAD, title=None if i else Text(title, style="bold"))
+        for heading in headings:
+            view.add_column(Text(heading), justify="right")
+        for row in rows:
+            view.add_row(*map(Text, row))
+        grid.add_row(view)
+    for note in notes:
+        grid.add_row(Padding(Text(note, style="yellow"), (0, 2)))
+    return grid
 
 
 def shortened(text: str, most: int) -> str:

@@ -35,7 +35,7 @@ from deepfake.forensics.cautions import INCONCLUSIVE
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
 from deepfake.forensics.report import Explanation
-from deepfake.localisation.figure import timeline as timeline_figure
+from deepfake.localisation.figure import timeline_figure
 from deepfake.localisation.segments import THRESHOLD, Threshold, write_segments
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment
@@ -259,15 +259,8 @@ def _drawn(assessment: Assessment, explanation: Explanation) -> dict[str, Figure
         ones = maps[by]._replace(values=np.ones_like(maps[by].values))
         even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}
         drawn["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
-    if (found := assessment.timeline) is not None:
-        drawn["timeline"] = timeline_figure(
-            found.edges,
-            found.p_fake,
-            found.segments,
-            threshold=found.threshold.value,
-            duration=found.scan.duration,
-            resolution=found.scan.resolution,
-        )
+    if assessment.timeline is not None:
+        drawn["timeline"] = timeline_figure(assessment.timeline)
     return drawn
 
 

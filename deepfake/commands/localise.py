@@ -34,12 +34,13 @@ from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import SPOOF, Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
-from deepfake.localisation import report as localised_report
-from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
+from deepfake.localisation import report
+from deepfake.localisation.measures import FRAME_SECONDS, Curve, dev_threshold, measure, merged
 from deepfake.localisation.scan import curve, scan
 from deepfake.localisation.segments import THRESHOLD, Threshold
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment, environment_rows
+from deepfake.runs.folder import ReportFolder
 from deepfake.terminal import progress
 
 FILE = "localisation.json"
@@ -78,7 +79,7 @@ def localise_run(
     """
     detector = Detector.load(run).to(device)
     settings = {"seconds": window_seconds, "overlap": overlap, "batch_size": batch_size}
-    heard: dict[str, list[Heard]] = {}
+    heard: dict[str, list[Curve]] = {}
     about: dict[str, Any] = {}
     notes: list[str] = []
     n_skipped = 0
@@ -96,7 +97,7 @@ def localise_run(
         fixed = dev_threshold(heard["dev"]) if "dev" in heard else None
         thresholds = {"dev": fixed, "default": THRESHOLD}
         partitions = {
-            name: measured(heard[name], thresholds, n_bootstrap=n_bootstrap) if name in heard else None
+            name: measure(heard[name], thresholds, n_bootstrap=n_bootstrap) if name in heard else None
             for name in ("dev", "eval")
         }
     except InputError as error:
@@ -121,13 +122,14 @@ def localise_run(
         "provenance": environment_rows(environment(sys.argv, device, None)),
     }
     folder = Path(output) if output else detector_file(run).parent / "localisation"
-    localised_report.write(folder, result, heard)
+    to = ReportFolder(folder)
+    report.write(result, heard, file=to.localisation, page=to.page, figures=to.figures)
     return result, folder
 
 
 def _scanned(
     detector: Detector, corpus: Corpus, partition: str, settings: Mapping[str, Any]
-) -> tuple[list[Heard], list[str], dict[str, Any]]:
+) -> tuple[list[Curve], list[str], dict[str, Any]]:
     """The curves of a partition's files, a note on each file that was skipped, and what the curves are.
 
     Raises:
@@ -136,7 +138,7 @@ def _scanned(
     utterances, known = corpus.select(partition, 0), corpus.segments(partition)
     if known is None:
         raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
-    heard: list[Heard] = []
+    heard: list[Curve] = []
     notes: list[str] = []
     about: dict[str, Any] = {}
     for utterance in progress(utterances, f"scanning {partition}"):
@@ -150,7 +152,7 @@ def _scanned(
             continue
         edges, _, p_fake = curve(found, frame_seconds=FRAME_SECONDS)
         spoofed = [(start, end if end < math.inf else float(edges[-1])) for start, end in spoofed]
-        heard.append(Heard(utterance.id, edges, p_fake, spoofed))
+        heard.append(Curve(utterance.id, edges, p_fake, spoofed))
         about = {"kind": found.kind, "resolution": found.resolution}
     if not heard:
         raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
@@ -206,4 +208,4 @@ def _stretches(utterance: Utterance, known: Segments) -> list[tuple[float, float
     found = known.get(utterance.id)
     if found is None or (not found and utterance.label == SPOOF):
         raise InputError(f"{utterance.where or utterance.path}: it is not said where {utterance.id} is spoofed")
-    return joined([(start, end) for start, end, *_ in found])
+    return merged([(start, end) for start, end, *_ in found])

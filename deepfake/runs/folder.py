@@ -51,6 +51,14 @@ class ReportFolder:
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
+    @property
+    def faithfulness(self) -> Path:
+        return self.path / "faithfulness.json"
+
+    @property
+    def localisation(self) -> Path:
+        return self.path / "localisation.json"
+
     def read_metrics(self) -> dict[str, Any] | None:
         """The content of `metrics.json`, None where there is none.
 
