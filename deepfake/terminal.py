@@ -57,7 +57,7 @@ def table(
     """
     view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=Text(title, style="bold") if title else None)
     for i, heading in enumerate(headings):
-        widest = max((len(row[i]) for row in rows), default=0)
+        widest = max((len(line) for row in rows for line in row[i].split("\n")), default=0)
         lines = textwrap.wrap(heading, max(widest, 8), break_long_words=False, break_on_hyphens=False)
         justify = "left" if i in left else "right"
         view.add_column(Text("\n".join(lines)), justify=justify, overflow="fold", no_wrap=i > 0)
@@ -69,6 +69,22 @@ def table(
 def with_notes(views: Iterable[RenderableType], notes: Iterable[str]) -> Group:
     """Tables, and sentences below them."""
     return Group(*views, *(Padding(Text(note, style="yellow"), (0, 2)) for note in notes))
+
+
+def summary(
+    title: str, tables: Iterable[tuple[str, Sequence[str], Sequence[Sequence[str]]]], notes: Iterable[str]
+) -> Group:
+    """Tables below each other, and notes below them.
+
+    Args:
+        title: Above the first table.
+        tables: Heading of the first column, of the others, and the rows of each.
+        notes: Sentences.
+    """
+    views = [
+        table((first, *headings), rows, title="" if i else title) for i, (first, headings, rows) in enumerate(tables)
+    ]
+    return with_notes(views, notes)
 
 
 def show(*views: RenderableType, stdout: bool = False) -> None:

@@ -37,7 +37,7 @@ from deepfake.forensics.cautions import INCONCLUSIVE
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
 from deepfake.forensics.report import Explanation
-from deepfake.localisation.figure import timeline as timeline_figure
+from deepfake.localisation.figure import timeline_figure
 from deepfake.localisation.segments import THRESHOLD, Threshold, write_segments
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment
@@ -237,15 +237,8 @@ def _figures(assessment: Assessment, explanation: Explanation) -> dict[str, Figu
         ones = maps[by]._replace(values=np.ones_like(maps[by].values))
         even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}
         found["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
-    if (timeline := assessment.timeline) is not None:
-        found["timeline"] = timeline_figure(
-            timeline.edges,
-            timeline.p_fake,
-            timeline.segments,
-            threshold=timeline.threshold.value,
-            duration=timeline.scan.duration,
-            resolution=timeline.scan.resolution,
-        )
+    if assessment.timeline is not None:
+        found["timeline"] = timeline_figure(assessment.timeline)
     return found
 
 

@@ -36,7 +36,7 @@ from deepfake.datasets.utterance import SPOOF, Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.localisation import report
-from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
+from deepfake.localisation.measures import FRAME_SECONDS, Curve, dev_threshold, measure, merged
 from deepfake.localisation.scan import curve, scan
 from deepfake.localisation.segments import THRESHOLD, Threshold
 from deepfake.runs import provenance
@@ -76,7 +76,7 @@ def localise_run(
     """
     detector, file = Detector.load(run).to(device), detector_file(run)
     settings = {"seconds": window_seconds, "overlap": overlap, "batch_size": batch_size}
-    curves: dict[str, list[Heard]] = {}
+    curves: dict[str, list[Curve]] = {}
     about: dict[str, Any] = {}
     notes: list[str] = []
     n_skipped = 0
@@ -93,7 +93,7 @@ def localise_run(
     try:
         fixed = dev_threshold(curves["dev"]) if "dev" in curves else None
         thresholds = {"dev": fixed, "default": THRESHOLD}
-        partitions = {name: measured(found, thresholds, n_bootstrap=n_bootstrap) for name, found in curves.items()}
+        partitions = {name: measure(found, thresholds, n_bootstrap=n_bootstrap) for name, found in curves.items()}
     except InputError as error:
         raise InputError(f"{corpus.name}: {error}") from error
     source = f"frame EER threshold of {corpus.name}, partition dev"
@@ -118,7 +118,7 @@ def localise_run(
 
 def _scanned(
     detector: Detector, corpus: Corpus, partition: str, settings: Mapping[str, Any]
-) -> tuple[list[Heard], list[str], dict[str, Any]]:
+) -> tuple[list[Curve], list[str], dict[str, Any]]:
     """The curves of a partition's files, a note on each file that was skipped, and what the curves are.
 
     Raises:
@@ -127,7 +127,7 @@ def _scanned(
     utterances, known = corpus.select(partition, 0), corpus.segments(partition)
     if known is None:
         raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
-    curves: list[Heard] = []
+    curves: list[Curve] = []
     notes: list[str] = []
     about: dict[str, Any] = {}
     for utterance in progress(utterances, f"scanning {partition}"):
@@ -141,7 +141,7 @@ def _scanned(
             continue
         edges, _, p_fake = curve(found, frame_seconds=FRAME_SECONDS)
         spoofed = [(start, end if end < math.inf else float(edges[-1])) for start, end in spoofed]
-        curves.append(Heard(utterance.id, edges, p_fake, spoofed))
+        curves.append(Curve(utterance.id, edges, p_fake, spoofed))
         about = {"kind": found.kind, "resolution": found.resolution}
     if not curves:
         raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
@@ -197,4 +197,4 @@ def _stretches(utterance: Utterance, known: Segments) -> list[tuple[float, float
     found = known.get(utterance.id)
     if found is None or (not found and utterance.label == SPOOF):
         raise InputError(f"{utterance.where or utterance.path}: it is not said where {utterance.id} is spoofed")
-    return joined([(start, end) for start, end, *_ in found])
+    return merged([(start, end) for start, end, *_ in found])

@@ -20,7 +20,7 @@ from deepfake.errors import InputError
 from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measured, reasons, state
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
-from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline, timeline
+from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
 
 EVEN = 0.5
 WHOLE, FIRST = "whole", "first"
@@ -215,7 +215,7 @@ class _Pass:
             return None
         found, name = self.scanner.finish(), Path(self.name).name
         settings = {"threshold": self.scanning.threshold, "rule": self.scanning.rule}
-        return timeline(found, name=name, **settings, frame_seconds=FRAME_SECONDS)
+        return Timeline.of(found, name=name, **settings, frame_seconds=FRAME_SECONDS)
 
 
 def _kept(windows: Iterable[Window], start: float | None, sample_rate: int) -> Window | None:

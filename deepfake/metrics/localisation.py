@@ -48,7 +48,7 @@ def frame_labels(spoofed: Stretches, *, resolution: float, duration: float) -> N
     array([1, 0, 0, 1, 1])
     """
     edges = unit_edges(resolution=resolution, duration=duration)
-    return (_overlaps(edges, spoofed) <= ROUNDING).astype(np.int64)
+    return (overlaps(edges, spoofed) <= ROUNDING).astype(np.int64)
 
 
 def unit_edges(*, resolution: float, duration: float) -> Floats:
@@ -119,7 +119,7 @@ def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
     all_scores, all_spoof, all_bonafide = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for edges, scores, spoofed in recordings:
         at, s = _framed(edges, scores)
-        spoof = _overlaps(at, spoofed)
+        spoof = overlaps(at, spoofed)
         all_scores.append(s)
         all_spoof.append(spoof)
         all_bonafide.append(np.maximum(np.diff(at) - spoof, 0.0))
@@ -186,7 +186,7 @@ def _bounds(stretches: Stretches) -> Floats:
     return found
 
 
-def _overlaps(edges: Floats, stretches: Stretches) -> Floats:
+def overlaps(edges: Floats, stretches: Stretches) -> Floats:
     """Seconds of each frame `[L]` that lie in a stretch, once where stretches overlap."""
     total, reached = np.zeros(len(edges) - 1), -math.inf
     for start, end in sorted(_bounds(stretches).tolist()):
@@ -221,7 +221,13 @@ def stretches(
 
     >>> stretches(np.array([1, 0, 1, 0, 0, 1], bool), np.arange(7.0), gap_seconds=1.0, shortest_seconds=2.0)
     [(0, 3)]
+
+    Raises:
+        InputError: A length is below 0 or not finite.
     """
+    for name, value in (("gap_seconds", gap_seconds), ("shortest_seconds", shortest_seconds)):
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name}={value}: a length of at least 0 s was expected")
     turns = np.flatnonzero(np.diff(np.concatenate([[0], flagged.astype(np.int8), [0]]))).reshape(-1, 2)
     found: list[tuple[int, int]] = []
     for first, after in turns.tolist():

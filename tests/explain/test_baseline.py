@@ -1,4 +1,4 @@
-"""Fillings: they keep what they say, and lose the rest."""
+"""Fillings: what they keep of a clip, and what they remove."""
 
 from __future__ import annotations
 

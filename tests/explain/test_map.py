@@ -40,11 +40,11 @@ def test_what_is_not_finite_is_refused(bad):
         checked(COARSE._replace(values=np.array([[0.0, bad]])))
 
 
-def test_methods_are_chosen_and_set_by_name():
+def test_methods_are_selected_and_set_by_name():
     default = compose("run=x", config="explain").explain
     assert list(default) == ["saliency", "gradcam", "integrated_gradients", "occlusion"]
-    chosen = compose("run=x", "explain=[gradcam,saliency]", "explain.saliency.n_samples=3", config="explain").explain
-    assert list(chosen) == ["gradcam", "saliency"] and chosen.saliency.n_samples == 3
+    selected = compose("run=x", "explain=[gradcam,saliency]", "explain.saliency.n_samples=3", config="explain").explain
+    assert list(selected) == ["gradcam", "saliency"] and selected.saliency.n_samples == 3
     for name, settings in default.items():
         method = instantiate(settings, _convert_="all")
         assert type(method).__name__.lower() == name.replace("_", "")

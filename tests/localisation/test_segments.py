@@ -1,4 +1,4 @@
-"""Segments against a plain loop over the frames, verdicts at their limits, and files read back by other readers."""
+"""Segments against a plain loop over the frames, verdicts at their limits, and files read by other readers."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_json(tmp_path):
     }
 
 
-def test_the_rule_of_the_verdict_is_told(tmp_path):
+def test_the_rule_of_the_verdict_is_written(tmp_path):
     for rule, expected in (("file", "SUSPICIOUS"), ("recording", "REAL")):
         content = json.loads(written(tmp_path, TWO, rule=rule)[0])
         assert (content["rule"], content["verdict"], content["share"]) == (rule, expected, pytest.approx(1.7500001 / 4))
