@@ -31,7 +31,6 @@ from deepfake.figures.html import saved
 from deepfake.forensics import figures
 from deepfake.forensics import report as evidence
 from deepfake.forensics.assess import Assessment, Scanning, assess
-from deepfake.forensics.cautions import INCONCLUSIVE
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
 from deepfake.forensics.report import Explanation
@@ -42,7 +41,6 @@ from deepfake.runs.environment import environment
 from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells at length which glyphs it embeds
 
 
 @dataclass(frozen=True)
@@ -197,9 +195,7 @@ def explain_file(path: Path, background: Background, settings: Settings, folder:
         write_atomically(files[name], saved(figure, "png"))
     if assessment.timeline is not None:
         write_segments(folder, assessment.timeline)
-    hidden = report["state"] == INCONCLUSIVE  # a map without a verdict is read as one
-    shown = {name: file for name, file in files.items() if not (hidden and name.endswith("_overlay"))}
-    write_pdf(folder / "report.pdf", report, shown, title=path.name)
+    write_pdf(folder / "report.pdf", report, files, title=path.name)
     write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return report
 
