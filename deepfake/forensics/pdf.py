@@ -19,7 +19,7 @@ MOST_REGIONS = 60
 UNITS = {"s": "s", "seconds": "s", "ms": "ms", "hz": "Hz", "db": "dB"}  # by the end of a key
 OVER_TIME = {
     "waveform_highlight": "Waveform. Hatched: regions whose evidence for spoof is above the threshold of regions.",
-    "timeline": "Score of each window over the whole recording.",
+    "timeline": "p_fake over the whole recording. Hatched: what is above its threshold.",
     "time_importance": "Evidence of each frame by method. Above the line it speaks for spoof, below for bona fide. The "
     "axes have the same ends in every report; a triangle marks a curve that goes beyond them.",
 }
