@@ -254,7 +254,7 @@ def _drawn(assessment: Assessment, explanation: Explanation) -> dict[str, Figure
     if by is not None:
         ones = maps[by]._replace(values=np.ones_like(maps[by].values))
         even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}
-        drawn["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
+        drawn["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even)
     if (found := assessment.timeline) is not None:
         drawn["timeline"] = timeline_figure(
             found.edges,
