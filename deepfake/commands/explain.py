@@ -33,7 +33,6 @@ from deepfake.figures.html import saved
 from deepfake.forensics import figures
 from deepfake.forensics import report as evidence
 from deepfake.forensics.assess import Assessment, Scanning, assess
-from deepfake.forensics.cautions import INCONCLUSIVE
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
 from deepfake.forensics.report import Explanation
@@ -45,7 +44,6 @@ from deepfake.runs.folder import ExplanationFolder, ReportFolder, RunFolder
 from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # lists every glyph that it embeds
 
 
 @dataclass(frozen=True)
@@ -176,8 +174,6 @@ class Explainer:
             write_atomically(pictures[name], saved(figure, "png"))
         if assessment.timeline is not None:
             write_segments(folder.path, assessment.timeline)
-        if report["state"] == INCONCLUSIVE:  # a map without a verdict is read as one
-            pictures = {name: file for name, file in pictures.items() if not name.endswith("_overlay")}
         write_pdf(folder.pdf, report, pictures, title=path.name)
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(folder.report, text + "\n")
@@ -236,7 +232,7 @@ def _figures(assessment: Assessment, explanation: Explanation) -> dict[str, Figu
     if by is not None:
         ones = maps[by]._replace(values=np.ones_like(maps[by].values))
         even = {key: value for key, value in cues_of(ones, levels, hz, seconds).items() if value is not None}
-        found["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even=even)
+        found["radar"] = figures.radar(cues_of(maps[by], levels, hz, seconds), even)
     if assessment.timeline is not None:
         found["timeline"] = timeline_figure(assessment.timeline)
     return found

@@ -124,7 +124,7 @@ def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, Callable[[
         "by_attack": lambda: figures.by_attack(eers, overall=metrics["eer"]),
         "histogram_by_attack": lambda: figures_rates.histogram_by_attack(s, y, attacks, threshold=threshold),
         "confusion": lambda: figures_rates.confusion(s, y, _needed(threshold)),
-        "threshold_sweep": lambda: figures_rates.threshold_sweep(s, y, threshold=threshold),
+        "threshold_sweep": lambda: figures_rates.rates_by_threshold(s, y, threshold=threshold),
         "tdcf": lambda: figures_rates.tdcf_curve(s, y, weights, threshold=threshold),
         "reliability": lambda: figures_calibration.reliability(llrs, y),
         "tippett": lambda: figures_calibration.tippett(llrs, y),

@@ -31,17 +31,13 @@ from deepfake.metrics.trials import Trials
 
 
 def det_many(
-    systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]],
-    *,
-    classes: tuple[str, str] = CLASSES,
-    title: str = "DET curves",
+    systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]], *, classes: tuple[str, str] = CLASSES
 ) -> Figure:
     """DET curves of several systems, as `deepfake.figures.style.det` draws one, each with its EER marked.
 
     Args:
         systems: Scores `[N]` and labels `[N]`, or trials, by the system's name, at most 8; N may differ.
         classes: What is to be accepted and what rejected.
-        title: Of the figure.
 
     Raises:
         InputError: There is no system or more than 8; see also `deepfake.metrics.trials.Trials`.
@@ -51,9 +47,8 @@ def det_many(
     trials = [Trials.of(*of) if isinstance(of, tuple) else Trials.of(of) for of in systems.values()]
     rates = [eer(of)[0] for of in trials]
     smallest = min(map(smallest_rate, trials, rates))
-    figure, axes = det_axes(
-        title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems), classes=classes
-    )
+    height = 5.6 + 0.2 * len(systems)
+    figure, axes = det_axes("DET curves", smallest=smallest, worst=max(rates), height=height, classes=classes)
     rows = zip(shorten(systems, most=44), trials, rates, STYLES, strict=False)
     for name, of, rate, (colour, line, marker) in rows:
         drawn = {"color": colour, "linestyle": line, "linewidth": 1.6}

@@ -202,9 +202,7 @@ def smallest_rate(trials: Trials, rate: float) -> float:
     return min(1 / min(trials.n_bonafide, trials.n_spoof), 0.01, rate or 1)
 
 
-def det(
-    scores: Scored, labels: Labels = None, *, interval: tuple[float, float] | None = None, title: str = "DET curve"
-) -> Figure:
+def det(scores: Scored, labels: Labels = None, *, interval: tuple[float, float] | None = None) -> Figure:
     """Detection error trade-off: misses against false alarms, both on the normal-deviate scale, with the EER marked.
 
     Gaussian scores give a straight line (Martin et al. 1997, "The DET curve in assessment of detection task
@@ -215,7 +213,6 @@ def det(
         scores: Scores `[N]`, larger = more bona fide.
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
         interval: The EER's interval, fractions, put into words beside it.
-        title: Of the figure.
 
     Raises:
         InputError: See `deepfake.metrics.trials.Trials`.
@@ -223,7 +220,7 @@ def det(
     trials = Trials.of(scores, labels)
     x, y = det_points(trials)
     rate, _ = eer(trials)
-    figure, axes = det_axes(title, smallest=smallest_rate(trials, rate), worst=rate)
+    figure, axes = det_axes("DET curve", smallest=smallest_rate(trials, rate), worst=rate)
     axes.plot(x, y, color=CURVE, linewidth=1.8, label="detector")
     axes.plot(probit([rate]), probit([rate]), "o", color=SPOOF, markersize=7, label=eer_label(rate, interval))
     if rate == 0:
@@ -257,9 +254,7 @@ def roc(
     return figure
 
 
-def histogram(
-    scores: Scored, labels: Labels = None, *, threshold: float | None = None, title: str = "Scores by class"
-) -> Figure:
+def histogram(scores: Scored, labels: Labels = None, *, threshold: float | None = None) -> Figure:
     """Share of each class's trials per bin of score, and the threshold; a class without trials is left out.
 
     Raises:
@@ -267,7 +262,7 @@ def histogram(
     """
     trials = Trials.of(scores, labels, both_classes=False)
     s, y = trials.scores, trials.bonafide
-    figure, axes = axes_of(title, "score (larger = more bona fide)", "share of the class per bin (%)")
+    figure, axes = axes_of("Scores by class", "score (larger = more bona fide)", "share of the class per bin (%)")
     edges = np.histogram_bin_edges(drawable(s), bins=int(np.clip(2 * np.sqrt(len(s)), 10, 60)))
     for name, of_class, colour, line in (("spoof", ~y, SPOOF, "--"), ("bona fide", y, BONAFIDE, "-")):
         if n := int(of_class.sum()):
@@ -282,9 +277,7 @@ def histogram(
     return figure
 
 
-def by_attack(
-    eers: Mapping[str, float], *, overall: float | None = None, title: str = "EER per attack against all bona fide"
-) -> Figure:
+def by_attack(eers: Mapping[str, float], *, overall: float | None = None) -> Figure:
     """One bar per attack, in the order given, with the pooled EER as a line; of very many, the hardest ones.
 
     Args:
@@ -296,6 +289,7 @@ def by_attack(
     """
     if not eers:
         raise InputError("there is no attack whose EER could be drawn")
+    title = "EER per attack against all bona fide"
     if len(eers) > MOST_ATTACKS:
         hardest = set(sorted(eers, key=lambda name: -eers[name])[:MOST_ATTACKS])
         title = f"{title}: the {MOST_ATTACKS} hardest of {len(eers)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,10 +28,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "reasons[].value": ("number", "as measured"),
     "reasons[].limit": ("number", "what it was held against"),
     "reasons[].sentence": ("text", "both in words"),
-    "quality.nonfinite_samples": (
-        "number",
-        "samples that are no finite numbers; where there are any, the rest is null",
-    ),
+    "quality.nonfinite_samples": ("number", "samples that are not finite; where there are any, the rest is null"),
     "quality.speech_s": ("number?", "net speech"),
     "quality.snr_db": ("number?", "speech above the noise floor"),
     "quality.silence_share": ("number?", "share of frames 40 dB below the loudest"),
@@ -95,13 +92,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "environment": ("object", "command, start, commit, versions, device, threads"),
     "finished": ("text", "date and time, UTC"),
 }
-KINDS: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "number": (int, float),
-    "integer": (int,),
-    "flag": (bool,),
-    "object": (dict,),
-}
+KINDS = {"text": str, "number": int | float, "integer": int, "flag": bool, "object": dict}
 
 
 def check(report: Any) -> None:
@@ -145,16 +136,11 @@ def _check_leaf(value: Any, name: str) -> None:
     kind = SCHEMA[name][0]
     if value is None and kind.endswith("?"):
         return
-    wanted = KINDS[kind.removesuffix("?")]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise InputError(f"the report's {name} is {value!r:.80}: {kind.removesuffix('?')} was expected")
-    if not _finite(value):
-        raise InputError(f"the report's {name} holds a number that is not finite: a finite one or null was expected")
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(_finite(item) for item in value.values())
-    if isinstance(value, list):
-        return all(_finite(item) for item in value)
-    return not isinstance(value, float) or math.isfinite(value)
+    kind = kind.removesuffix("?")
+    if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "flag"):
+        raise InputError(f"the report's {name} is {value!r:.80}: {kind} was expected")
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        expected = "a finite one or null was expected"
+        raise InputError(f"the report's {name} holds a number that is not finite: {expected}") from None
