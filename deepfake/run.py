@@ -205,19 +205,22 @@ def _task_class(config: Mapping[str, Any]) -> type[Task]:
 def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     """What a training consists of, built in an order that decides which random numbers each part draws."""
     from deepfake.loading.datamodule import DataModule
+    from deepfake.runs.folder import RunFolder
     from deepfake.training.callbacks import Resumable
     from deepfake.training.setup import Setup
     from deepfake.training.train import new_detector
 
     task_class = _task_class(config)
     numbers = ("sample_rate", "seconds", "train_seconds", "batch_size", "score_batch_size", "num_workers", "seed")
+    folder = RunFolder(Path(config["run_dir"]))
     datamodule = DataModule(
-        corpus,
+        corpus=corpus,
         **{key: config[key] for key in numbers},
         bonafide_share=config.get("bonafide_share"),
         augment=[_build(a) for a in (config.get("augment") or {}).values()],
         supervised=task_class.supervised,
-        run_dir=Path(config["run_dir"]),
+        manifest=folder.manifest,
+        skipped_list=folder.skipped,
     )
     parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
     task = _build(config["task"], *parts, _recursive_=False)
