@@ -213,12 +213,12 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     task_class, folder = _task_class(config), folder_of(config)
     numbers = ("sample_rate", "seconds", "train_seconds", "batch_size", "score_batch_size", "num_workers", "seed")
     datamodule = DataModule(
-        corpus,
+        corpus=corpus,
         **{key: config[key] for key in numbers},
         bonafide_share=config.get("bonafide_share"),
         augment=[_build(a) for a in (config.get("augment") or {}).values()],
         supervised=task_class.supervised,
-        manifests={partition: folder.manifest(partition) for partition in ("train", "dev")},
+        manifest=folder.manifest,
         skipped_list=folder.skipped,
     )
     parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
