@@ -27,10 +27,9 @@ def require_numbers(
         many = isinstance(value, Sequence)
         numbers = list(value) if many else [value]
         if len(numbers) != (n or max(len(numbers), 1)) or not all(lowest <= x <= highest for x in numbers):
-            expected = (
-                f"{n} numbers {bounds} were" if n else f"numbers {bounds} were" if many else f"a number {bounds} was"
-            )
-            raise InputError(f"model.{name}={numbers if many else value}: {expected} expected")
+            count = f"{n} numbers" if n else "numbers" if many else "a number"
+            got, verb = (numbers, "were") if many else (value, "was")
+            raise InputError(f"model.{name}={got}: {count} {bounds} {verb} expected")
 
 
 def require_fractions(**settings: float) -> None:
