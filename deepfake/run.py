@@ -193,7 +193,7 @@ def train(cfg: DictConfig) -> float | None:
         return None
     if done.new and "n_bonafide" in done.metrics:
         show(table(done.metrics))
-    _state["passed_over"] |= done.passed_over
+    _state["passed_over"] |= done.skipped
     print(cfg.run_dir, flush=True)
     return objective(done.metrics, cfg.monitor.metric)
 
