@@ -194,7 +194,7 @@ def train(cfg: DictConfig) -> float | None:
         return None
     if done.new and "n_bonafide" in done.metrics:
         show(table(done.metrics))
-    _state["skipped"] |= done.passed_over
+    _state["skipped"] |= done.skipped
     print(cfg.run_dir, flush=True)
     return objective(done.metrics, cfg.monitor.metric)
 

@@ -1,4 +1,4 @@
-"""What stands before and after the epochs: statistics of the training data, and all that a run leaves behind."""
+"""The steps before and after the epochs: statistics of the training data, and the files of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from deepfake.training.setup import Setup
 
 
 def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
-    """One streaming pass over the training partition, where the front end asks for its statistics and has none yet."""
+    """Fit the front end's statistics in one pass over the training partition, if it needs them and has none yet."""
     front_end: Any = detector.features
     if front_end.normalise.mode != "train_stats" or front_end.normalise.fitted:
         return
@@ -37,7 +37,7 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
 
 
 def best_weights(setup: Setup, detector: Detector) -> None:
-    """Bring a trained detector to the weights of its best epoch, or to the average that was asked for."""
+    """Give a trained detector the weights of its best epoch, or their average with `SnapshotAveraging`."""
     best = setup.folder.best_checkpoint
     averaging = [c for c in setup.trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
     if averaging:
@@ -50,15 +50,15 @@ def best_weights(setup: Setup, detector: Detector) -> None:
 
 
 def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[str, Any]:
-    """Dev scores, threshold, report, detector file.
+    """Write dev scores, threshold, report and detector.
 
     Args:
-        setup: After training, on rank 0.
-        detector: What was trained, as it is to be kept.
-        more: Metrics to state beside those of the dev scores.
+        setup: The setup after training, on rank 0.
+        detector: Trained detector, with its final weights.
+        more: Metrics beside those of the dev scores.
 
     Returns:
-        What stands in `reports/metrics.json`.
+        The metrics of the report.
     """
     trainer, datamodule, config, folder = setup.trainer, setup.datamodule, setup.config, setup.folder
     keep_single_precision()
@@ -84,12 +84,8 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
         intervals=Intervals(),
     )
     metrics |= more
-    provenance = {
-        "run": folder.path,
-        "model": config["model"]["_target_"],
-        "features": config["features"]["_target_"],
-        "seed": config["seed"],
-    }
+    targets = {part: config[part]["_target_"] for part in ("model", "features")}
+    provenance = {"run": folder.path, **targets, "seed": config["seed"]}
     write_report(folder.report.path, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
     detector.save(folder.detector)
     if (board := board_of(trainer)) is not None:
@@ -102,9 +98,9 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
 
 
 def objective(metrics: Mapping[str, Any], monitor: str) -> float:
-    """The monitored dev metric of a finished run; what a sweep compares, so always finite.
+    """The monitored dev metric of a finished run, made finite, since a sweep compares it.
 
-    A task that leaves no detector says its `objective` itself.
+    A task without a detector has an `objective` among its metrics.
     """
     if "objective" in metrics:
         return float(metrics["objective"])
