@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.text import Text
 
 from deepfake.datasets import manifest
 from deepfake.datasets.folder import audio_below
@@ -18,11 +18,10 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.assess import WHOLE, Assessment, assess
 from deepfake.runs.provenance import score_range
-from deepfake.terminal import progress, shortened, show, table
+from deepfake.terminal import progress, shortened, show, table, with_notes
 
 COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped"]
 COLUMNS += ["seconds", "scored_seconds", "cautions", "error"]
-LONGEST_NAME = 24  # characters of a file's name in a terminal
 
 Row = dict[str, Any]
 
@@ -103,9 +102,8 @@ def write_csv(rows: Sequence[Row], detector: Detector) -> None:
 
 
 def write_table(rows: Sequence[Row], detector: Detector) -> None:
-    """Print the rows as a table; in a terminal, long names of files are shortened."""
+    """Print the rows as a table, and below it cautions and errors; in a terminal, long names of files are shortened."""
     caption = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
-    headings = ["file", "score", "p_fake", "verdict", "seconds", "cautions"]
     if (n := detector.calibration) is None:
         caption = f"calibrated: false; {caption}"
     else:
@@ -114,27 +112,26 @@ def write_table(rows: Sequence[Row], detector: Detector) -> None:
             f"against bona fide, fitted on {detector.config['calibration']['source']} ({n.n_bonafide} bona fide, "
             f"{n.n_spoof} spoof). An asterisk: capped to what these support."
         )
-        headings.insert(3, "log10 LR")
-    lines = []
+    longest = max(20, shutil.get_terminal_size().columns - 60) if sys.stdout.isatty() else None
+    lines, notes = [], []
     for row in rows:
-        cells = dict.fromkeys(headings, "") | {"file": row["file"]}
-        if sys.stdout.isatty():
-            cells["file"] = shortened(row["file"], LONGEST_NAME)
+        name = shortened(row["file"], longest) if longest else row["file"]
         if "error" in row:
-            cells["cautions"] = f"error: {row['error']}"
-        else:
-            cells |= {key: f"{row[key]:.4f}" for key in ("score", "p_fake")} | {"verdict": row["verdict"]}
-            if "log10_lr_spoof" in row:
-                cells["log10 LR"] = f"{row['log10_lr_spoof']:.2f}{'*' if row['capped'] else ''}"
-            scored = f"{row['scored_seconds']:.1f} of " if row["scored_seconds"] < row["seconds"] else ""
-            cells["seconds"] = f"{scored}{row['seconds']:.1f}"
-            cells["cautions"] = " ".join(name for name in row["cautions"] if name != "not_calibrated")  # in the caption
-        lines.append([*cells.values()])
-    left = [headings.index(name) for name in ("file", "verdict", "cautions")]
-    view = table(headings, lines, left=left)
-    view.caption = Text(caption)
-    view.columns[-1].no_wrap = False
-    show(view, stdout=True)
+            lines.append([name, "", "", "", "error", ""])
+            notes.append(f"error: {row['error']}")
+            continue
+        ratio = f"{row['log10_lr_spoof']:.2f}{'*' if row['capped'] else ''}" if "log10_lr_spoof" in row else ""
+        scored = f"{row['scored_seconds']:.1f} of " if row["scored_seconds"] < row["seconds"] else ""
+        numbers = (f"{row['score']:.4f}", f"{row['p_fake']:.4f}", ratio)
+        lines.append([name, *numbers, row["verdict"], f"{scored}{row['seconds']:.1f}"])
+        if cautions := [caution for caution in row["cautions"] if caution != "not_calibrated"]:  # the caption says that
+            notes.append(f"{name}: {', '.join(cautions)}")
+    headings = ["file", "score", "p_fake", "log10 LR", "verdict", "seconds"]
+    if detector.calibration is None:
+        for line in (headings, *lines):
+            del line[3]
+    view = table(headings, lines, left=(0, len(headings) - 2))
+    show(with_notes([view], [*notes, caption]), stdout=True)
 
 
 FORMATS = {"table": write_table, "json": write_json, "csv": write_csv}
