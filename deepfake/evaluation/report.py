@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def write_report(
         provenance=provenance,
         metrics=metrics,
         drawn=pictures(folder / "figures", _figures(metrics, scores)),
-        results=_results(metrics),
+        results=results(metrics, ROWS),
         attack_headings=ATTACK_HEADINGS,
         attacks=[[name, *_attack_cells(entry)] for name, entry in attacks.items()],
         conditions=_conditions(metrics),
@@ -187,11 +187,11 @@ def table(metrics: Mapping[str, Any]) -> Table:
     return view
 
 
-def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval and meaning of each metric that could be had."""
+def results(metrics: Mapping[str, Any], rows: Sequence[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """Name, value, interval and meaning of each metric of `rows` that could be had."""
     return [
         (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), meaning)
-        for key, name, form, meaning in ROWS
+        for key, name, form, meaning in rows
         if metrics[key] is not None
     ]
 

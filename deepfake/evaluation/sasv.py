@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from deepfake.atomic import write_atomically
 from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.report import interval, number
+from deepfake.evaluation.report import number, results
 from deepfake.figures import comparison as figures_comparison
 from deepfake.figures.html import pictures, write_page
 from deepfake.metrics.bootstrap import intervals as bootstrapped
@@ -98,17 +98,10 @@ def write_sasv(
         headline=f"{number(metrics['a_dcf'], 'f')} min a-DCF",
         metrics=metrics,
         interval=f"{100 * (metrics['confidence'] or 0.95):g} % interval",
-        rows=_rows(metrics),
+        rows=results(metrics, ROWS),
         drawn=drawn,
     )
     write_atomically(report.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    return [
-        (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), what)
-        for key, name, form, what in ROWS
-    ]
 
 
 def table(metrics: Mapping[str, Any]) -> RichTable:
@@ -116,7 +109,7 @@ def table(metrics: Mapping[str, Any]) -> RichTable:
     view = RichTable.grid(padding=(0, 2))
     for kind in AsvScores._fields:
         view.add_row(kind, f"{metrics[f'n_{kind}']:,}")
-    for name, value, bounds, _ in _rows(metrics):
+    for name, value, bounds, _ in results(metrics, ROWS):
         view.add_row(name, value, bounds)
     for note in metrics["notes"]:
         view.add_row("note", note)
