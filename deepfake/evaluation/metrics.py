@@ -246,15 +246,15 @@ def _calibration(llrs: Trials, calibrated: bool, notes: list[str]) -> dict[str, 
         )
     prior = float(np.mean(llrs.bonafide))
     p = Trials.unchecked(posterior(llrs.scores, prior_bonafide=prior), llrs.bonafide)
-    wrong, cost = misleading(llrs), cllr(llrs)
+    (misleading_bonafide, misleading_spoof), cost = misleading(llrs), cllr(llrs)
     return {
         "act_dcf": act_dcf(llrs),
         "cllr": cost if np.isfinite(cost) else None,
         "min_cllr": min_cllr(llrs),
         "ece": ece(p),
         "brier": brier(p),
-        "misleading_bonafide": wrong.bonafide_rate,
-        "misleading_spoof": wrong.spoof_rate,
+        "misleading_bonafide": misleading_bonafide,
+        "misleading_spoof": misleading_spoof,
     }
 
 

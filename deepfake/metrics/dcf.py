@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import official_points
-from deepfake.metrics.trials import Labels, Ranking, Scored, Trials, below, three_kinds
+from deepfake.metrics.trials import Labels, Scored, Trials, below, rejected_shares, three_kinds
 
 P_SPOOF = 0.05
 C_MISS = 1.0
@@ -129,15 +129,11 @@ def a_dcf(
         raise InputError(f"the a-DCF priors of target, nontarget and spoof are {priors}: they must sum to 1, each > 0")
     if not all(0 < c < np.inf for c in costs):
         raise InputError(f"the a-DCF costs of a miss and of the two false alarms are {costs}: each must be > 0")
-    groups = three_kinds(target, nontarget, spoof)
-    ranking = Ranking(np.concatenate(groups))
-    kind = np.repeat(np.arange(3), [len(g) for g in groups])[ranking.order]
-    p_miss, *rejected = (ranking.up_to(kind == k) / len(g) for k, g in enumerate(groups))
+    (p_miss, *rejected), distinct = rejected_shares(three_kinds(target, nontarget, spoof))
     miss, *fa = (p * c for p, c in zip(priors, costs, strict=True))
     cost = miss * p_miss + fa[0] * (1 - rejected[0]) + fa[1] * (1 - rejected[1])  # [U + 1]
     i = int(np.argmin(cost))
-    lowest = float(ranking.distinct[0])
-    return float(cost[i] / min(miss, sum(fa))), float(ranking.distinct[i - 1]) if i else below(lowest, 1e-8)
+    return float(cost[i] / min(miss, sum(fa))), float(distinct[i - 1]) if i else below(float(distinct[0]), 1e-8)
 
 
 def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.errors import InputError
+from deepfake.metrics.dcf import C_FA, C_MISS, P_SPOOF
 from deepfake.metrics.eer import crossing
 from deepfake.metrics.trials import Floats, Ranking, Roc, Trials
 
 Weights = tuple[float, float, float]
-MIN_DCF: Weights = (0.0, 0.95 * 1, 0.05 * 10)  # of ASVspoof 5: prior of spoof 0.05, C_miss 1, C_fa 10
+MIN_DCF: Weights = (0.0, C_MISS * (1 - P_SPOOF), C_FA * P_SPOOF)
 
 
 class Ranked:
