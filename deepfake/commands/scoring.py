@@ -13,7 +13,7 @@ from deepfake.datasets.utterance import Utterance, speaker_overlap, write_manife
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.evaluation.metrics import Intervals
-from deepfake.scores.compute import device_of, scored
+from deepfake.scores.compute import device_of, score
 from deepfake.scores.table import Scores, write_scores
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def score_partition(
     log.info("%s, partition %s: %d utterances on %s", corpus.name, partition, len(utterances), device)
     loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers}
     clips = {"clips": settings.clips, "to_end": True}
-    scores, errors, seconds = scored(detector, utterances, device=device, **loading, **clips)
+    scores, errors, seconds = score(detector, utterances, device=device, **loading, **clips)
     for stale in STALE:
         (output / stale).unlink(missing_ok=True)
     write_scores(output / "scores.csv", scores)

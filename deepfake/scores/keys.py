@@ -55,7 +55,7 @@ def keyed(scores: Scores, path: Path, protocol: Path, subset: str | None = None)
         "" if label == BONAFIDE else u.attack or scores.attacks[i]
         for label, u, i in zip(labels, listed, rows, strict=True)
     ]
-    extras = {name: [column[i] for i in rows] for name, column in scores.extras.items()} | _extras(listed)
+    extras = {name: [column[i] for i in rows] for name, column in scores.extras.items()} | extras_of(listed)
     return Scores([scores.ids[i] for i in rows], labels, attacks, scores.scores[rows], extras), said
 
 
@@ -96,8 +96,8 @@ def _subsets(trials: Iterable[Utterance]) -> str:
     return ", ".join(f"{word} ({n:,})" for word, n in sorted(counts.items()))
 
 
-def _extras(trials: Sequence[Utterance]) -> dict[str, list[str]]:
-    """A column for the speaker and each condition that is said of any."""
+def extras_of(trials: Sequence[Utterance]) -> dict[str, list[str]]:
+    """A column for the speaker and each condition that any of them has."""
     names = dict.fromkeys(name for u in trials for name in u.conditions if name not in COLUMNS)
     extras = {"speaker": [u.speaker for u in trials]} | {n: [u.conditions.get(n, "") for u in trials] for n in names}
     return {name: column for name, column in extras.items() if any(column)}

@@ -18,7 +18,7 @@ from deepfake.evaluation.tensorboard import show
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.runs.compare import flat
-from deepfake.scores.compute import scored
+from deepfake.scores.compute import score
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
@@ -62,7 +62,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     """
     trainer, datamodule, config, folder = setup.trainer, setup.datamodule, setup.config, setup.folder
     keep_single_precision()
-    scores, errors, _ = scored(
+    scores, errors, _ = score(
         detector,
         datamodule.dev,
         batch_size=datamodule.score_batch_size,

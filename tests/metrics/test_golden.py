@@ -103,12 +103,8 @@ def metrics(expected, asv):
         ("minDCF_asvspoof5", "minDCF_threshold"): min_dcf,
         ("actDCF_asvspoof5",): lambda s, y: [act_dcf(s, y)],
         ("cllr_asvspoof5_bits",): lambda s, y: [cllr(s, y)],
-        ("min_tDCF_legacy_2019", "min_tDCF_legacy_threshold"): lambda s, y: min_tdcf_of(
-            s, y, **legacy_weights(asv)._asdict()
-        ),
-        ("min_tDCF_revised_v2", "min_tDCF_revised_threshold"): lambda s, y: min_tdcf_of(
-            s, y, **revised_weights(asv)._asdict()
-        ),
+        ("min_tDCF_legacy_2019", "min_tDCF_legacy_threshold"): lambda s, y: min_tdcf_of(s, y, **legacy),
+        ("min_tDCF_revised_v2", "min_tDCF_revised_threshold"): lambda s, y: min_tdcf_of(s, y, **revised),
         ("min_tDCF_2021_C012_LA_eval_pooled",): lambda s, y: min_tdcf_of(s, y, **c012)[:1],
         ("indep_eer_interp_tieaware_NOT_OFFICIAL",): lambda s, y: eer(s, y)[:1],
         ("indep_eer_rocch_NOT_OFFICIAL",): lambda s, y: [rocch_eer(s, y)],
