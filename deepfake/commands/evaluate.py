@@ -16,9 +16,10 @@ from deepfake.detector import detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison, report, sasv
 from deepfake.evaluation.metrics import ON_REQUEST, Intervals
-from deepfake.evaluation.output import Judged, named
+from deepfake.evaluation.output import Evaluation, short_names
 from deepfake.metrics.resampling import check
 from deepfake.runs.resume import refuse_unknown
+from deepfake.scores.table import AsvScores
 
 METHODS = ("percentile", "bca")
 CLIPS = ("first", "whole")
@@ -107,7 +108,7 @@ def evaluate(config: Mapping[str, Any]) -> Done:
     )  # each run has its own folder, `output` is for the comparison
     runs = {run: _judged_run(run, config, apart) for run in _several(what, "run")}
     found, folder = runs_judged.compare_runs(runs, settings)
-    return _compared(found, folder, any(judged.passed_over for judged in runs.values()))
+    return _compared(found, folder, any(one.skipped for one in runs.values()))
 
 
 def _intervals(given: Mapping[str, Any]) -> Intervals:
@@ -127,9 +128,9 @@ def _intervals(given: Mapping[str, Any]) -> Intervals:
     return Intervals(**{**given, "metrics": tuple(metrics)})
 
 
-def _done(judged: Judged | sasv.SasvEvaluation) -> Done:
-    table = sasv.table if isinstance(judged, sasv.SasvEvaluation) else report.table
-    return Done(judged.metrics, judged.folder, table(judged.metrics), judged.passed_over)
+def _done(found: Evaluation) -> Done:
+    table = sasv.table if isinstance(found.scores, AsvScores) else report.table
+    return Done(found.metrics, found.folder, table(found.metrics), found.skipped)
 
 
 def _compared(found: comparison.Comparison, folder: Path, passed_over: bool = False) -> Done:
@@ -140,11 +141,11 @@ def _several(given: Any, key: str) -> list[str]:
     paths = [str(path) for path in given] if isinstance(given, list) else [str(given)]
     if len(paths) < 2:
         raise InputError(f"{key}={given}: a list of two or more was expected, '{key}=[A,B]'")
-    named(paths)  # refuses one that is given twice
+    short_names(paths)  # refuses one that is given twice
     return paths
 
 
-def _judged_run(run: str, config: Mapping[str, Any], settings: Settings) -> Judged:
+def _judged_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
     from deepfake.datasets import manifest
 
     dataset, trained = _dataset(run, config)
@@ -156,7 +157,7 @@ def _judged_run(run: str, config: Mapping[str, Any], settings: Settings) -> Judg
     return runs_judged.judge_run(run, corpus, partition, settings, heard=heard, own=same, seed=seed)
 
 
-def _calibrated(run: str, config: Mapping[str, Any], settings: Settings) -> Judged:
+def _calibrated(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
     dataset, trained = _dataset(run, config) if config["dataset"] or config["partition"] else (None, {})
     corpus = Corpus.of(dataset) if dataset else None
     partition, seed = config["partition"] or "dev", trained.get("seed", 0)

@@ -18,7 +18,7 @@ from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.metrics import judge
-from deepfake.evaluation.output import Judged, named, written
+from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.tdcf import Weights
@@ -37,7 +37,7 @@ def judge_run(
     heard: Sequence[Utterance] = (),
     own: bool = False,
     seed: int = 0,
-) -> Judged:
+) -> Evaluation:
     """Score one partition of a corpus with a run's detector and judge the scores.
 
     Args:
@@ -79,11 +79,13 @@ def judge_run(
     metrics["notes"] += _capped(detector, found.scores)
     provenance = {**_told(detector, run), **found.told, **({"ASV": asv} if asv else {})}
     title = f"{corpus.name}: {partition}"
-    written(output, metrics, found.scores, title=title, provenance=provenance, device=settings.device, seed=seed)
-    return Judged(metrics, found.scores, output, bool(found.passed_over))
+    write_evaluation(
+        output, metrics, found.scores, title=title, provenance=provenance, device=settings.device, seed=seed
+    )
+    return Evaluation(metrics, found.scores, output, bool(found.passed_over))
 
 
-def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Settings, *, seed: int = 0) -> Judged:
+def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Settings, *, seed: int = 0) -> Evaluation:
     """Fit a run's calibration and store it with its detector.
 
     What is reported is cross-validated: each utterance's likelihood ratio comes from a map that was fitted without it
@@ -139,7 +141,7 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
         "The likelihood ratios here are cross-validated, by speaker where speakers are known; the map that the "
         "detector carries was fitted on all of these utterances."
     )
-    written(
+    write_evaluation(
         output,
         metrics,
         apart,
@@ -148,16 +150,16 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
         device=settings.device,
         seed=seed,
     )
-    return Judged(metrics, apart, output, passed_over)
+    return Evaluation(metrics, apart, output, passed_over)
 
 
-def compare_runs(judged: Mapping[str, Judged], settings: Settings) -> tuple[Comparison, Path]:
+def compare_runs(judged: Mapping[str, Evaluation], settings: Settings) -> tuple[Comparison, Path]:
     """Mean, standard deviation and intervals of runs (seeds) that were judged on the same trials.
 
     Raises:
         InputError: They were not.
     """
-    names = dict(zip(judged, named(list(judged)), strict=True))
+    names = dict(zip(judged, short_names(list(judged)), strict=True))
     systems = {names[run]: one.scores for run, one in judged.items()}
     metrics = {names[run]: one.metrics for run, one in judged.items()}
     one = next(iter(metrics.values()))

@@ -14,8 +14,8 @@ from deepfake.commands.scoring import Settings
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.metrics import judge
-from deepfake.evaluation.output import Judged, named, written
-from deepfake.evaluation.sasv import SasvEvaluation, judge_sasv, write_sasv
+from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
+from deepfake.evaluation.sasv import judge_sasv, write_sasv
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.scores.formats import read_any
 from deepfake.scores.fusion import aligned, fused
@@ -26,9 +26,7 @@ log = logging.getLogger(__name__)
 OUTPUTS = Path("outputs/evaluations")
 
 
-def judge_file(
-    path: str, settings: Settings, *, threshold: float | None = None, **reading: Any
-) -> Judged | SasvEvaluation:
+def judge_file(path: str, settings: Settings, *, threshold: float | None = None, **reading: Any) -> Evaluation:
     """Judge a score file, a countermeasure's or a verifier's (`deepfake.scores.sasv.read_sasv`).
 
     Args:
@@ -58,12 +56,12 @@ def judge_file(
     if not isinstance(scores, Scores):
         metrics = judge_sasv(scores, dataset=name, how=how) | {"read_as": sentences}
         write_sasv(output, metrics, scores, title=name, provenance=provenance)
-        return SasvEvaluation(metrics, scores, output)
+        return Evaluation(metrics, scores, output)
     tandem = read_tandem(asv) if asv else None
     options: dict[str, Any] = {"threshold": threshold, "tandem": tandem, "intervals": how}
     metrics = judge(scores, dataset=name, partition=subset or "", **options) | {"read_as": sentences}
-    written(output, metrics, scores, title=name, provenance=provenance | ({"ASV": asv} if asv else {}))
-    return Judged(metrics, scores, output)
+    write_evaluation(output, metrics, scores, title=name, provenance=provenance | ({"ASV": asv} if asv else {}))
+    return Evaluation(metrics, scores, output)
 
 
 def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> tuple[Comparison, Path]:
@@ -84,7 +82,7 @@ def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> t
     return found, output
 
 
-def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, **reading: Any) -> Judged:
+def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, **reading: Any) -> Evaluation:
     """Fuse score files by logistic regression and judge what comes out; see `deepfake.scores.fusion.fused`.
 
     Args:
@@ -111,12 +109,12 @@ def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, 
     metrics["notes"] += [fusion["how"], "Decisions are those of a likelihood ratio of 1."]
     weights = ", ".join(f"{name} {weight:.4g}" for name, weight in fusion["weights"].items())
     provenance = {"systems": ", ".join(str(Path(p).absolute()) for p in paths), "weights": weights}
-    written(output, metrics, scores, title=f"fusion of {len(paths)} systems", provenance=provenance)
-    return Judged(metrics, scores, output)
+    write_evaluation(output, metrics, scores, title=f"fusion of {len(paths)} systems", provenance=provenance)
+    return Evaluation(metrics, scores, output)
 
 
 def _systems(paths: Sequence[str], **reading: Any) -> dict[str, Scores]:
-    return {name: _read(path, **reading)[0] for name, path in zip(named(paths), paths, strict=True)}
+    return {name: _read(path, **reading)[0] for name, path in zip(short_names(paths), paths, strict=True)}
 
 
 def _read(path: str, **reading: Any) -> tuple[Scores, list[str]]:
@@ -131,4 +129,4 @@ def _sha256(path: str) -> str:
 
 
 def _joined(paths: Sequence[str]) -> str:
-    return "-".join(name.replace("/", "_") for name in named(paths))[:100]
+    return "-".join(name.replace("/", "_") for name in short_names(paths))[:100]

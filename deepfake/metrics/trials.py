@@ -72,7 +72,7 @@ class Trials:
         bonafide: `True` where bona fide `[N]`.
 
     Raises:
-        InputError: Shapes differ, no trials, a score is NaN, a label is neither 0 nor 1.
+        InputError: Shapes differ, a score is NaN, a label is neither 0 nor 1.
 
     >>> Trials([3, 2, 2, 1], [1, 1, 0, 0]).roc.frr
     array([0. , 0. , 0.5, 1. ])
@@ -84,8 +84,6 @@ class Trials:
             raise InputError(
                 f"got scores of shape {s.shape} and labels of shape {y.shape}: two equal [N] were expected"
             )
-        if not len(s):
-            raise InputError("got no trials: scores and labels are empty")
         if bad := np.count_nonzero(np.isnan(s)):
             raise InputError(f"{bad} of {len(s)} scores are NaN: find out which utterances gave them")
         if bad := np.count_nonzero((y != 0) & (y != 1)):
@@ -115,9 +113,11 @@ class Trials:
             infinite: Whether scores may be infinite, as likelihood ratios may.
 
         Raises:
-            InputError: A class is missing, a score is infinite; see also `Trials`.
+            InputError: There are no trials, a class is missing, a score is infinite; see also `Trials`.
         """
         trials = scores if isinstance(scores, Trials) else cls(scores, () if labels is None else labels)
+        if not len(trials):
+            raise InputError("got no trials: scores and labels are empty")
         if both_classes and not (trials.n_bonafide and trials.n_spoof):
             counts = f"{trials.n_bonafide} bona fide and {trials.n_spoof} spoof trials"
             raise InputError(f"got {counts}: both are needed")

@@ -27,6 +27,11 @@ class ReportFolder:
         return self.path / "metrics.json"
 
     @property
+    def comparison(self) -> Path:
+        """In the place of `metrics.json`, where several systems were compared."""
+        return self.path / "comparison.json"
+
+    @property
     def page(self) -> Path:
         return self.path / "report.html"
 

@@ -44,19 +44,18 @@ def keyed(scores: Scores, path: Path, protocol: Path, subset: str | None = None)
         said.append(sentence)
     scored = {key: i for i, key in enumerate(utterance_keys(scores.ids))}
     _check_joined(chosen, everything, scored, f"{path} and {protocol}")
-    rows = [i for key, i in scored.items() if key in chosen]
+    scores = scores.at([i for key, i in scored.items() if key in chosen])
     listed = [chosen[key] for key in scored if key in chosen]
-    theirs, own = np.array([UNKNOWN if u.label is None else u.label for u in listed]), scores.labels[rows]
+    theirs, own = np.array([UNKNOWN if u.label is None else u.label for u in listed]), scores.labels
     if len(wrong := np.flatnonzero((own != UNKNOWN) & (theirs != UNKNOWN) & (own != theirs))):
         first = _first([listed[i].id for i in wrong])
         raise InputError(f"{path} and {protocol}: {len(wrong):,} keys differ ({first}): one of the two files is wrong")
     labels = np.where(theirs == UNKNOWN, own, theirs).tolist()
     attacks = [
-        "" if label == BONAFIDE else u.attack or scores.attacks[i]
-        for label, u, i in zip(labels, listed, rows, strict=True)
+        "" if label == BONAFIDE else u.attack or attack
+        for label, u, attack in zip(labels, listed, scores.attacks, strict=True)
     ]
-    extras = {name: [column[i] for i in rows] for name, column in scores.extras.items()} | extras_of(listed)
-    return Scores([scores.ids[i] for i in rows], labels, attacks, scores.scores[rows], extras), said
+    return Scores(scores.ids, labels, attacks, scores.scores, scores.extras | extras_of(listed)), said
 
 
 def _subset(trials: dict[str, Utterance], subset: str, protocol: Path) -> tuple[dict[str, Utterance], str]:

@@ -75,6 +75,12 @@ class Scores:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def at(self, rows: Sequence[int] | NDArray[np.integer]) -> Scores:
+        """These rows, in this order."""
+        ids, attacks = ([column[i] for i in rows] for column in (self.ids, self.attacks))
+        extras = {name: [column[i] for i in rows] for name, column in self.extras.items()}
+        return Scores(ids, self.labels[rows], attacks, self.scores[rows], extras)
+
     def speakers(self) -> list[str] | None:
         """N names to keep trials of a speaker together by; who is not named is alone.
 

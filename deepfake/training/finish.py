@@ -90,7 +90,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
         "features": config["features"]["_target_"],
         "seed": config["seed"],
     }
-    write_report(folder.report.path, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
+    write_report(folder.report, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
     detector.save(folder.detector)
     if (board := board_of(trainer)) is not None:
         show(board, metrics, scores, "dev_final")

@@ -17,7 +17,7 @@ from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison
 from deepfake.evaluation.metrics import Intervals, judge
-from deepfake.evaluation.output import Judged
+from deepfake.evaluation.output import Evaluation
 from deepfake.scores.table import Scores
 
 SCORES = Scores(["a", "b"], [1, 0], ["", ""], [1.0, 0.0])
@@ -47,7 +47,7 @@ def called(monkeypatch, tmp_path):
 
         monkeypatch.setattr(module, name, command)
 
-    judged, compared = Judged(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
+    judged, compared = Evaluation(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
     for name in ("judge_file", "fuse_files"):
         stand_in(files_judged, name, judged)
     stand_in(files_judged, "compare_files", compared)

@@ -70,9 +70,9 @@ def test_intervals_are_those_of_the_bootstrap():
     assert metrics["by_attack"]["A01"]["ci"] == {"eer": [low, high]}
 
 
-@pytest.mark.parametrize("intervals", [None, Intervals(n=0)])
-def test_none_are_made_where_none_are_asked_for(intervals):
-    metrics = judge(made(), intervals=intervals, **ALL)
+@pytest.mark.parametrize("asked", [{}, {"intervals": Intervals(n=0)}])
+def test_none_are_made_where_none_are_asked_for(asked):
+    metrics = judge(made(), **asked, **ALL)
     assert metrics["ci"] == {} and metrics["confidence"] is None
     assert all(entry["ci"] == {} for entry in metrics["by_attack"].values())
 
@@ -352,7 +352,7 @@ def score_files(draw):
     score_files(),
     st.none() | st.floats(-2, 2),
     st.booleans(),
-    st.sampled_from([None, Intervals(n=40), Intervals(n=40, metrics=("cllr", "act_dcf"))]),
+    st.sampled_from([Intervals(n=0), Intervals(n=40), Intervals(n=40, metrics=("cllr", "act_dcf"))]),
 )
 def test_any_score_file_is_judged_in_finite_numbers(scores, threshold, with_asv, intervals):
     tandem = Tandem({"min_tdcf_legacy": EVEN, "min_tdcf": Weights(0.1, 0.2, 0.3)}) if with_asv else None

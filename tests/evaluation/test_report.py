@@ -15,6 +15,7 @@ from deepfake.evaluation.metrics import judge
 from deepfake.evaluation.report import table, write_report
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.tdcf import Weights
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.formats import read_any
 from deepfake.scores.table import Scores
 
@@ -121,7 +122,7 @@ def test_one_class_or_none(tmp_path, label, fpr, fnr, threshold):
     for key in ("eer", "eer_official", "eer_threshold", "auc", "f1", "precision", "min_tdcf", "min_tdcf_legacy"):
         assert metrics[key] is None
     assert any("need both" in note for note in metrics["notes"])
-    write_report(tmp_path, metrics, scores, title="one class", provenance={})
+    write_report(ReportFolder(tmp_path), metrics, scores, title="one class", provenance={})
     drawn = {p.stem for p in (tmp_path / "figures").glob("*")}
     assert drawn == EITHER_CLASS[label] | ({"confusion"} if threshold and label is not None else set())
     assert "no EER" in page_of(tmp_path).text
@@ -180,7 +181,11 @@ def test_the_organisers_example(shared):
 def test_files(tmp_path):
     metrics = judge(small(), threshold=1.5, tandem=ASV, **ALL)
     write_report(
-        tmp_path / "new", metrics, small(), title="A <b>bold</b> title", provenance={"run": "x & y", "seed": 1}
+        ReportFolder(tmp_path / "new"),
+        metrics,
+        small(),
+        title="A <b>bold</b> title",
+        provenance={"run": "x & y", "seed": 1},
     )
     assert json.loads((tmp_path / "new" / "metrics.json").read_text()) == metrics
     assert {p.name for p in (tmp_path / "new" / "figures").iterdir()} == {f"{f}.{s}" for f in FIGURES for s in SUFFIXES}
@@ -202,7 +207,7 @@ def test_everything_from_outside_is_escaped(tmp_path):
     evil = "<img src=x onerror=alert(1)>$\\x$"
     scores = small(attacks=["", "", evil, evil, "[red]{A07}", "[red]{A07}"])
     metrics = judge(scores, threshold=1.5, dataset=evil, partition=evil)
-    write_report(tmp_path, metrics, scores, title=evil, provenance={evil: evil})
+    write_report(ReportFolder(tmp_path), metrics, scores, title=evil, provenance={evil: evil})
     page = page_of(tmp_path)
     assert page.tags.count("img") == len(FIGURES) - 1  # no t-DCF
     assert page.text.count(evil) >= 5
@@ -219,7 +224,7 @@ def test_conditions(tmp_path):
     attacks = ["" if label else f"A{i // 2 % 3}" for i, label in enumerate(labels)]
     scores = Scores([f"u{i}" for i in range(n)], labels, attacks, rng.normal(size=n) + labels, extras)
     metrics = judge(scores, threshold=None, **ALL)
-    write_report(tmp_path, metrics, scores, title="conditions", provenance={})
+    write_report(ReportFolder(tmp_path), metrics, scores, title="conditions", provenance={})
     page = page_of(tmp_path)
     assert (tmp_path / "figures" / "by_attack_and_codec.png").exists()
     text = " ".join(page.text.split())
@@ -234,10 +239,10 @@ def test_conditions(tmp_path):
 
 
 def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
-    write_report(tmp_path, judge(small(), threshold=None, **ALL), small(), title="", provenance={})
+    write_report(ReportFolder(tmp_path), judge(small(), threshold=None, **ALL), small(), title="", provenance={})
     assert (tmp_path / "figures" / "det.png").exists()
     spoof = small(labels=[0] * 6)
-    write_report(tmp_path, judge(spoof, threshold=None, **ALL), spoof, title="", provenance={})
+    write_report(ReportFolder(tmp_path), judge(spoof, threshold=None, **ALL), spoof, title="", provenance={})
     assert not (tmp_path / "figures" / "det.png").exists()
     assert (tmp_path / "figures" / "histogram.png").exists()
 
@@ -245,7 +250,7 @@ def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
 def test_no_nan_is_written(tmp_path):
     metrics = judge(small(), threshold=None, **ALL) | {"eer": np.nan}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_report(tmp_path / "new", metrics, small(), title="", provenance={})
+        write_report(ReportFolder(tmp_path / "new"), metrics, small(), title="", provenance={})
     assert not (tmp_path / "new").exists()
 
 
