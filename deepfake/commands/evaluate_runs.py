@@ -17,7 +17,7 @@ from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
-from deepfake.evaluation.metrics import judge
+from deepfake.evaluation.metrics import evaluate
 from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.calibration import calibrate, cross_validated
@@ -67,7 +67,7 @@ def judge_run(
         heard=heard,
         manifest=listed if own and not listed.exists() else None,
     )
-    metrics = judge(
+    metrics = evaluate(
         found.scores,
         threshold=detector.threshold,
         tandem=tandem,
@@ -133,7 +133,7 @@ def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Set
     write_scores(output / "scores.csv", apart)
     title = f"calibration on {source}"
     name = corpus.name if corpus else config_of_run(run).get("dataset", {}).get("name", "")
-    metrics = judge(
+    metrics = evaluate(
         apart, threshold=detector.threshold, dataset=name, partition=partition, intervals=settings.intervals
     )
     metrics["calibration"] = detector.config["calibration"]

@@ -13,9 +13,9 @@ from deepfake.atomic import write_atomically
 from deepfake.commands.scoring import Settings
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
-from deepfake.evaluation.metrics import judge
+from deepfake.evaluation.metrics import evaluate
 from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
-from deepfake.evaluation.sasv import judge_sasv, write_sasv
+from deepfake.evaluation.sasv import evaluate_sasv, write_sasv
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.scores.formats import read_any
 from deepfake.scores.fusion import aligned, fused
@@ -54,12 +54,12 @@ def judge_file(path: str, settings: Settings, *, threshold: float | None = None,
     if protocol := reading.get("protocol"):
         provenance |= {"protocol": Path(protocol).absolute(), "SHA-256 of the protocol": _sha256(protocol)}
     if not isinstance(scores, Scores):
-        metrics = judge_sasv(scores, dataset=name, how=how) | {"read_as": sentences}
+        metrics = evaluate_sasv(scores, dataset=name, how=how) | {"read_as": sentences}
         write_sasv(output, metrics, scores, title=name, provenance=provenance)
         return Evaluation(metrics, scores, output)
     tandem = read_tandem(asv) if asv else None
     options: dict[str, Any] = {"threshold": threshold, "tandem": tandem, "intervals": how}
-    metrics = judge(scores, dataset=name, partition=subset or "", **options) | {"read_as": sentences}
+    metrics = evaluate(scores, dataset=name, partition=subset or "", **options) | {"read_as": sentences}
     write_evaluation(output, metrics, scores, title=name, provenance=provenance | ({"ASV": asv} if asv else {}))
     return Evaluation(metrics, scores, output)
 
@@ -73,7 +73,7 @@ def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> t
     systems, asv = aligned(_systems(paths, **reading)), settings.asv_scores
     tandem = read_tandem(asv) if asv else None
     metrics = {
-        name: judge(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=settings.intervals)
+        name: evaluate(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=settings.intervals)
         for name, scores in systems.items()
     }
     found = compare(systems, metrics, tandem=tandem, intervals=settings.intervals, seeds=False)
@@ -104,7 +104,9 @@ def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, 
     write_atomically(output / "fusion.json", json.dumps(fusion, indent=2, ensure_ascii=False) + "\n")
     asv = settings.asv_scores
     tandem = read_tandem(asv) if asv else None
-    metrics = judge(scores, threshold=0.0, tandem=tandem, dataset="fusion", partition="", intervals=settings.intervals)
+    metrics = evaluate(
+        scores, threshold=0.0, tandem=tandem, dataset="fusion", partition="", intervals=settings.intervals
+    )
     metrics["fusion"] = fusion
     metrics["notes"] += [fusion["how"], "Decisions are those of a likelihood ratio of 1."]
     weights = ", ".join(f"{name} {weight:.4g}" for name, weight in fusion["weights"].items())

@@ -54,7 +54,7 @@ class Comparison:
     """What was found of systems on the same trials.
 
     Args:
-        systems: Metrics by system, as `judge` gives them.
+        systems: Metrics by system, as `evaluate` gives them.
         differences: Of each pair (of more than `MOST_PAIRED` systems, of the first with each of the others): `a`, `b`,
             `metric`, their values, `difference`, `ci`, `p`.
         mean: Of seeds: by metric `mean`, `sd` (of one run, N - 1), `ci` (other trials, these runs), `ci_seeds` (other
@@ -81,7 +81,7 @@ def compare(
 
     Args:
         scores: By system.
-        metrics: What `judge` said of each.
+        metrics: What `evaluate` made of each.
         tandem: The ASV system, for the t-DCF.
         intervals: How intervals are made; with n = 0 there are none, and no test.
         seeds: Whether the systems are seeds of one, whose mean is of interest and not who is better.

@@ -1,4 +1,4 @@
-"""What is said of one partition's scores: every metric, its interval, and the same by attack and by condition."""
+"""The metrics of one partition: every metric, its interval, and the same by attack and by condition."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Intervals:
 NO_INTERVALS = Intervals(n=0)
 
 
-def judge(
+def evaluate(
     scores: Scores,
     *,
     threshold: float | None,
@@ -190,7 +190,7 @@ class Column(NamedTuple):
 
 
 def trials_hash(scores: Scores, attacks: Column) -> str:
-    """SHA-256 of what was judged: two judgements with the same one are of the same trials, in whatever order.
+    """SHA-256 of the trials: two evaluations with the same one are of the same trials, in whatever order.
 
     Over the number of trials and the names of the attacks, in JSON; then three columns in the order of the ids' bytes:
     the ids without folder and extension (UTF-8, filled up with zeros to the longest), the labels, and which of the

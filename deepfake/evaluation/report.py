@@ -66,7 +66,7 @@ def write_report(
 
     Args:
         folder: To write into; made if it is not there.
-        metrics: What `judge` said of the scores; may hold further keys.
+        metrics: What `evaluate` made of the scores; may hold further keys.
         scores: The scores themselves, for the figures.
         title: Heading of the page.
         provenance: What was scored with what (run, command, commit, device, date ...), printed as it stands.

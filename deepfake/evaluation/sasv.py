@@ -40,7 +40,7 @@ def against(scores: AsvScores) -> dict[str, Trials]:
     return {name: Trials.of_classes(target, others) for name, others in refused.items()}
 
 
-def judge_sasv(scores: AsvScores, *, dataset: str, how: Intervals) -> dict[str, Any]:
+def evaluate_sasv(scores: AsvScores, *, dataset: str, how: Intervals) -> dict[str, Any]:
     """What `metrics.json` says of a verifier: the a-DCF (Shim et al. 2024) and three EERs (Jung et al. 2022).
 
     Args:

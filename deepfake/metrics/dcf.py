@@ -1,6 +1,6 @@
 """Detection cost functions (DCF): expected cost of decisions at stated priors and costs, normalised.
 
-1 is the cost of the better of the two systems that do not listen: accept everything, reject everything.
+1 is the cost of the better of two decisions that need no score: accept everything, reject everything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def min_dcf(
     `(c_miss (1 - p_spoof) P_miss + c_fa p_spoof P_fa) / min(c_miss (1 - p_spoof), c_fa p_spoof)`, first minimum over
     `deepfake.metrics.eer.official_points`. Of those, the points inside a tie never cost least (bona fide go first, so
     that the cost rises before it falls): unlike the official EER, the value is one that a threshold reaches. Fewer than
-    3 distinct scores are judged like any others, all equal ones at 1.
+    3 distinct scores are treated like any others, all equal ones at 1.
 
     Args:
         scores: Scores `[N]`, larger = more bona fide; any scale; or trials.
@@ -68,7 +68,7 @@ def act_dcf(
         c_fa: Cost of accepting spoofed speech, > 0.
 
     Returns:
-        The cost; above 1 where the decisions are worse than not listening.
+        The cost; above 1 where the decisions are worse than accepting or rejecting everything.
 
     Raises:
         InputError: A prior or cost out of range; see also `deepfake.metrics.trials.Trials` (one class, NaN).

@@ -99,7 +99,7 @@ class Pool:
 
 
 def costs(tdcf: Mapping[str, Weights] | None) -> dict[str, Weights]:
-    """The weights of `min_dcf` and of the given costs, normalised: a CM that does not listen costs 1.
+    """The weights of `min_dcf` and of the given costs, normalised: accepting or rejecting everything costs 1.
 
     Raises:
         InputError: A weight is negative or no number, nothing to divide by, or a name that is another metric's.

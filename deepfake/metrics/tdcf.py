@@ -1,6 +1,6 @@
 """Tandem detection cost of a countermeasure (CM) in front of a fixed speaker verifier (ASV).
 
-Two forms, told apart by name because their values do not compare: the legacy one of ASVspoof 2019 (Kinnunen et al.
+Two forms with names of their own, because their values do not compare: the legacy one of ASVspoof 2019 (Kinnunen et al.
 2018, "t-DCF: a detection cost function for the tandem assessment of spoofing countermeasures and automatic speaker
 verification") and the revised one of ASVspoof 2021 (Kinnunen et al. 2020, "Tandem assessment of spoofing
 countermeasures and automatic speaker verification: fundamentals", IEEE/ACM TASLP).
@@ -85,7 +85,7 @@ def asv_operating_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLik
 def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
     """Least `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))` over the organisers' operating points of the CM.
 
-    The divisor is the cost of the better of the two CMs that do not listen: accept everything, reject everything.
+    The divisor is the cost of the better of the two CMs that accept everything and reject everything.
     Priors and costs other than the challenges' go into the weights.
 
     Args:
@@ -94,7 +94,7 @@ def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, 
         c0, c1, c2: See `Weights`.
 
     Returns:
-        The cost (1 = no better than a CM that does not listen) and the CM threshold of its first minimum.
+        The cost (1 = no better than accepting or rejecting everything) and the CM threshold of its first minimum.
 
     Raises:
         InputError: Fewer than 3 distinct scores (decisions, not scores), a negative weight, a divisor of 0; see also
@@ -112,7 +112,7 @@ def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, 
             f"the t-DCF weights C0 {c0:.6g}, C1 {c1:.6g}, C2 {c2:.6g} must be numbers >= 0, not negative: check the ASV"
         )
     if c0 + min(c1, c2) == 0:
-        raise InputError("the t-DCF cannot be normalised: a CM that does not listen costs nothing with this ASV")
+        raise InputError("the t-DCF cannot be normalised: accepting or rejecting all costs nothing with this ASV")
     cost = (c0 + c1 * p_miss + c2 * p_fa) / (c0 + min(c1, c2))
     i = int(np.argmin(cost))
     return float(cost[i]), float(thresholds[i])

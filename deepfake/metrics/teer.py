@@ -54,7 +54,7 @@ class _Asv(NamedTuple):
 
 
 def t_eer(cm_scores: Scored, cm_labels: Labels, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> TandemEer:
-    """Concurrent t-EER over all pairs of thresholds that can be told apart.
+    """Concurrent t-EER over all distinct pairs of thresholds.
 
     On data the equations hold nowhere exactly, so what the exhaustive search of the authors' script finds is the
     definition: for each ASV threshold the CM threshold with the smallest |P_miss - P_fa| at rho = 0.5 (the lower of

@@ -45,7 +45,7 @@ def read_any(
     polarity: int | None = None,
     subset: str | None = None,
 ) -> tuple[Scores, list[str]]:
-    """Read a score file of ours or of others (text or gzip), told by its columns.
+    """Read a score file of ours or of others (text or gzip), recognised by its columns.
 
     Args:
         path: Our CSV; lines `utt score`, `utt score key`, `utt key score`, `utt source key score` (ASVspoof 2019,
@@ -53,7 +53,7 @@ def read_any(
             names the columns (ASVspoof 5's `filename cm-score`).
         protocol: File with the keys, in any of `deepfake.datasets.protocol.LAYOUTS`; needed where the score file has
             none. Scores and trials are joined by `utterance_key`, and each must have its other half.
-        score_column: Which column has the score, where that cannot be told: its number from 1, or its header's name.
+        score_column: Which column has the score, where that is ambiguous: its number from 1, or its header's name.
         polarity: -1 where larger means spoof: the scores are negated. None or 1: as they stand.
         subset: Of an ASVspoof 2021 protocol: `progress`, `eval` (where None), `hidden` or `all`.
 

@@ -27,7 +27,7 @@ def read_sasv(
             sasv-score` of ASVspoof 5).
         protocol: The kinds, where the score file has none: a file with a header that shares the columns which name a
             trial (`spk filename cm-label asv-label` of ASVspoof 5).
-        score_column: Which column has the score, where that cannot be told: its number from 1, or its header's name.
+        score_column: Which column has the score, where that is ambiguous: its number from 1, or its header's name.
         polarity: -1 where larger means that the trial is refused: the scores are negated. None or 1: as they stand.
 
     Returns:
@@ -35,7 +35,7 @@ def read_sasv(
         which are those of a countermeasure.
 
     Raises:
-        InputError: The score cannot be told from other columns, is not finite, or there is none of a kind; the trials
+        InputError: The column of the score is ambiguous, a score is not finite, or there is none of a kind; the trials
             of the two files differ.
     """
     path, keys = Path(path), Path(protocol or path)

@@ -1,4 +1,4 @@
-"""The score file: the joint between computing scores and judging them, and the organisers' ASV score files."""
+"""The score file: the joint between computing scores and evaluating them, and the organisers' ASV score files."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import yaml
 
 from deepfake.detector import Detector, keep_single_precision
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.evaluation.tensorboard import show
@@ -75,7 +75,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     detector.set_threshold(threshold, f"EER threshold of {datamodule.corpus.name}, partition dev")
     write_scores(folder.dev_scores, scores)
     asv = datamodule.corpus.asv_scores("dev")
-    metrics = judge(
+    metrics = evaluate(
         scores,
         threshold=threshold,
         tandem=read_tandem(asv) if asv else None,

@@ -15,8 +15,9 @@ from deepfake.commands import evaluate_scores as files_judged
 from deepfake.commands.evaluate import evaluate
 from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
+from deepfake.evaluation import metrics as evaluation
 from deepfake.evaluation.comparison import Comparison
-from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.output import Evaluation
 from deepfake.scores.table import Scores
 
@@ -38,7 +39,7 @@ def unread(monkeypatch):
 def called(monkeypatch, tmp_path):
     """What the commands are called with, in place of the commands."""
     calls = {}
-    metrics = judge(SCORES, threshold=None, dataset="", partition="")
+    metrics = evaluation.evaluate(SCORES, threshold=None, dataset="", partition="")
 
     def stand_in(module, name, answer):
         def command(*arguments, **keywords):
