@@ -15,8 +15,9 @@ from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison, report, sasv
 from deepfake.evaluation.metrics import ON_REQUEST, Intervals
-from deepfake.evaluation.output import Judged, named
+from deepfake.evaluation.output import Evaluation, short_names
 from deepfake.metrics.resampling import check
+from deepfake.scores.table import AsvScores
 
 METHODS = ("percentile", "bca")
 CLIPS = ("first", "whole")
@@ -68,7 +69,7 @@ def _runs(config: Mapping[str, Any], settings: Settings) -> Outcome:
         raise InputError("calibrate=true takes one run at a time")
     own = replace(settings, output=None)  # each run has its own folder, `output` is for the comparison
     runs = {run: one(run, config, own) for run in _several(config["run"], "run")}
-    return _compared(*evaluate_runs.compare_runs(runs, settings), any(run.passed_over for run in runs.values()))
+    return _compared(*evaluate_runs.compare_runs(runs, settings), any(run.skipped for run in runs.values()))
 
 
 def _scores(config: Mapping[str, Any], settings: Settings) -> Outcome:
@@ -115,9 +116,9 @@ def _intervals(given: Mapping[str, Any]) -> Intervals:
     return Intervals(**{**given, "metrics": tuple(metrics)})
 
 
-def _evaluated(done: Judged | sasv.SasvEvaluation) -> Outcome:
-    table = sasv.table if isinstance(done, sasv.SasvEvaluation) else report.table
-    return Outcome(done.metrics, done.folder, table(done.metrics), done.passed_over)
+def _evaluated(done: Evaluation) -> Outcome:
+    table = sasv.table if isinstance(done.scores, AsvScores) else report.table
+    return Outcome(done.metrics, done.folder, table(done.metrics), done.skipped)
 
 
 def _compared(found: comparison.Comparison, folder: Path, skipped: bool = False) -> Outcome:
@@ -128,5 +129,5 @@ def _several(given: Any, key: str) -> list[str]:
     paths = [str(path) for path in given] if isinstance(given, list) else [str(given)]
     if len(paths) < 2:
         raise InputError(f"{key}={given}: a list of two or more was expected, '{key}=[A,B]'")
-    named(paths)  # refuses one that is given twice
+    short_names(paths)  # refuses one that is given twice
     return paths

@@ -16,8 +16,8 @@ from deepfake.datasets.corpus import Corpus
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
-from deepfake.evaluation.metrics import judge
-from deepfake.evaluation.output import Judged, named, written
+from deepfake.evaluation.metrics import evaluate
+from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.tdcf import Weights
@@ -29,7 +29,7 @@ from deepfake.scores.table import UNKNOWN, Scores, read_scores, write_scores
 log = logging.getLogger(__name__)
 
 
-def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Judged:
+def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
     """Score one partition of a corpus with a run's detector and evaluate the scores.
 
     Args:
@@ -60,7 +60,7 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Jud
         trained_on=trained_on,
         manifest=listed if unchanged and not listed.exists() else None,
     )
-    metrics = judge(
+    metrics = evaluate(
         scores,
         threshold=detector.threshold,
         tandem=tandem,
@@ -72,11 +72,13 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Jud
     metrics["notes"] += _capped(detector, scores)
     provenance = {**_detector_rows(detector, run), **rows, **({"ASV": tandem.source} if tandem else {})}
     title = f"{corpus.name}: {partition}"
-    written(output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed)
-    return Judged(metrics, scores, output.path, bool(rows["skipped"]))
+    write_evaluation(
+        output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
+    )
+    return Evaluation(metrics, scores, output.path, bool(rows["skipped"]))
 
 
-def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Judged:
+def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
     """Fit a run's calibration and store it with its detector.
 
     The report is cross-validated: each utterance's likelihood ratio comes from a map that was fitted without it and,
@@ -120,7 +122,7 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ju
         calibration.high / np.log(10),
     )
     write_scores(output.scores, scores)
-    metrics = judge(
+    metrics = evaluate(
         scores, threshold=detector.threshold, dataset=name, partition=partition, intervals=settings.intervals
     )
     metrics["calibration"] = detector.config["calibration"]
@@ -129,17 +131,19 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ju
         "detector carries was fitted on all of these utterances."
     )
     title, provenance = f"calibration on {source}", {**_detector_rows(detector, run), **rows}
-    written(output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed)
-    return Judged(metrics, scores, output.path, bool(rows.get("skipped")))
+    write_evaluation(
+        output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
+    )
+    return Evaluation(metrics, scores, output.path, bool(rows.get("skipped")))
 
 
-def compare_runs(evaluated: Mapping[str, Judged], settings: Settings) -> tuple[Comparison, Path]:
+def compare_runs(evaluated: Mapping[str, Evaluation], settings: Settings) -> tuple[Comparison, Path]:
     """Mean, standard deviation and intervals of runs (seeds) that were evaluated on the same trials.
 
     Raises:
         InputError: They were not.
     """
-    names = dict(zip(named(list(evaluated)), evaluated.values(), strict=True))
+    names = dict(zip(short_names(list(evaluated)), evaluated.values(), strict=True))
     systems = {name: one.scores for name, one in names.items()}
     metrics = {name: one.metrics for name, one in names.items()}
     one = next(iter(metrics.values()))

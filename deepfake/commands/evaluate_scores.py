@@ -12,9 +12,9 @@ from deepfake.atomic import write_atomically
 from deepfake.commands.scoring import Settings
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
-from deepfake.evaluation.metrics import judge
-from deepfake.evaluation.output import Judged, named, written
-from deepfake.evaluation.sasv import SasvEvaluation, judge_sasv, write_sasv
+from deepfake.evaluation.metrics import evaluate
+from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
+from deepfake.evaluation.sasv import evaluate_sasv, write_sasv
 from deepfake.runs.provenance import hash_of_file
 from deepfake.scores.formats import read_any
 from deepfake.scores.fusion import aligned, fused
@@ -25,9 +25,7 @@ log = logging.getLogger(__name__)
 OUTPUTS = Path("outputs/evaluations")
 
 
-def evaluate_file(
-    path: str, settings: Settings, *, threshold: float | None = None, **reading: Any
-) -> Judged | SasvEvaluation:
+def evaluate_file(path: str, settings: Settings, *, threshold: float | None = None, **reading: Any) -> Evaluation:
     """Evaluate a score file, a countermeasure's or a verifier's (`deepfake.scores.sasv.read_sasv`).
 
     Args:
@@ -42,14 +40,11 @@ def evaluate_file(
     name, subset = Path(path).name, reading.get("subset")
     verifier = read_sasv(path, **{key: value for key, value in reading.items() if key != "subset"})
     how = settings.intervals
-    options = {"threshold": threshold, "subset": subset, "asv_scores": settings.asv_scores}
-    options |= {
-        "bootstrap.cluster": how.cluster,
-        "bootstrap.method": None if how.method == "percentile" else how.method,
-    }
-    for key, given in options.items():
-        if verifier and given is not None:
-            raise InputError(f"{key}={given}: {path} has the scores of a verifier, for which there is no {key}")
+    method = None if how.method == "percentile" else how.method
+    given: dict[str, Any] = {"threshold": threshold, "subset": subset, "asv_scores": settings.asv_scores}
+    for key, value in {**given, "bootstrap.cluster": how.cluster, "bootstrap.method": method}.items():
+        if verifier and value is not None:
+            raise InputError(f"{key}={value}: {path} has the scores of a verifier, for which there is no {key}")
     scores, sentences = verifier or _read(path, **reading)
     if isinstance(scores, Scores) and not (scores.labels >= 0).any():
         raise InputError(f"{path}: no score has a key; give protocol=FILE, which says which are bona fide and spoof")
@@ -60,16 +55,15 @@ def evaluate_file(
         file = Path(protocol)
         provenance |= {"protocol": file.absolute(), "SHA-256 of the protocol": hash_of_file(file)}
     if not isinstance(scores, Scores):
-        metrics = judge_sasv(scores, dataset=name, how=how) | {"read_as": sentences}
+        metrics = evaluate_sasv(scores, dataset=name, how=how) | {"read_as": sentences}
         write_sasv(output, metrics, scores, title=name, provenance=provenance)
-        return SasvEvaluation(metrics, scores, output)
+        return Evaluation(metrics, scores, output)
     if tandem := settings.tandem():
         provenance["ASV"] = tandem.source
-    metrics = judge(scores, threshold=threshold, tandem=tandem, dataset=name, partition=subset or "", intervals=how) | {
-        "read_as": sentences
-    }
-    written(output, metrics, scores, title=name, provenance=provenance)
-    return Judged(metrics, scores, output)
+    options: dict[str, Any] = {"threshold": threshold, "tandem": tandem, "intervals": how}
+    metrics = evaluate(scores, dataset=name, partition=subset or "", **options) | {"read_as": sentences}
+    write_evaluation(output, metrics, scores, title=name, provenance=provenance)
+    return Evaluation(metrics, scores, output)
 
 
 def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> tuple[Comparison, Path]:
@@ -80,7 +74,7 @@ def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> t
     """
     systems, tandem = aligned(_systems(paths, **reading)), settings.tandem()
     metrics = {
-        name: judge(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=settings.intervals)
+        name: evaluate(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=settings.intervals)
         for name, scores in systems.items()
     }
     found = compare(systems, metrics, tandem=tandem, intervals=settings.intervals, seeds=False)
@@ -89,7 +83,7 @@ def compare_files(paths: Sequence[str], settings: Settings, **reading: Any) -> t
     return found, output
 
 
-def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, **reading: Any) -> Judged:
+def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, **reading: Any) -> Evaluation:
     """Fuse score files by logistic regression and evaluate the result; see `deepfake.scores.fusion.fused`.
 
     Args:
@@ -109,17 +103,17 @@ def fuse_files(paths: Sequence[str], fit_on: Sequence[str], settings: Settings, 
     write_scores(output.scores, scores)
     write_atomically(output.fusion, json.dumps(fusion, indent=2, ensure_ascii=False) + "\n")
     options = {"tandem": settings.tandem(), "intervals": settings.intervals}
-    metrics = judge(scores, threshold=0.0, dataset="fusion", partition="", **options)
+    metrics = evaluate(scores, threshold=0.0, dataset="fusion", partition="", **options)
     metrics["fusion"] = fusion
     metrics["notes"] += [fusion["how"], "Decisions are those of a likelihood ratio of 1."]
     weights = ", ".join(f"{name} {weight:.4g}" for name, weight in fusion["weights"].items())
     provenance = {"systems": ", ".join(str(Path(p).absolute()) for p in paths), "weights": weights}
-    written(output.path, metrics, scores, title=f"fusion of {len(paths)} systems", provenance=provenance)
-    return Judged(metrics, scores, output.path)
+    write_evaluation(output.path, metrics, scores, title=f"fusion of {len(paths)} systems", provenance=provenance)
+    return Evaluation(metrics, scores, output.path)
 
 
 def _systems(paths: Sequence[str], **reading: Any) -> dict[str, Scores]:
-    return {name: _read(path, **reading)[0] for name, path in zip(named(paths), paths, strict=True)}
+    return {name: _read(path, **reading)[0] for name, path in zip(short_names(paths), paths, strict=True)}
 
 
 def _read(path: str, **reading: Any) -> tuple[Scores, list[str]]:
@@ -130,4 +124,4 @@ def _read(path: str, **reading: Any) -> tuple[Scores, list[str]]:
 
 
 def _joined(paths: Sequence[str]) -> str:
-    return "-".join(name.replace("/", "_") for name in named(paths))[:100]
+    return "-".join(name.replace("/", "_") for name in short_names(paths))[:100]

@@ -15,7 +15,7 @@ from deepfake.errors import InputError
 from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.runs.folder import ReportFolder
-from deepfake.scores.compute import device_of, scored
+from deepfake.scores.compute import device_of, score
 from deepfake.scores.table import Scores, write_scores
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def score_partition(
     log.info("%s, partition %s: %d utterances on %s", corpus.name, partition, len(utterances), device)
     loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers}
     clips = {"clips": settings.clips, "to_end": True}
-    scores, errors, seconds = scored(detector, utterances, device=device, **loading, **clips)
+    scores, errors, seconds = score(detector, utterances, device=device, **loading, **clips)
     for stale in (output.metrics, output.page, output.skipped):
         stale.unlink(missing_ok=True)
     write_scores(output.scores, scores)

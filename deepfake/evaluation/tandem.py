@@ -1,4 +1,4 @@
-"""What a countermeasure is judged with where it stands before a speaker verifier: ASV scores, or their coefficients."""
+"""The speaker verifier behind a countermeasure, for tandem metrics: ASV scores, or the coefficients made of them."""
 
 from __future__ import annotations
 

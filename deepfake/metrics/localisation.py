@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import eer_on
-from deepfake.metrics.trials import Floats, Roc
+from deepfake.metrics.trials import Bools, Floats, Roc
 
 RESOLUTIONS = (0.02, 0.16, 0.64)  # seconds
 ROUNDING = 1e-6  # seconds: an overlap that is shorter is none, so that 38 x 0.02 and 0.76 are one instant
@@ -116,21 +116,18 @@ def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
     >>> range_eer([([0.0, 1.0, 2.0], [3.0, 1.0], [(1.0, 2.0)])])
     (0.0, 1.0)
     """
-    all_scores, all_spoof, all_bonafide = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    frames = [(np.zeros(0),) * 3]  # score, seconds of spoof and of bona fide
     for edges, scores, spoofed in recordings:
         at, s = _framed(edges, scores)
         spoof = overlaps(at, spoofed)
-        all_scores.append(s)
-        all_spoof.append(spoof)
-        all_bonafide.append(np.maximum(np.diff(at) - spoof, 0.0))
-    s, spoof, bonafide = (np.concatenate(x) for x in (all_scores, all_spoof, all_bonafide))
+        frames.append((s, spoof, np.maximum(np.diff(at) - spoof, 0.0)))
+    s, spoof, bonafide = (np.concatenate(column) for column in zip(*frames, strict=True))
     if not (spoof.sum() > 0 and bonafide.sum() > 0):
         raise InputError(f"got {bonafide.sum():g} s of bona fide and {spoof.sum():g} s of spoof: both are needed")
     thresholds, which = np.unique(s, return_inverse=True)  # [U]
     rejected = np.append(0.0, np.cumsum(np.bincount(which, weights=bonafide)))  # [U + 1], seconds up to each threshold
     caught = np.append(0.0, np.cumsum(np.bincount(which, weights=spoof)))
-    points = Roc(1 - caught / caught[-1], rejected / rejected[-1], np.append(thresholds[0] - 1, thresholds))
-    return eer_on(points)
+    return eer_on(Roc(1 - caught / caught[-1], rejected / rejected[-1], np.append(thresholds[0] - 1, thresholds)))
 
 
 class BoundaryError(NamedTuple):
@@ -205,9 +202,7 @@ def _framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     return at, s
 
 
-def stretches(
-    flagged: NDArray[np.bool_], edges: NDArray[np.float64], *, gap_seconds: float, shortest_seconds: float
-) -> list[tuple[int, int]]:
+def stretches(flagged: Bools, edges: Floats, *, gap_seconds: float, shortest_seconds: float) -> list[tuple[int, int]]:
     """Stretches of flagged frames: the gaps between them are closed first, then short ones are dropped.
 
     Args:

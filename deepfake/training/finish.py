@@ -11,14 +11,14 @@ import yaml
 
 from deepfake.detector import Detector, keep_single_precision
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.evaluation.tensorboard import show
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.runs.compare import flat
-from deepfake.scores.compute import scored
+from deepfake.scores.compute import score
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
@@ -62,7 +62,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     """
     trainer, datamodule, config, folder = setup.trainer, setup.datamodule, setup.config, setup.folder
     keep_single_precision()
-    scores, errors, _ = scored(
+    scores, errors, _ = score(
         detector,
         datamodule.dev,
         batch_size=datamodule.score_batch_size,
@@ -75,7 +75,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     detector.set_threshold(threshold, f"EER threshold of {datamodule.corpus.name}, partition dev")
     write_scores(folder.dev_scores, scores)
     asv = datamodule.corpus.asv_scores("dev")
-    metrics = judge(
+    metrics = evaluate(
         scores,
         threshold=threshold,
         tandem=read_tandem(asv) if asv else None,
@@ -86,7 +86,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     metrics |= more
     targets = {part: config[part]["_target_"] for part in ("model", "features")}
     provenance = {"run": folder.path, **targets, "seed": config["seed"]}
-    write_report(folder.report.path, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
+    write_report(folder.report, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
     detector.save(folder.detector)
     if (board := board_of(trainer)) is not None:
         show(board, metrics, scores, "dev_final")

@@ -14,9 +14,10 @@ from deepfake.commands.evaluate import evaluate
 from deepfake.commands.outcome import Outcome
 from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
+from deepfake.evaluation import metrics as evaluation
 from deepfake.evaluation.comparison import Comparison
-from deepfake.evaluation.metrics import Intervals, judge
-from deepfake.evaluation.output import Judged
+from deepfake.evaluation.metrics import Intervals
+from deepfake.evaluation.output import Evaluation
 from deepfake.scores.table import Scores
 
 SCORES = Scores(["a", "b"], [1, 0], ["", ""], [1.0, 0.0])
@@ -37,7 +38,7 @@ def unread(monkeypatch):
 def called(monkeypatch, tmp_path):
     """What the commands are called with, in place of the commands."""
     calls = {}
-    metrics = judge(SCORES, threshold=None, dataset="", partition="")
+    metrics = evaluation.evaluate(SCORES, threshold=None, dataset="", partition="")
 
     def stand_in(module, name, answer):
         def command(*arguments, **keywords):
@@ -46,7 +47,7 @@ def called(monkeypatch, tmp_path):
 
         monkeypatch.setattr(module, name, command)
 
-    judged, compared = Judged(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
+    judged, compared = Evaluation(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
     for name in ("evaluate_file", "fuse_files"):
         stand_in(evaluate_scores, name, judged)
     stand_in(evaluate_scores, "compare_files", compared)

@@ -15,7 +15,7 @@ from deepfake.errors import InputError
 from deepfake.evaluation import comparison, report
 from deepfake.evaluation import output as judged
 from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.output import named
+from deepfake.evaluation.output import short_names
 from deepfake.metrics.eer import eer
 from deepfake.scores.table import read_scores
 
@@ -159,7 +159,7 @@ def test_other_trials_are_no_comparison(tmp_path, settings):
     ],
 )
 def test_files_are_named_by_where_their_paths_differ(paths, names):
-    assert named(paths)[1:] == names[1:] and len({*named(paths)}) == len(names)
+    assert short_names(paths)[1:] == names[1:] and len({*short_names(paths)}) == len(names)
 
 
 def test_the_same_file_twice_is_refused(tmp_path, settings):
