@@ -142,7 +142,7 @@ def _scanned(
         edges, _, p_fake = curve(found, frame_seconds=FRAME_SECONDS)
         spoofed = [(start, end if end < math.inf else float(edges[-1])) for start, end in spoofed]
         curves.append(Curve(utterance.id, edges, p_fake, spoofed))
-        about = {"kind": found.kind, "resolution": found.resolution}
+        about = {"kind": found.kind, "resolution": found.window}
     if not curves:
         raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
     return curves, notes, about

@@ -51,11 +51,8 @@ def reversed_blocks(waveform: Tensor, seed: int = 0) -> Tensor:
     return torch.cat([block.flip(0) for block in (waveform[:first], *waveform[first:].split(BLOCK))])
 
 
-FILLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "silence": silence,
-    "noise": noise_like,
-    "reversed": reversed_blocks,
-}
+Filling = Callable[[Tensor, int], Tensor]
+FILLINGS: dict[str, Filling] = {"silence": silence, "noise": noise_like, "reversed": reversed_blocks}
 
 
 def require_filling(what: str, name: str) -> None:

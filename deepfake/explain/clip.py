@@ -58,9 +58,8 @@ class Clip:
             raise InputError(f"a clip of {len(self.source) / rate:.3f} s is too short to be explained in time")
         self.window = torch.hann_window(self.n_fft, device=self.device)
         self.spectrum = self._transformed(self.source)  # [bins, L]
-        self.filling = (
-            torch.zeros_like(self.spectrum) if filling is None else self._transformed(filling.to(self.device))
-        )
+        filling = torch.zeros_like(self.source) if filling is None else filling.to(self.device)
+        self.filling = self._transformed(filling)
         edges = np.linspace(0, hz_to_mel(rate / 2), N_BANDS + 1)
         self.hz = np.concatenate([[0.0], mel_to_hz(edges[1:-1]), [rate / 2]])
         n_frames = self.spectrum.shape[-1]

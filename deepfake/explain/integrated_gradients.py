@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -62,14 +62,27 @@ class IntegratedGradients(Method):
     def attribute(self, clip: Clip) -> Map:
         """The clip's map, on the cells of `clip`; the baseline takes the place of its filling."""
         clip = refilled(clip, self.baseline, self.seed)
-        ends = [_point(clip, i / INTERVALS) for i in range(INTERVALS + 1)]
-        intervals = [_Interval.between(clip, *pair) for pair in pairwise(ends)]
-        difference = ends[-1].evidence - ends[0].evidence
+
+        @cache
+        @torch.no_grad()
+        def evidence(gain: float) -> float:
+            return float(clip.spoof(gain * clip.gain))
+
+        def interval(start: float, end: float) -> _Interval:
+            values = attr.IntegratedGradients(clip.spoof).attribute(
+                end * clip.gain, baselines=start * clip.gain, n_steps=NODES, internal_batch_size=NODES
+            )
+            cells = values[0].detach().double()
+            return _Interval(start, end, cells, evidence(end) - evidence(start) - float(cells.sum()))
+
+        intervals = [interval(i / INTERVALS, (i + 1) / INTERVALS) for i in range(INTERVALS)]
+        difference = evidence(1.0) - evidence(0.0)
         scale = max(abs(difference), AT_LEAST)
         used = NODES * INTERVALS
         while abs(error := sum(i.gap for i in intervals)) > TOLERANCE * scale and used + 2 * NODES <= self.steps:
-            worst = max(intervals, key=lambda i: abs(i.gap))
-            intervals = [i for i in intervals if i is not worst] + worst.halved(clip)
+            worst = intervals.pop(max(range(len(intervals)), key=lambda i: abs(intervals[i].gap)))
+            middle = (worst.start + worst.end) / 2
+            intervals += [interval(worst.start, middle), interval(middle, worst.end)]
             used += 2 * NODES
         cells = torch.stack([i.values for i in intervals]).sum(dim=0).cpu().numpy()
         facts = {
@@ -85,37 +98,10 @@ class IntegratedGradients(Method):
         return checked(Map("integrated_gradients", cells, clip.hz, clip.seconds, facts))
 
 
-class _Point(NamedTuple):
-    """The gain of all cells somewhere on the path, and the evidence there."""
-
-    gain: float
-    evidence: float
-
-
-@torch.no_grad()
-def _point(clip: Clip, gain: float) -> _Point:
-    return _Point(gain, float(clip.spoof(gain * clip.gain)))
-
-
 class _Interval(NamedTuple):
-    """A part of the path: its ends, and the integral of each cell `[F, L]`."""
+    """A part of the path: gains at its ends, the integral of each cell `[F, L]`, and the error of the integrals."""
 
-    start: _Point
-    end: _Point
+    start: float
+    end: float
     values: Tensor
-
-    @classmethod
-    def between(cls, clip: Clip, start: _Point, end: _Point) -> _Interval:
-        values = attr.IntegratedGradients(clip.spoof).attribute(
-            end.gain * clip.gain, baselines=start.gain * clip.gain, n_steps=NODES, internal_batch_size=NODES
-        )
-        return cls(start, end, values[0].detach().double())
-
-    @property
-    def gap(self) -> float:
-        """The error of the quadrature."""
-        return self.end.evidence - self.start.evidence - float(self.values.sum())
-
-    def halved(self, clip: Clip) -> list[_Interval]:
-        middle = _point(clip, (self.start.gain + self.end.gain) / 2)
-        return [_Interval.between(clip, *pair) for pair in ((self.start, middle), (middle, self.end))]
+    gap: float

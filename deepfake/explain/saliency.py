@@ -50,14 +50,13 @@ class Saliency(Method):
     def attribute(self, clip: Clip) -> Map:
         """The clip's map, on the cells of `clip`."""
         gain = clip.gain.clone().requires_grad_()
-        gradient = attr.Saliency(clip.spoof)
-        if self.n_samples == 0:
-            values = gradient.attribute(gain, abs=False)
-        else:
-            with torch.random.fork_rng(devices=[gain.device] if gain.is_cuda else []):
-                torch.manual_seed(self.seed)
-                options = {"nt_samples": self.n_samples, "nt_samples_batch_size": 1, "stdevs": float(self.noise)}
-                values = attr.NoiseTunnel(gradient).attribute(gain, nt_type="smoothgrad", abs=False, **options)
+        method, options = attr.Saliency(clip.spoof), {}
+        if self.n_samples:
+            method = attr.NoiseTunnel(method)
+            options = {"nt_samples": self.n_samples, "nt_samples_batch_size": 1, "stdevs": float(self.noise)}
+        with torch.random.fork_rng(devices=[gain.device] if gain.is_cuda else []):
+            torch.manual_seed(self.seed)
+            values = method.attribute(gain, abs=False, **options)
         facts = {"unit": "nats per 100 % of the cell's amplitude", "additive": "no", "n_samples": self.n_samples}
         if self.n_samples:
             facts |= {"noise": self.noise, "seed": self.seed}

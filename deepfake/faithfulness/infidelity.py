@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from captum import metrics
@@ -11,10 +9,8 @@ from torch import Tensor
 
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
+from deepfake.explain.method import Method
 from deepfake.faithfulness.deletion import Blocks
-
-if TYPE_CHECKING:
-    from deepfake.explain.method import Method
 
 SNR_DB = 40.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,31 +24,14 @@ from deepfake.faithfulness import pointing, sanity, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
 from deepfake.metrics.classification import auc
-from deepfake.metrics.localisation import Stretches
+from deepfake.metrics.localisation import Stretches, frame_labels
 from deepfake.metrics.ranked import Pool
 from deepfake.runs import provenance
 from deepfake.terminal import progress
 
 CONTROLS = ("random", "loudness")
+Row = dict[str, float]  # of a map, by measure
 Units = tuple[NDArray, NDArray]  # of a file: evidence for spoof, and labels (1 = bona fide, 0 = spoof)
-
-
-class Values:
-    """Values of a method's measures over the files.
-
-    Attributes:
-        of: By measure, a value per file for which it can be computed.
-        units: Of the files whose stretches are known, for measures that pool them.
-    """
-
-    def __init__(self) -> None:
-        self.of: dict[str, list[float]] = defaultdict(list)
-        self.units: list[Units] = []
-
-    def add(self, **values: float) -> None:
-        """Values of a file, by measure."""
-        for name, value in values.items():
-            self.of[name].append(value)
 
 
 def measure(
@@ -93,7 +76,8 @@ def measure(
         require_filling("fillings", filling)
     if taken := set(methods) & set(CONTROLS):
         raise InputError(f"explain: {taken.pop()!r} is the name of a control, which is measured anyway: rename it")
-    values: dict[str, Values] = defaultdict(Values)
+    rows: dict[str, list[Row]] = defaultdict(list)
+    units: dict[str, list[Units]] = defaultdict(list)
     notes: dict[str, list[str]] = defaultdict(list)
     slow = set(np.linspace(0, len(utterances) - 1, min(n_slow, len(utterances))).astype(int).tolist())
     used = []
@@ -110,21 +94,31 @@ def measure(
             try:
                 began = time.perf_counter()
                 map = method.attribute(clip)
-                values[name].add(seconds=time.perf_counter() - began)
+                row = {"seconds": time.perf_counter() - began}
             except InputError as error:
                 notes[f"{name} is missing for some files: {error}"].append(utterance.id)
                 continue
-            _measure(values[name], map, stretches, blocks, steps=steps, seed=seed + i)
+            if stretches is not None:
+                units[name].append(_units(map, stretches))
+                row |= _localisation(map, stretches, *units[name][-1])
+            if "completeness_error" in map.facts:
+                row["completeness_error"] = map.facts["completeness_error"]
+            for filling, of_clip in blocks.items():
+                row |= _deletion(of_clip, map, filling, steps=steps, seed=seed + i)
+            if blocks:
+                row["infidelity"] = infidelity(next(iter(blocks.values())), map, seed=seed + i)
             if i in slow and name != "random":
-                _measure_slow(values[name], map, clip, method, seed=seed + i)
+                row |= _stability(map, clip, method, seed=seed + i)
+            rows[name].append(row)
     if not used:
         raise InputError(f"none of the {len(utterances)} files can be explained: {next(iter(notes), 'there are none')}")
-    if not any(values[name].of for name in methods):
+    if not any(rows[name] for name in methods):
         raise InputError(f"no method can explain this detector: {next(iter(notes), 'none was given')}")
-    _measure_seams(values, detector, utterances, methods, seed)
+    for name, row in _seams_of_bona_fide(detector, utterances, methods, seed):
+        rows[name].append(row)
     by_method = {}
     for name in [*methods, *CONTROLS]:
-        measures = _summary(values[name], n_bootstrap, seed)
+        measures = _summary(rows[name], units[name], n_bootstrap, seed)
         by_method[name] = {"measures": measures, "warnings": [] if name in CONTROLS else _warnings(measures)}
     return {
         "n_bonafide": sum(u.label == BONAFIDE for u in used),
@@ -146,53 +140,52 @@ def _stretches(utterance: Utterance, segments: Segments | None, seconds: float) 
     return None if known is None else [(start, end if end < math.inf else seconds) for start, end, _ in known]
 
 
-def _measure(
-    values: Values, map: Map, stretches: Stretches | None, blocks: Mapping[str, Blocks], *, steps: int, seed: int
-) -> None:
-    """Measures of one map, but for those that need further maps."""
-    if stretches is not None:
-        _measure_localisation(values, map, stretches)
-    if "completeness_error" in map.facts:
-        values.add(completeness_error=map.facts["completeness_error"])
-    for filling, of_clip in blocks.items():
-        own = areas(of_clip, map, steps=steps, seed=seed)
-        chance = at_random(of_clip, map, steps=steps, seed=seed)
-        for name in ("deletion", "insertion", "margin"):
-            value = getattr(own, name)
-            values.add(**{f"{name}_{filling}": value, f"{name}_{filling}_minus_random": value - getattr(chance, name)})
-    if blocks:
-        values.add(infidelity=infidelity(next(iter(blocks.values())), map, seed=seed))
+def _units(map: Map, stretches: Stretches) -> Units:
+    """Smoothed evidence and labels of the units of time."""
+    labels = frame_labels(stretches, resolution=pointing.RESOLUTION, duration=map.seconds[-1])
+    return pointing.by_unit(map, seconds=pointing.SMOOTHING), labels
 
 
-def _measure_localisation(values: Values, map: Map, stretches: Stretches) -> None:
-    """AUC, pointing game and seams of one map whose spoofed stretches are known."""
-    labels, smooth = pointing.labels(map, stretches), pointing.by_unit(map, seconds=pointing.SMOOTHING)
-    values.units.append((smooth, labels))
+def _localisation(map: Map, stretches: Stretches, smooth: NDArray, labels: NDArray) -> Row:
+    """AUC, pointing game and seams of a map with known spoofed stretches."""
+    row: Row = {}
     if 0 < labels.sum() < len(labels):
-        fine = auc(-pointing.by_unit(map), labels)
-        values.add(localisation_auc=fine, localisation_auc_smooth=auc(-smooth, labels))
-        hit, chance = pointing.points_at(map, stretches)
-        values.add(pointing=float(hit), pointing_chance=chance)
-    duration = map.seconds[-1]
-    inside = [t for stretch in stretches for t in stretch if seams.NEAR_SECONDS < t < duration - seams.NEAR_SECONDS]
-    if inside:
-        share, time_share = seams.shares_near(map, inside)
-        values.add(seams_of_fakes=share, seams_of_fakes_time=time_share)
+        row |= {
+            "localisation_auc": auc(-pointing.by_unit(map), labels),
+            "localisation_auc_smooth": auc(-smooth, labels),
+        }
+        row["pointing"], row["pointing_chance"] = pointing.points_at(map, stretches)
+    near, duration = seams.NEAR_SECONDS, map.seconds[-1]
+    if inside := [t for stretch in stretches for t in stretch if near < t < duration - near]:
+        row["seams_of_fakes"], row["seams_of_fakes_time"] = seams.shares_near(map, inside)
+    return row
 
 
-def _measure_slow(values: Values, map: Map, clip: Clip, method: Method, *, seed: int) -> None:
+def _deletion(blocks: Blocks, map: Map, filling: str, *, steps: int, seed: int) -> Row:
+    """Deletion and insertion with one filling, also relative to random order."""
+    own = areas(blocks, map, steps=steps, seed=seed)
+    chance = at_random(blocks, map, steps=steps, seed=seed)
+    row: Row = {}
+    for name in ("deletion", "insertion", "margin"):
+        row[f"{name}_{filling}"] = getattr(own, name)
+        row[f"{name}_{filling}_minus_random"] = getattr(own, name) - getattr(chance, name)
+    return row
+
+
+def _stability(map: Map, clip: Clip, method: Method, *, seed: int) -> Row:
     """Sensitivity to noise, and the sanity check."""
-    values.add(max_sensitivity=max_sensitivity(method, clip, seed=seed))
+    row: Row = {"max_sensitivity": max_sensitivity(method, clip, seed=seed)}
     for stage, share in sanity.STAGES.items():
         other = Clip(sanity.randomised(clip.detector, share, seed=seed), clip.source)
-        correlation = sanity.rank_correlation(map, method.attribute(other))
-        values.add(**{f"sanity_{stage}": correlation, f"sanity_{stage}_unsigned": abs(correlation)})
+        row[f"sanity_{stage}"] = sanity.rank_correlation(map, method.attribute(other))
+        row[f"sanity_{stage}_unsigned"] = abs(row[f"sanity_{stage}"])
+    return row
 
 
-def _measure_seams(
-    values: Mapping[str, Values], detector: Detector, utterances: Sequence[Utterance], methods, seed: int
-) -> None:
-    """Splice each bona fide clip with the next one, and measure how much of a map lies at the seams."""
+def _seams_of_bona_fide(
+    detector: Detector, utterances: Sequence[Utterance], methods: Mapping[str, Method], seed: int
+) -> Iterator[tuple[str, Row]]:
+    """By method, how much of a map lies at the seams, of each bona fide clip with a stretch of the next one."""
     real = [(i, u) for i, u in enumerate(utterances) if u.label == BONAFIDE]
     for (i, host), (_, guest) in zip(real, real[1:] + real[:1], strict=True):
         if host is guest:
@@ -208,14 +201,15 @@ def _measure_seams(
                 share, time_share = seams.shares_near(method.attribute(clip), at)
             except InputError:
                 continue
-            values[name].add(seams_of_bona_fide=share, seams_of_bona_fide_time=time_share)
+            yield name, {"seams_of_bona_fide": share, "seams_of_bona_fide_time": time_share}
 
 
-def _summary(values: Values, n: int, seed: int) -> dict[str, Any]:
+def _summary(rows: Sequence[Row], units: Sequence[Units], n: int, seed: int) -> dict[str, Any]:
     """Measures with intervals, by name; those without a finite value are left out."""
-    measures = {name: _mean(found, n, seed) for name, found in values.of.items()}
-    if values.units:
-        measures["localisation_auc_pooled"] = _pooled_auc(values.units, n, seed)
+    names = dict.fromkeys(name for row in rows for name in row)
+    measures = {name: _mean([row[name] for row in rows if name in row], n, seed) for name in names}
+    if units:
+        measures["localisation_auc_pooled"] = _pooled_auc(units, n, seed)
     return {name: found for name, found in measures.items() if found is not None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,13 @@ MEASURES = {
     "seams_of_bona_fide_time": ("the same by chance", _NEAR),
     "seconds": ("seconds per clip", "Of one map, on the machine named below."),
 }
+_MARGINS = [name for name in MEASURES if name.startswith("margin_")]
+_SANITY = ["sanity_head", "sanity_half", "sanity_all"]
+FIGURES = {  # measures, unit, what chance gives, title
+    "localisation": (["localisation_auc_smooth"], "AUC", ("chance", 0.5), "Localisation of the splices"),
+    "deletion": (_MARGINS, "nats", ("random order", 0.0), "Insertion minus deletion, minus random order"),
+    "sanity": (_SANITY, "rank correlation", ("another map", 0.0), "Maps with randomised weights"),
+}
 
 
 def write(folder: str | Path, result: Mapping[str, Any], *, title: str, provenance: Mapping[str, Any]) -> None:
@@ -92,7 +99,7 @@ def write(folder: str | Path, result: Mapping[str, Any], *, title: str, provenan
         recommendation=_recommendation(result),
         counts=_counts(result),
         warnings=_notes(result)[1:],
-        drawn=pictures(to.figures, _figures(result)),
+        drawn=pictures(to.figures, {name: partial(_figure, result, *of) for name, of in FIGURES.items()}),
         rows=_rows(result, ", "),
         measures=[MEASURES[name] for name in _measured(result)],
     )
@@ -140,22 +147,6 @@ def _recommendation(result: Mapping[str, Any]) -> str:
 def _notes(result: Mapping[str, Any]) -> list[str]:
     warned = [f"{name}: {w}" for name, method in result["methods"].items() for w in method["warnings"]]
     return [f"{_recommendation(result)}.", *warned, *result["notes"]]
-
-
-def _figures(result: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
-    """How each figure is drawn."""
-    margins = [name for name in MEASURES if name.startswith("margin_")]
-    sanity = ["sanity_head", "sanity_half", "sanity_all"]
-    draw = partial(_figure, result)
-    return {
-        "localisation": lambda: draw(
-            ["localisation_auc_smooth"], "AUC", ("chance", 0.5), "Localisation of the splices"
-        ),
-        "deletion": lambda: draw(
-            margins, "nats", ("random order", 0.0), "Insertion minus deletion, minus random order"
-        ),
-        "sanity": lambda: draw(sanity, "rank correlation", ("another map", 0.0), "Maps with randomised weights"),
-    }
 
 
 def _figure(

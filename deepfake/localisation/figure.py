@@ -28,7 +28,7 @@ def timeline_figure(timeline: Timeline) -> Figure:
     curve has the length of the effective resolution: nothing shorter than that is located.
     """
     at, p = _thinned(timeline.edges, timeline.p_fake)
-    threshold, duration, resolution = timeline.threshold.value, timeline.scan.duration, timeline.scan.resolution
+    threshold, duration, resolution = timeline.threshold.value, timeline.scan.duration, timeline.scan.window
     long = duration > LONG_SECONDS
     figure, axes = axes_of("p_fake over time", "time (min:s)" if long else "time (s)", "p_fake", width=8.0, height=3.2)
     low, high = sorted((threshold, 0.5))

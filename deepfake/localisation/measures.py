@@ -119,11 +119,11 @@ def measure(
         "n_spoof": int(spoof.sum()),
         "seconds": {"bonafide": bonafide_seconds, "spoof": spoof_seconds},
         "measures": measures,
-        "at": {name: None if t is None else _at(curves, t, counts) for name, t in thresholds.items()},
+        "at": {name: None if t is None else _at(curves, spoof, t, counts) for name, t in thresholds.items()},
     }
 
 
-def _at(curves: Sequence[Curve], threshold: float, counts: NDArray) -> dict[str, Any]:
+def _at(curves: Sequence[Curve], spoofed: NDArray[np.bool_], threshold: float, counts: NDArray) -> dict[str, Any]:
     """Measures at a threshold of p_fake: of frames, of boundaries, and the verdicts of the files."""
     rows, verdicts = [], []
     for c in curves:
@@ -134,7 +134,6 @@ def _at(curves: Sequence[Curve], threshold: float, counts: NDArray) -> dict[str,
         rows.append([(flagged & spoof).sum(), flagged.sum(), spoof.sum(), total, near.matched, near.missed, near.extra])
         verdicts.append(verdict_of_file(share_of(found, c.edges[-1])))
     hit, flagged, spoof, total, matched, missed, extra = np.array(rows, dtype=np.float64).T
-    spoofed = np.array([bool(c.spoofed) for c in curves])
     return {
         "threshold": threshold,
         "measures": {

@@ -118,12 +118,8 @@ def timelines(curves: Sequence[Curve], threshold: float) -> Figure:
 
 def _examples(curves: Sequence[Curve]) -> list[tuple[Curve, str]]:
     """The files to be drawn, each with its caption."""
-    own = []
-    for c in curves:
-        scores, labels = c.units(FRAME_SECONDS)
-        if 0 < labels.sum() < len(labels):
-            own.append((auc(scores, labels), c))
-    own.sort(key=lambda pair: pair[0])
+    mixed = [c for c in curves if len(np.unique(c.units(FRAME_SECONDS)[1])) == 2]
+    own = sorted(((auc(*c.units(FRAME_SECONDS)), c) for c in mixed), key=lambda pair: pair[0])
     ends = own if len(own) <= 2 * MOST_ROWS else own[:MOST_ROWS] + own[-MOST_ROWS:]
     real = sorted((c for c in curves if not c.spoofed), key=lambda c: -c.p_fake.max())[: MOST_ROWS - 1]
     return [(c, f"spliced, AUC {a:.2f}") for a, c in ends] + [(c, "bona fide") for c in real] or [

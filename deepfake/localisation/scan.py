@@ -39,7 +39,7 @@ class Scan(NamedTuple):
             log-odds.
         p_fake: `Detector.p_fake` of the scores `[W]`.
         duration: Of the recording, in seconds.
-        window: Length of a window, in seconds.
+        window: Length of a window, in seconds: the effective resolution, whatever the hop.
         hop: From one window to the next, in seconds.
         kind: `trend` or `localisation`.
     """
@@ -57,11 +57,6 @@ class Scan(NamedTuple):
     def ends(self) -> Floats:
         """Of the windows, in seconds `[W]`; the last one ends with the recording."""
         return np.minimum(self.starts + self.window, self.duration)
-
-    @property
-    def resolution(self) -> float:
-        """Effective resolution in seconds: one window, whatever the hop."""
-        return self.window
 
 
 def scan(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.localisation.scan import Scan, curve
-from deepfake.metrics.localisation import stretches
+from deepfake.metrics.localisation import framed, stretches
 from deepfake.metrics.trials import Floats
 
 THRESHOLD = 0.3  # of p_fake
@@ -63,7 +63,9 @@ def segments(
     Raises:
         InputError: The curve is malformed, or a setting is out of range.
     """
-    at, p = _curve(edges, p_fake)
+    at, p = framed(edges, p_fake)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise InputError("p_fake is not within 0 and 1")
     _checked_probability("threshold", threshold)
     shortest = min(shortest_seconds, at[-1] - at[0])
     found = stretches(p > threshold, at, gap_seconds=gap_seconds, shortest_seconds=shortest)
@@ -164,7 +166,7 @@ def write_segments(folder: Path, timeline: Timeline) -> None:
         "duration": scan.duration,
         "window": scan.window,
         "hop": scan.hop,
-        "resolution": scan.resolution,
+        "resolution": scan.window,
         "threshold": timeline.threshold._asdict(),
         "share": share,
         "rule": timeline.rule,
@@ -196,12 +198,3 @@ def _check(found: Sequence[Segment], duration: float) -> None:
 def _checked_probability(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise InputError(f"{name}={value}: a number from 0 to 1 was expected")
-
-
-def _curve(edges: ArrayLike, p_fake: ArrayLike) -> tuple[Floats, Floats]:
-    at, p = np.asarray(edges, dtype=np.float64), np.asarray(p_fake, dtype=np.float64)
-    if p.ndim != 1 or not len(p) or at.shape != (len(p) + 1,):
-        raise InputError(f"got edges of shape {at.shape} and p_fake of shape {p.shape}: [L + 1] and [L] were expected")
-    if not (np.isfinite(at).all() and (np.diff(at) > 0).all() and ((p >= 0) & (p <= 1)).all()):
-        raise InputError("the edges do not ascend, or p_fake is not within 0 and 1")
-    return at, p

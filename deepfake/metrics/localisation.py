@@ -85,7 +85,7 @@ def unit_scores(edges: ArrayLike, scores: ArrayLike, *, resolution: float) -> Fl
     >>> unit_scores([0, 0.1, 0.2, 0.3], [5, 3, 4], resolution=0.2)
     array([3., 4.])
     """
-    at, s = _framed(edges, scores)
+    at, s = framed(edges, scores)
     units = unit_edges(resolution=resolution, duration=at[-1])
     first = np.clip(np.searchsorted(at, units[:-1] + ROUNDING, side="right") - 1, 0, len(s) - 1)
     last = np.maximum(np.searchsorted(at, units[1:] - ROUNDING, side="left"), first + 1)
@@ -118,7 +118,7 @@ def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
     """
     frames = [(np.zeros(0),) * 3]  # score, seconds of spoof and of bona fide
     for edges, scores, spoofed in recordings:
-        at, s = _framed(edges, scores)
+        at, s = framed(edges, scores)
         spoof = overlaps(at, spoofed)
         frames.append((s, spoof, np.maximum(np.diff(at) - spoof, 0.0)))
     s, spoof, bonafide = (np.concatenate(column) for column in zip(*frames, strict=True))
@@ -193,7 +193,12 @@ def overlaps(edges: Floats, stretches: Stretches) -> Floats:
     return total
 
 
-def _framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+def framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Edges `[L + 1]` and scores `[L]` of frames, checked.
+
+    Raises:
+        InputError: They do not fit, the edges do not ascend, or a number is not finite.
+    """
     at, s = np.asarray(edges, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if s.ndim != 1 or not len(s) or at.shape != (len(s) + 1,) or not (np.diff(at) > 0).all():
         raise InputError(f"got edges of shape {at.shape}, scores of shape {s.shape}: [L + 1] ascending, [L] expected")

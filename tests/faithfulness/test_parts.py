@@ -19,6 +19,7 @@ from deepfake.faithfulness import pointing, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
 from deepfake.faithfulness.sanity import randomised, rank_correlation
+from deepfake.metrics.localisation import frame_labels
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_equal_masks_are_scored_once(parts, monkeypatch):
     assert batches == [3, 2]
 
 
-def test_infidelity_is_nothing_for_the_truth_and_one_for_silence(parts):
+def test_infidelity_is_zero_for_the_true_map_and_one_for_an_empty_map(parts):
     clip, map, _ = parts
     fine = Blocks(clip, seconds=0.01, bands=40)
     assert infidelity(fine, map) < 1e-3
@@ -81,7 +82,7 @@ def test_infidelity_is_nothing_for_the_truth_and_one_for_silence(parts):
     assert infidelity(fine, Random().attribute(clip)) > 0.5
 
 
-def test_sensitivity_knows_a_map_that_does_not_move(parts):
+def test_sensitivity_is_zero_for_a_map_that_does_not_change(parts):
     clip = parts[0]
     assert max_sensitivity(Random(), clip) == 0
     assert 0 < max_sensitivity(Loudness(), clip) < max_sensitivity(Saliency(), Clip(small("cnn", "mel"), noise(0.5)))
@@ -90,9 +91,10 @@ def test_sensitivity_knows_a_map_that_does_not_move(parts):
 def test_units_of_a_coarse_map():
     map = along(4.0, 2.0, seconds=[0, 0.1, 0.15])
     found = pointing.by_unit(map)
-    assert len(found) == len(pointing.labels(map, [(0.12, 0.13)])) == 8
+    labels = frame_labels([(0.12, 0.13)], resolution=pointing.RESOLUTION, duration=0.15)
+    assert len(found) == len(labels) == 8
     assert np.allclose(found, 40)  # per second, the last one only half as long
-    assert pointing.labels(map, [(0.12, 0.13)]).tolist() == [1] * 6 + [0, 1]
+    assert labels.tolist() == [1] * 6 + [0, 1]
     step = along(0.0, 1.0, seconds=[0, 0.5, 1.0])
     smooth = pointing.by_unit(step, seconds=0.2)
     assert np.allclose(smooth[:20], 0) and np.allclose(smooth[30:], 2)
@@ -115,7 +117,7 @@ def test_rank_correlation_is_spearmans():
     assert rank_correlation(one, one._replace(values=-np.exp(one.values))) == pytest.approx(-1)
 
 
-def test_weights_are_drawn_anew_from_the_last_layer_on():
+def test_weights_are_randomised_from_the_last_layer_on():
     detector = small("cnn", "mel").requires_grad_(False)
     before = {name: p.clone() for name, p in detector.named_parameters()}
 

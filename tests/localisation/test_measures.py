@@ -36,10 +36,10 @@ def curves(n=24, seed=0, *, steps=40):
     return found
 
 
-def pooled(of_files):
+def pooled(recordings):
     """Frame by frame in plain loops: p_fake, and whether any of the frame is spoofed."""
     p, spoof = [], []
-    for h in of_files:
+    for h in recordings:
         for k in range(len(h.p_fake)):
             p.append(h.p_fake[k])
             shared = [min(h.edges[k + 1], b) - max(h.edges[k], a) for a, b in h.spoofed]
@@ -48,9 +48,9 @@ def pooled(of_files):
 
 
 def test_frames_are_those_of_scikit_learn():
-    of_files = curves()
-    p, spoof = pooled(of_files)
-    found = measure(of_files, {"dev": 0.5, "default": 0.3}, n_bootstrap=20)
+    recordings = curves()
+    p, spoof = pooled(recordings)
+    found = measure(recordings, {"dev": 0.5, "default": 0.3}, n_bootstrap=20)
     assert found["measures"]["frame_auc_20ms"]["value"] == pytest.approx(roc_auc_score(spoof, p))
     assert found["measures"]["segment_eer_20ms"]["value"] == pytest.approx(eer(-p, ~spoof)[0])
     for name, threshold in (("dev", 0.5), ("default", 0.3)):
@@ -63,9 +63,9 @@ def test_frames_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize("resolution", [0.16, 0.64])
 def test_coarse_units_are_the_worst_of_their_frames(resolution):
-    of_files = curves(9)
+    recordings = curves(9)
     p, spoof = [], []
-    for h in of_files:
+    for h in recordings:
         start = 0.0
         while start < h.edges[-1] - 1e-6:
             end = min(start + resolution, h.edges[-1])
@@ -78,20 +78,20 @@ def test_coarse_units_are_the_worst_of_their_frames(resolution):
             )
             spoof.append(any(min(end, b) - max(start, a) > 1e-6 for a, b in h.spoofed))
             start += resolution
-    found = measure(of_files, {}, n_bootstrap=5)["measures"][f"frame_auc_{1000 * resolution:.0f}ms"]
+    found = measure(recordings, {}, n_bootstrap=5)["measures"][f"frame_auc_{1000 * resolution:.0f}ms"]
     assert found["value"] == pytest.approx(roc_auc_score(spoof, p))  # fmt: skip
 
 
 def test_files_by_a_plain_loop():
-    of_files = curves()
-    found = measure(of_files, {"dev": 0.5, "none": None}, n_bootstrap=20)
+    recordings = curves()
+    found = measure(recordings, {"dev": 0.5, "none": None}, n_bootstrap=20)
     assert (found["n_bonafide"], found["n_spoof"], found["at"]["none"]) == (8, 16, None)
-    spoof = [bool(h.spoofed) for h in of_files]
+    spoof = [bool(h.spoofed) for h in recordings]
     assert found["measures"]["file_auc"]["value"] == pytest.approx(
-        roc_auc_score(spoof, [h.p_fake.max() for h in of_files])
+        roc_auc_score(spoof, [h.p_fake.max() for h in recordings])
     )
     expected = {(kind, v): 0 for kind in ("bonafide", "spoof") for v in ("REAL", "SUSPICIOUS", "FAKE")}
-    for h in of_files:
+    for h in recordings:
         share = share_of(segments(h.edges, h.p_fake, threshold=0.5), h.edges[-1])
         expected["spoof" if h.spoofed else "bonafide", verdict_of_file(share)] += 1
     verdicts = found["at"]["dev"]["verdicts"]
@@ -115,31 +115,33 @@ def test_boundaries_by_hand():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_resample_equals_the_repeated_files(seed):
-    of_files = curves(12, seed)
-    counts = np.random.default_rng(seed).integers(0, 4, len(of_files))
-    again = [h for h, n in zip(of_files, counts, strict=True) for _ in range(n)]
-    scores, labels = zip(*(h.units(0.02) for h in of_files), strict=True)
+    recordings = curves(12, seed)
+    counts = np.random.default_rng(seed).integers(0, 4, len(recordings))
+    again = [h for h, n in zip(recordings, counts, strict=True) for _ in range(n)]
+    scores, labels = zip(*(h.units(0.02) for h in recordings), strict=True)
     points = Pool(scores, labels, [1 - y for y in labels]).roc(counts)
     repeated = [np.concatenate(x) for x in zip(*(h.units(0.02) for h in again), strict=True)]
     assert points is not None
     assert eer_on(points)[0] == pytest.approx(eer(*repeated)[0])
     assert auc_on(points) == pytest.approx(roc_auc_score(repeated[1], repeated[0]))
-    by_duration = Pool([-h.p_fake for h in of_files], *zip(*(h.seconds() for h in of_files), strict=True)).roc(counts)
+    by_duration = Pool([-h.p_fake for h in recordings], *zip(*(h.seconds() for h in recordings), strict=True)).roc(
+        counts
+    )
     assert by_duration is not None
     assert eer_on(by_duration)[0] == pytest.approx(range_eer((h.edges, -h.p_fake, h.spoofed) for h in again)[0])
 
 
 def test_intervals_are_those_of_a_plain_bootstrap():
-    of_files = curves(30)
-    frames = [pooled([h]) for h in of_files]
+    recordings = curves(30)
+    frames = [pooled([h]) for h in recordings]
     rng, draws = np.random.default_rng(7), []
-    kinds = [[i for i, h in enumerate(of_files) if bool(h.spoofed) is kind] for kind in (True, False)]
+    kinds = [[i for i, h in enumerate(recordings) if bool(h.spoofed) is kind] for kind in (True, False)]
     for _ in range(600):
         files = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds])
         p, spoof = (np.concatenate([frames[i][k] for i in files]) for k in (0, 1))
         hit, flagged = np.sum(spoof & (p > 0.5)), np.sum(p > 0.5)
         draws.append((hit / flagged, hit / spoof.sum(), 2 * hit / (flagged + spoof.sum()), eer(-p, ~spoof)[0]))
-    found = measure(of_files, {"dev": 0.5}, n_bootstrap=600)
+    found = measure(recordings, {"dev": 0.5}, n_bootstrap=600)
     own = [found["at"]["dev"]["measures"][f"frame_{m}"] for m in ("precision", "recall", "f1")]
     own += [found["measures"]["segment_eer_20ms"]]
     for interval, low, high in zip(own, *np.quantile(draws, [0.025, 0.975], axis=0), strict=True):
@@ -154,7 +156,7 @@ def test_one_file_alone_has_no_interval():
     assert found["measures"]["frame_auc_20ms"]["low"] is found["at"]["dev"]["measures"]["frame_f1"]["high"] is None
 
 
-def test_spliced_files_alone_have_no_rates_of_files():
+def test_spliced_files_alone_have_no_rates_recordings():
     found = measure([h for h in curves() if h.spoofed], {"dev": 1.0}, n_bootstrap=10)
     assert found["measures"]["file_auc"] == {"value": None, "low": None, "high": None}
     assert found["measures"]["range_eer"]["low"] is not None
@@ -164,9 +166,9 @@ def test_spliced_files_alone_have_no_rates_of_files():
 
 
 def test_the_threshold_flags_what_that_of_the_eer_rejects():
-    of_files = curves()
-    p, spoof = pooled(of_files)
-    threshold = dev_threshold(of_files)
+    recordings = curves()
+    p, spoof = pooled(recordings)
+    threshold = dev_threshold(recordings)
     _, official = eer(-p, ~spoof)
     assert np.array_equal(p > threshold, -p <= official)
     wrong = {t: abs(np.mean(p[spoof] <= t) - np.mean(p[~spoof] > t)) for t in [*np.unique(p), threshold]}

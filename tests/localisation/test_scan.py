@@ -82,7 +82,6 @@ def test_windows_are_those_cut_by_hand(n_samples, seconds, overlap, batch_size, 
     np.testing.assert_allclose(found.starts, np.array(starts) / RATE)
     assert (found.duration, found.window) == (n_samples / RATE, n / RATE)
     assert found.ends[-1] == found.duration
-    assert found.resolution == found.window
 
 
 def test_the_default_window_is_the_detectors_clip_half_overlapping():
@@ -261,7 +260,7 @@ def test_the_score_of_a_frame_is_the_mean_over_all_clips(n_samples, seconds, ove
             at = start + 80 * i
             if 80 * i < n and at < n_samples:
                 by_frame.setdefault(at // 80, []).append(100 * part[80 * i : 80 * i + 80].mean() + i)
-    assert found.kind == "localisation" and found.window == found.hop == found.resolution == 0.01
+    assert found.kind == "localisation" and found.window == found.hop == 0.01
     assert found.duration == n_samples / RATE
     expected = [np.mean(by_frame[i]) for i in range(len(by_frame))]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)

@@ -90,10 +90,10 @@ def test_verdicts(share, file, recording):
 @pytest.mark.parametrize(
     ("edges", "p", "keywords", "words"),
     [
-        ([0, 1], [0.1, 0.2], {}, r"\[L \+ 1\] and \[L\]"),
-        ([0], [], {}, r"\[L \+ 1\] and \[L\]"),
-        ([0, 1, 1], [0.1, 0.2], {}, "do not ascend"),
-        ([0, 1], [math.nan], {}, "not within 0 and 1"),
+        ([0, 1], [0.1, 0.2], {}, r"\[L \+ 1\] ascending, \[L\] expected"),
+        ([0], [], {}, r"\[L \+ 1\] ascending, \[L\] expected"),
+        ([0, 1, 1], [0.1, 0.2], {}, r"\[L \+ 1\] ascending, \[L\] expected"),
+        ([0, 1], [math.nan], {}, "NaN or infinite"),
         ([0, 1], [1.1], {}, "not within 0 and 1"),
         ([0, 1], [0.5], {"threshold": 30}, "threshold=30: a number from 0 to 1"),
         ([0, 1], [0.5], {"gap_seconds": -1}, "gap_seconds=-1"),
