@@ -17,7 +17,7 @@ from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.audio.waveform import Info, Source
 from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
 from deepfake.errors import InputError
-from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measured, reasons, state
+from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measure, reasons, state
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
 from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline, timeline
@@ -82,7 +82,7 @@ class Assessment(Finding):
         samples_sha256: Of all samples at the detector's rate, mono, as 32-bit little-endian floating point.
         seconds: Its length, by the samples decoded.
         scored_seconds: How much of that the score rests on.
-        quality: What `deepfake.forensics.cautions.measured` found in what was scored.
+        quality: What `deepfake.forensics.cautions.measure` found in what was scored.
         scores: Of the windows, in order of time `[W]`; their mean is the score.
         clip: Of the windows the one with the strongest evidence for spoof, the first of equals: what is explained.
         timeline: p_fake over time; None where it was not asked for.
@@ -161,7 +161,7 @@ def assess(
             raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
         windows, rate = one_pass.windows, opened.header.sample_rate
         scored_seconds = windows.cutter.n_taken / detector.sample_rate
-        quality = measured(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
+        quality = measure(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
     return Assessment(
         detector=detector,
         score=windows.score,

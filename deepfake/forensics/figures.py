@@ -159,7 +159,7 @@ def waveform_highlight(
     Args:
         waveform: Samples `[T]`, full scale is 1.
         rate: Samples per second.
-        regions: Start and end of each in seconds.
+        regions: Start and end of each in seconds; no two overlap.
         start: Time of the first sample in seconds.
 
     Raises:
@@ -168,7 +168,7 @@ def waveform_highlight(
     samples = np.asarray(waveform, dtype=float)
     if not len(samples):
         raise InputError("there are no samples of which a waveform could be drawn")
-    share = _covered(regions) * rate / len(samples)
+    share = sum(end - start for start, end in regions) * rate / len(samples)
     words = f"{len(regions)} suspicious region{'s' * (len(regions) != 1)}, {share:.1%} of the time"
     title = f"Waveform: {words if regions else 'no suspicious region'}"
     figure, axes = axes_of(title, "", "amplitude (full scale 1)", width=WIDTH, height=2.8)
@@ -267,12 +267,3 @@ def _cells(axes: Axes, values: ArrayLike, hz: ArrayLike, seconds: ArrayLike, **l
 
 def _signed(value: float, _: int | None = None) -> str:
     return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
-
-
-def _covered(regions: Sequence[tuple[float, float]]) -> float:
-    """Seconds that lie in at least one region."""
-    covered, last = 0.0, -math.inf
-    for start, end in sorted(regions):
-        covered += max(end - max(start, last), 0.0)
-        last = max(last, end)
-    return covered
