@@ -14,7 +14,6 @@ from deepfake.figures.style import (
     CLASSES,
     CURVE,
     MOST_ATTACKS,
-    MOST_SYSTEMS,
     REFERENCE,
     STYLES,
     axes_of,
@@ -41,8 +40,8 @@ def det_many(
     Raises:
         InputError: There is no system or more than 8; see also `deepfake.metrics.trials.Trials`.
     """
-    if not 0 < len(systems) <= MOST_SYSTEMS:
-        raise InputError(f"got {len(systems)} systems to be drawn in one DET plot: 1 to {MOST_SYSTEMS} were expected")
+    if not 0 < len(systems) <= len(STYLES):
+        raise InputError(f"got {len(systems)} systems to be drawn in one DET plot: 1 to {len(STYLES)} were expected")
     trials = [Trials.of(*of) if isinstance(of, tuple) else Trials.of(of) for of in systems.values()]
     figure, axes = det_axes("DET curves", trials, height=5.6 + 0.2 * len(systems), classes=classes)
     for name, of, (colour, line, marker) in zip(shorten(systems, most=44), trials, STYLES, strict=False):

@@ -18,7 +18,6 @@ from deepfake.figures.style import (
     BONAFIDE,
     CURVE,
     MOST_ATTACKS,
-    MOST_SYSTEMS,
     REFERENCE,
     SPOOF,
     STYLES,
@@ -252,8 +251,8 @@ def tdcf_curve(
     Raises:
         InputError: There are no weights or too many, the threshold is not finite; see also `min_tdcf_of`.
     """
-    if not 0 < len(weights) <= MOST_SYSTEMS:
-        raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {MOST_SYSTEMS} were expected")
+    if not 0 < len(weights) <= len(STYLES):
+        raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {len(STYLES)} were expected")
     trials = Trials.of(scores, labels)
     far, frr, thresholds = trials.official
     low, high = span(thresholds[1:], threshold)

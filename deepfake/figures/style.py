@@ -39,7 +39,6 @@ STYLES = (  # of several systems: colour, line, mark
     ("#56B4E9", (0, (3, 1, 1, 1)), ">"),
     ("#666666", (0, (1, 2.5)), "p"),
 )
-MOST_SYSTEMS = len(STYLES)
 LARGEST = 1e100
 CELLS = 1500  # of `thin`, per axis: about a printed figure's own resolution
 

@@ -1,4 +1,4 @@
-"""Reasons to mistrust a result, each measured, each with its limit, and what they leave of it."""
+"""Reasons to mistrust a result, each measured, each with its limit, and what it is worth then."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def reasons(
     windows: Sequence[float] | None = None,
     score_range: tuple[float, float] | None = None,
 ) -> list[Reason]:
-    """What speaks against taking the result at its word, in the order of `LIMITS`.
+    """The reasons to mistrust a result, in the order of `LIMITS`.
 
     Args:
         quality: What `measure` found.
-        detector: Which gave the score.
+        detector: The one that gave the score.
         score: Of the file.
         windows: Scores of its windows `[N]`, where it has several.
         score_range: Least and greatest score of the trials that the detector was calibrated on, of dev where it is not
@@ -128,7 +128,7 @@ def reasons(
 
 
 def state(reasons: Sequence[Reason]) -> str:
-    """`reported`, `reported_with_caution` or `inconclusive`: the worst that a reason asks for."""
+    """`reported`, `reported_with_caution` or `inconclusive`: the worst state of a reason."""
     states = {LIMITS[reason.name].state for reason in reasons}
     return next((s for s in (INCONCLUSIVE, CAUTION) if s in states), REPORTED)
 

@@ -24,7 +24,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "threshold.value": ("number", "a score above it means bona fide"),
     "threshold.source": ("text", "where it was set"),
     "threshold.dev": ("object?", "error rates on dev at this threshold, as fractions, with the counts"),
-    "reasons[].name": ("text", "what speaks against the result"),
+    "reasons[].name": ("text", "reason to mistrust the result"),
     "reasons[].value": ("number", "as measured"),
     "reasons[].limit": ("number", "beyond which it is a reason"),
     "reasons[].sentence": ("text", "both in words"),

@@ -67,7 +67,7 @@ SIDES = ("machine-generated", "human")
 GRADES = {"high": 0.8, "moderate": 0.6, "low": 0.0}  # confidence above it
 LIMITS = (
     "A likelihood ratio is not the probability that the speech is machine-generated, which depends on all else that "
-    "is known of the case; a probability at a prior that was chosen is a calculation and not a finding.",
+    "is known of the case; a probability at a chosen prior is a calculation and not a finding.",
     "That no trace of machine generation was found does not show that a recording is genuine or unaltered.",
     "Impersonators, and human speech that was replayed, are outside the question that this detector answers.",
     "Re-recording, coding, noise and editing can remove the traces, and can leave others that look like them.",
@@ -105,9 +105,9 @@ def statement(
     """Put a score into words.
 
     Args:
-        detector: Which gave it.
+        detector: The one that gave it.
         score: Of the file.
-        source: What the detector was calibrated on, as it is to be called; by default what it carries.
+        source: Name of what the detector was calibrated on; by default the one it carries.
         obstacles: Sentences on why nothing may be concluded, other than that the evidence is weak.
     """
     found = detector.llr(score)

@@ -65,7 +65,7 @@ def test_each_fault_is_named_with_its_value_and_limit(samples, name):
     assert (reason.value > reason.limit) if other_way else (reason.value < reason.limit)
 
 
-def test_faults_do_not_drag_others_along():
+def test_a_fault_gives_no_other_reason():
     assert names(speech(1.0)) == ["too_short"]
     assert names(np.clip(speech(), -0.15, 0.15)) == ["clipped"]
     assert names(speech(noise=0.04)) == ["low_snr"]
@@ -74,7 +74,7 @@ def test_faults_do_not_drag_others_along():
     assert names(speech(rate=44100), rate=44100) == []
 
 
-def test_net_speech_and_snr_are_those_that_were_made():
+def test_net_speech_and_snr_of_a_made_recording():
     samples = speech(4.0, noise=0.01, pauses=0.25)
     found = measure(samples, RATE)
     assert found["speech_s"] == pytest.approx(3.0, abs=0.1)
@@ -85,7 +85,7 @@ def test_net_speech_and_snr_are_those_that_were_made():
     assert measure(silent, RATE)["snr_db"] == pytest.approx(found["snr_db"], abs=1e-6)  # digital silence is no floor
 
 
-def test_samples_that_are_no_numbers_end_it():
+def test_samples_that_are_not_finite_are_inconclusive():
     samples = speech()
     samples[7], samples[9] = np.nan, np.inf
     (reason,) = reasons(measure(samples, RATE), detector(), 4.0)
@@ -101,7 +101,7 @@ def test_windows_on_the_other_side():
 
 
 @pytest.mark.parametrize(("score", "beyond"), [(4.0, 1.0), (-4.5, 2.5), (3.0, None), (2.9, None)])
-def test_a_score_beyond_what_was_seen(score, beyond):
+def test_a_score_outside_the_calibrated_range(score, beyond):
     found = [r.value for r in reasons(measure(speech(), RATE), detector(), score, score_range=(-2.0, 3.0))]
     assert found == ([] if beyond is None else [pytest.approx(beyond)])
 

@@ -281,7 +281,7 @@ def test_the_command(whole, recording, runs, tmp_path, capsys):
     ("content", "message"),
     [(None, "no such report"), ("{", "is not JSON"), ("[]", "is no report"), ("{}", "is no report")],
 )
-def test_what_is_no_report_is_said_in_a_sentence(tmp_path, recording, capsys, content, message):
+def test_a_file_that_is_not_a_report_is_an_error_of_one_sentence(tmp_path, recording, capsys, content, message):
     path = tmp_path / "report.json"
     if content is not None:
         path.write_text(content)
@@ -292,7 +292,7 @@ def test_what_is_no_report_is_said_in_a_sentence(tmp_path, recording, capsys, co
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_scores_that_a_calibration_has_seen(run_folder, tmp_path):
+def test_scores_of_the_calibration_set(run_folder, tmp_path):
     shutil.copytree(run_folder, tmp_path / "run")
     run, detector = tmp_path / "run", Detector.load(run_folder)
     rows = [line.split(",") for line in (run / "scores" / "dev.csv").read_text().splitlines()]
