@@ -137,9 +137,7 @@ class Pages(FPDF):
         self.set_fill_color(colour)
         for size, style, text in ((20.0, "B", words), *((10.0, "", line) for line in below)):
             self._pen(size, "#ffffff", style)
-            self.multi_cell(
-                0, size * LEADING, drawable(text), fill=True, padding=(2, 14), new_x=XPos.LMARGIN, new_y=YPos.NEXT
-            )
+            self._flow(text, size, fill=True, padding=(2, 14))
         self.ln(8)
 
     def columns(
@@ -167,9 +165,8 @@ class Pages(FPDF):
         self.set_fill_color("#ffffff")
         band = FontFace(emphasis="BOLD", fill_color=BAND)
         style = {"borders_layout": "HORIZONTAL_LINES", "line_height": size * LEADING, "padding": (1.5, 4)}
-        with self.table(
-            col_widths=tuple(widths), first_row_as_headings=bool(header), text_align="LEFT", **style
-        ) as table:
+        style |= {"first_row_as_headings": bool(header), "text_align": "LEFT"}
+        with self.table(col_widths=tuple(widths), **style) as table:
             if header:
                 table.row([drawable(cell) for cell in header])
             for at, row in enumerate(rows):
@@ -220,8 +217,8 @@ class Pages(FPDF):
         self.set_font(SANS, style, size)
         self.set_text_color(colour)
 
-    def _flow(self, text: str, size: float) -> None:
-        self.multi_cell(0, size * LEADING, drawable(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    def _flow(self, text: str, size: float, **look: Any) -> None:
+        self.multi_cell(0, size * LEADING, drawable(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT, **look)
 
     def _lines(self, width: float, text: str) -> list[str]:
         """Text as it would be broken into lines."""

@@ -98,8 +98,7 @@ def tippett(llrs: Scored, labels: Labels = None) -> Figure:
         InputError: See `deepfake.metrics.cllr.cllr`.
     """
     trials = Trials.of(llrs, labels, infinite=True)
-    s, y = trials.scores, trials.bonafide
-    s = s / LN10
+    s, y = trials.scores / LN10, trials.bonafide
     low, high = span(_tamed(Trials.unchecked(s, y)).scores, 0.0)
     xlabel = "log$_{10}$ LR (larger = more bona fide)"
     figure, axes = axes_of("Tippett plot", xlabel, "share of the class (%)", height=4.8)

@@ -18,7 +18,6 @@ from deepfake.figures.style import (
     BONAFIDE,
     CURVE,
     MOST_ATTACKS,
-    MOST_SYSTEMS,
     REFERENCE,
     SPOOF,
     STYLES,
@@ -117,9 +116,9 @@ def confusion(scores: Scored, labels: Labels, threshold: float) -> Figure:
         count = int(np.sum(truth & decided))
         colour = mpl.colormaps["Blues"](0.85 * count / n)
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0))
-        style = {"color": _ink(colour), "ha": "center", "va": "center"}
-        axes.text(column, row - 0.05, f"{count:,}\n{count / n:.2%}", **style, fontsize=14, linespacing=1.3)
-        axes.text(column, row + 0.36, of_cell, **style, fontsize=8)
+        ink, text = _ink(colour), f"{count:,}\n{count / n:.2%}"
+        axes.text(column, row - 0.05, text, color=ink, ha="center", va="center", fontsize=14, linespacing=1.3)
+        axes.text(column, row + 0.36, of_cell, color=ink, ha="center", va="center", fontsize=8)
     axes.set_xticks([0, 1], ["accepted as bona fide", "rejected as spoof"])
     axes.set_yticks([0, 1], [f"bona fide\n({trials.n_bonafide:,})", f"spoof\n({trials.n_spoof:,})"])
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5))
@@ -252,8 +251,8 @@ def tdcf_curve(
     Raises:
         InputError: There are no weights or too many, the threshold is not finite; see also `min_tdcf_of`.
     """
-    if not 0 < len(weights) <= MOST_SYSTEMS:
-        raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {MOST_SYSTEMS} were expected")
+    if not 0 < len(weights) <= len(STYLES):
+        raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {len(STYLES)} were expected")
     trials = Trials.of(scores, labels)
     far, frr, thresholds = trials.official
     low, high = span(thresholds[1:], threshold)

@@ -1,4 +1,4 @@
-"""Reasons to mistrust a result, each measured, each with its limit, and what they leave of it."""
+"""Reasons to mistrust a result, each measured, each with its limit, and what it is worth then."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from deepfake.forensics.statement import SCALE, SIDES, number
 
 CAUTION, INCONCLUSIVE = "reported_with_caution", "inconclusive"
 REPORTED = "reported"
+NEUTRAL = math.log10(SCALE.neutral)
 
 
 class Limit(NamedTuple):
@@ -43,19 +44,15 @@ LIMITS: dict[str, Limit] = {
     ),
     "not_calibrated": Limit(1, CAUTION, "The detector is not calibrated: its scores are not likelihood ratios."),
     "threshold_disagrees": Limit(
-        math.log10(SCALE.neutral),
-        CAUTION,
-        "By the threshold the speech is {by_threshold}, by the likelihood ratio {by_ratio}.",
+        NEUTRAL, CAUTION, "By the threshold the speech is {side}, by the likelihood ratio {other_side}."
     ),
-    "uncertain": Limit(math.log10(SCALE.neutral), INCONCLUSIVE, "{what}"),
+    "uncertain": Limit(NEUTRAL, INCONCLUSIVE, "{what}"),
 }
 
 MEASURES = ("speech_s", "snr_db", "silence_share", "clipped_share", "top_hz")
 SPEECH_DB = 6.0  # above the noise floor
 FLOOR_PERCENTILE = 5
 DIGITAL_SILENCE = 1e-10  # power, that of -100 dBFS: no microphone's noise
-
-Floats = NDArray[np.float64]
 
 
 class Reason(NamedTuple):
@@ -64,7 +61,7 @@ class Reason(NamedTuple):
     Attributes:
         name: Of `LIMITS`.
         value: What was measured, in the unit of the limit.
-        limit: What it was held against.
+        limit: Beyond which it is a reason.
         sentence: Both, in words.
     """
 
@@ -74,7 +71,7 @@ class Reason(NamedTuple):
     sentence: str
 
 
-def measured(waveform: NDArray[np.floating], sample_rate: int) -> dict[str, float]:
+def measure(waveform: NDArray[np.floating], sample_rate: int) -> dict[str, float]:
     """Measure a recording, as far as 10 minutes of it.
 
     Speech is found by its energy alone: frames of 10 ms that lie less than 40 dB below the loudest one and more than
@@ -116,11 +113,11 @@ def reasons(
     windows: Sequence[float] | None = None,
     score_range: tuple[float, float] | None = None,
 ) -> list[Reason]:
-    """What speaks against taking the result at its word, in the order of `LIMITS`.
+    """The reasons to mistrust a result, in the order of `LIMITS`.
 
     Args:
-        quality: What `measured` found.
-        detector: Which gave the score.
+        quality: What `measure` found.
+        detector: The one that gave the score.
         score: Of the file.
         windows: Scores of its windows `[N]`, where it has several.
         score_range: Least and greatest score of the trials that the detector was calibrated on, of dev where it is not
@@ -131,7 +128,7 @@ def reasons(
 
 
 def state(reasons: Sequence[Reason]) -> str:
-    """`reported`, `reported_with_caution` or `inconclusive`: the worst that a reason asks for."""
+    """`reported`, `reported_with_caution` or `inconclusive`: the worst state of a reason."""
     states = {LIMITS[reason.name].state for reason in reasons}
     return next((s for s in (INCONCLUSIVE, CAUTION) if s in states), REPORTED)
 
@@ -177,7 +174,7 @@ def _of_score(
         log10 = -llr.log10_lr_spoof
         what = f"The likelihood ratio is {number(log10)} one way or the other, less than {SCALE.neutral:g}."
         if SCALE.word(log10) != SCALE.words[0] and (log10 > 0) != bonafide:
-            sides = {"by_threshold": SIDES[bonafide], "by_ratio": SIDES[log10 > 0]}
+            sides = {"side": SIDES[bonafide], "other_side": SIDES[log10 > 0]}
             yield _reason("threshold_disagrees", abs(log10), **sides)
     if SCALE.word(log10) == SCALE.words[0]:
         yield _reason("uncertain", abs(log10), what=what)

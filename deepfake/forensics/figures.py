@@ -66,7 +66,8 @@ def overlay(levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike, map: Map) -
         map: What is drawn over it; its grid may differ.
     """
     limit, unit = limit_of(map), unit_of(map)
-    title = f"{map.method.replace('_', ' ')}: {resolution(map)}"
+    cell_ms = 1000 * float(np.median(np.diff(map.seconds)))
+    title = f"{map.method.replace('_', ' ')}: cells of {cell_ms:.3g} ms in {len(map.hz) - 1} bands"
     figure, axes, _ = _spectrogram(title, levels_db, hz, seconds, GREY)
     values = np.ma.masked_where(np.isnan(map.values), np.clip(map.values, -2 * limit, 2 * limit))
     cells = _cells(axes, values, map.hz, map.seconds, cmap=SIDES, norm=Normalize(-limit, limit), alpha=0.5)
@@ -102,12 +103,6 @@ def unit_of(map: Map) -> str:
     return str(map.facts.get("unit", "nats"))
 
 
-def resolution(map: Map) -> str:
-    """The size of a map's cells in words: `cells of 10 ms in 40 bands`."""
-    widths = np.diff(map.seconds)
-    return f"cells of {1000 * float(np.median(widths)):.3g} ms in {len(map.hz) - 1} bands"
-
-
 def time_importance(maps: Sequence[Map], *, regions: Sequence[tuple[float, float]] = ()) -> Figure:
     """What each frame speaks for, all bands together, a row for each map: above the line spoof, below it bona fide.
 
@@ -116,7 +111,7 @@ def time_importance(maps: Sequence[Map], *, regions: Sequence[tuple[float, float
 
     Args:
         maps: Of one clip.
-        regions: Start and end in seconds of what is to be shaded grey.
+        regions: Start and end in seconds of what is shaded grey.
 
     Raises:
         InputError: There is no map.
@@ -159,7 +154,7 @@ def waveform_highlight(
     Args:
         waveform: Samples `[T]`, full scale is 1.
         rate: Samples per second.
-        regions: Start and end of each in seconds.
+        regions: Start and end of each in seconds; no two overlap.
         start: Time of the first sample in seconds.
 
     Raises:
@@ -168,7 +163,7 @@ def waveform_highlight(
     samples = np.asarray(waveform, dtype=float)
     if not len(samples):
         raise InputError("there are no samples of which a waveform could be drawn")
-    share = _covered(regions) * rate / len(samples)
+    share = sum(end - start for start, end in regions) * rate / len(samples)
     words = f"{len(regions)} suspicious region{'s' * (len(regions) != 1)}, {share:.1%} of the time"
     title = f"Waveform: {words if regions else 'no suspicious region'}"
     figure, axes = axes_of(title, "", "amplitude (full scale 1)", width=WIDTH, height=2.8)
@@ -267,12 +262,3 @@ def _cells(axes: Axes, values: ArrayLike, hz: ArrayLike, seconds: ArrayLike, **l
 
 def _signed(value: float, _: int | None = None) -> str:
     return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
-
-
-def _covered(regions: Sequence[tuple[float, float]]) -> float:
-    """Seconds that lie in at least one region."""
-    covered, last = 0.0, -math.inf
-    for start, end in sorted(regions):
-        covered += max(end - max(start, last), 0.0)
-        last = max(last, end)
-    return covered

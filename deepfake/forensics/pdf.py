@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from deepfake.atomic import write_atomically
 from deepfake.explain.regions import Region
@@ -41,7 +41,7 @@ DISCLAIMER = (
 )
 
 
-def write_pdf(path: Path, report: Mapping[str, Any], pictures: Mapping[str, Path], *, title: str) -> None:
+def write_pdf(path: Path, report: Mapping[str, Any], pictures: Mapping[str, Path | IO[bytes]], *, title: str) -> None:
     """Write the report of one file, on A4 pages, with the same bytes for the same contents.
 
     The recording and its result first, then the pictures over time, the maps, and last the method and the limits. A
@@ -116,7 +116,7 @@ def _recording(pages: Pages, report: Mapping[str, Any]) -> None:
     pages.columns(hashes, (1.25, 4), mono=True, size=7.5)
 
 
-def _pictures(pages: Pages, report: Mapping[str, Any], pictures: Mapping[str, Path]) -> None:
+def _pictures(pages: Pages, report: Mapping[str, Any], pictures: Mapping[str, Path | IO[bytes]]) -> None:
     """What is seen over time; the spectrogram, and each method's map over it unless there is no verdict."""
     maps = {"mel": SPECTROGRAM}
     inconclusive = report["state"] == INCONCLUSIVE

@@ -20,13 +20,13 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "llr.log10_lr_spoof": ("number?", "base-10 logarithm of the likelihood ratio of spoof against bona fide"),
     "llr.capped": ("flag?", "whether it is cut to what the calibration supports"),
     "p_fake": ("number", "probability of spoof at `prior`: a calculation, not a finding; uncalibrated, a mere figure"),
-    "prior": ("number?", "prior probability of spoof that was chosen; null where the detector is not calibrated"),
+    "prior": ("number?", "prior probability of spoof that was asked for; null where the detector is not calibrated"),
     "threshold.value": ("number", "a score above it means bona fide"),
     "threshold.source": ("text", "where it was set"),
     "threshold.dev": ("object?", "error rates on dev at this threshold, as fractions, with the counts"),
-    "reasons[].name": ("text", "what speaks against the result"),
+    "reasons[].name": ("text", "reason to mistrust the result"),
     "reasons[].value": ("number", "as measured"),
-    "reasons[].limit": ("number", "what it was held against"),
+    "reasons[].limit": ("number", "beyond which it is a reason"),
     "reasons[].sentence": ("text", "both in words"),
     "quality.nonfinite_samples": ("number", "samples that are not finite; where there are any, the rest is null"),
     "quality.speech_s": ("number?", "net speech"),
@@ -44,7 +44,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "words.limits[]": ("text", "what the finding does not show"),
     "words.scale_id": ("text", "name of the verbal scale"),
     "words.scale_version": ("text", "of the scale"),
-    "words.scale_source": ("text", "whence it is"),
+    "words.scale_source": ("text", "where it comes from"),
     "words.scale_convention": ("text", "what holds on a bound and below 1"),
     "words.scale[].from": ("number", "least ratio of a row of the scale"),
     "words.scale[].to": ("number?", "where the next row begins"),
@@ -96,7 +96,7 @@ KINDS = {"text": str, "number": int | float, "integer": int, "flag": bool, "obje
 
 
 def check(report: Any) -> None:
-    """Hold a report against `SCHEMA`: nothing missing, nothing unknown, kinds as they should be, numbers finite.
+    """Check a report against `SCHEMA`: nothing missing, nothing unknown, kinds as they should be, numbers finite.
 
     Raises:
         InputError: It is another version's, or does not keep to this one: names the first entry.
@@ -111,13 +111,13 @@ def check(report: Any) -> None:
 def _check(value: Any, name: str) -> None:
     if name in SCHEMA:
         _check_leaf(value, name)
-    elif any(key.startswith(f"{name}[]") for key in SCHEMA):
-        if not isinstance(value, list):
-            raise InputError(f"the report's {name} is {value!r:.80}: a list was expected")
+    elif not any(key.startswith(f"{name}[]") for key in SCHEMA):
+        _check_object(value, name)
+    elif isinstance(value, list):
         for item in value:
             _check(item, f"{name}[]")
     else:
-        _check_object(value, name)
+        raise InputError(f"the report's {name} is {value!r:.80}: a list was expected")
 
 
 def _check_object(value: Any, name: str) -> None:

