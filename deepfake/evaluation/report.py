@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("min_tdcf", "min t-DCF", "f", "tandem cost, revised form of ASVspoof 2021; 1 is of no use"),
     ("t_eer", "t-EER", "%", "tandem equal error rate of countermeasure and speaker verifier"),
     ("eer_threshold", "EER threshold", "g", "score at which the two error rates of this data are nearest to equal"),
-    ("threshold", "carried threshold", "g", "threshold that the detector carries, from dev"),
+    ("threshold", "carried threshold", "g", "threshold fixed beforehand, on other data"),
     ("fpr", "spoof accepted", "%", "false positive rate at the threshold used; positive = bona fide"),
     ("fnr", "bona fide rejected", "%", "false negative rate at the threshold used"),
     ("accuracy", "accuracy", "%", "share of all utterances that is decided correctly"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,7 @@ def write_sasv(
     """Write `metrics.json`, `report.html`, `environment.json` and `figures/det.{png,svg}` into a folder."""
     folder, facts = ReportFolder(path), write_environment(path, sys.argv, torch.device("cpu"), 0)
     curves = {what: against(scores)[key] for key, _, _, what in ROWS if key in against(scores)}
-    classes = ("targets", "others")
-    drawn = pictures(folder.figures, {"det": lambda: figures_comparison.det_many(curves, classes=classes)})
+    det = partial(figures_comparison.det_many, curves, classes=("targets", "others"))
     write_page(
         folder.page,
         "evaluation/sasv.html",
@@ -78,7 +78,7 @@ def write_sasv(
         metrics=metrics,
         interval=f"{100 * (metrics['confidence'] or 0.95):g} % interval",
         rows=results(metrics, ROWS),
-        drawn=drawn,
+        drawn=pictures(folder.figures, {"det": det}),
     )
     write_atomically(folder.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

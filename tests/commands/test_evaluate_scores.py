@@ -63,7 +63,7 @@ def settings(tmp_path):
 def test_a_file_is_evaluated_into_a_folder(tmp_path, settings, protocol):
     path = write(tmp_path / "A.txt", values(0), keys=False)
     done = evaluate_file(path, settings, threshold=1.0, protocol=protocol)
-    assert done.folder == tmp_path / "out" and not done.passed_over
+    assert done.folder == tmp_path / "out" and not done.skipped
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == done.metrics
     assert done.metrics["eer"] == eer(values(0), LABELS)[0]
     assert done.metrics["fpr"] == np.mean(values(0)[LABELS == 0] > 1)
