@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from deepfake.datasets.corpus import Reader
-from deepfake.datasets.layout import base_of, check_partition, placed
+from deepfake.datasets.layout import base_of, placed
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
@@ -44,7 +44,6 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
 
 def read(track: str, partition: str, root: str) -> list[Utterance]:
     """One partition of a corpus in the layout of a track (`LA` or `PA`), however many trials it has."""
-    check_partition(partition)
     base = _base(root, track)
     protocol = _protocol(base, track, partition)
     listed = read_protocol(protocol, LAYOUTS[f"asvspoof2019_{track.lower()}"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from deepfake.datasets.layout import NoPartition, base_of, check_partition, placed
+from deepfake.datasets.layout import NoPartition, base_of, placed
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import BONAFIDE, Utterance
 from deepfake.errors import InputError
@@ -37,15 +37,9 @@ def utterances(partition: str, *, root: str, keys: str | None = None, subset: st
 
 
 def read(
-    track: str,
-    partition: str,
-    root: str,
-    keys: str | None,
-    subset: str,
-    trials: dict[str, tuple[int, int] | int],
+    track: str, partition: str, root: str, keys: str | None, subset: str, trials: dict[str, tuple[int, int] | int]
 ) -> list[Utterance]:
     """A subset of the evaluation set of a track (`LA` or `DF`), with what was published of its size."""
-    check_partition(partition)
     name, folder = f"asvspoof2021_{track.lower()}", f"ASVspoof2021_{track}_eval"
     if partition != "eval":
         raise NoPartition(f"{name} has no {partition} partition: it is an evaluation set, trained for on ASVspoof 2019")

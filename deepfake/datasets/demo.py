@@ -33,12 +33,12 @@ from deepfake.datasets.demo_voice import (
     WINDOW,
     Voice,
     frames,
+    mel_bands,
     overlap_add,
     pulses,
     smooth,
     speak,
 )
-from deepfake.datasets.layout import check_partition
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
 
@@ -57,22 +57,12 @@ def _from_spectrum(spectrum: np.ndarray, n_samples: int) -> np.ndarray:
     return overlap_add(np.fft.irfft(spectrum, WINDOW) * window, HOP, n_samples) / 1.5  # squared Hann windows sum to 1.5
 
 
-def _mel_bands(n_bands: int) -> np.ndarray:
-    """Triangular mel filters [n_bands, F] up to 8 kHz, at least a bin wide on either side."""
-    mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), n_bands + 2)
-    edge = 700 * (10 ** (mel[:, None] / 2595) - 1)  # Hz
-    hz = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
-    width = np.maximum(np.diff(edge, axis=0), hz[1])
-    away = hz - edge[1:-1]
-    return np.maximum(1 - np.where(away < 0, -away / width[:-1], away / width[1:]), 0).astype(np.float32)
-
-
 def griffin_lim(waveform: np.ndarray, rng: Generator) -> np.ndarray:
     """A01: thrown back on 100 to 180 mel bands, the spectrum interpolated between them, its phase sought by iteration.
 
     Fast Griffin-Lim (N. Perraudin, P. Balazs and P. Sondergaard, 2013).
     """
-    bands = _mel_bands(int(rng.integers(100, 181)))
+    bands = mel_bands(int(rng.integers(100, 181)), WINDOW).astype(np.float32)
     mel = np.abs(np.fft.rfft(frames(waveform))) @ (bands / bands.sum(1, keepdims=True)).T  # [L, bands]
     magnitude = mel @ (bands / (bands.sum(0) + 1e-3))  # [L, F]
     phase = np.exp(2j * np.pi * rng.random(magnitude.shape)).astype(np.complex64)
@@ -286,7 +276,6 @@ def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utte
 
 def _make(partition: str, root: str, seed: int, n_utterances: int) -> None:
     """Make the corpus if it is not there."""
-    check_partition(partition)
     if seed < 0 or n_utterances < 24 or n_utterances % 2:
         raise InputError(
             f"dataset.seed={seed} dataset.n_utterances={n_utterances}: a seed from 0, an even number from 24 are wanted"

@@ -93,6 +93,16 @@ def overlap_add(pieces: np.ndarray, hop: int, n_samples: int) -> np.ndarray:
     return out.ravel()[WINDOW // 2 : WINDOW // 2 + n_samples]
 
 
+def mel_bands(n_bands: int, n_fft: int) -> np.ndarray:
+    """Triangular mel filters [n_bands, F] up to 8 kHz with peak 1, each flank at least one bin wide."""
+    mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), n_bands + 2)
+    edge = 700 * (10 ** (mel[:, None] / 2595) - 1)  # Hz
+    hz = np.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1)
+    width = np.maximum(np.diff(edge, axis=0), hz[1])
+    away = hz - edge[1:-1]
+    return np.maximum(1 - np.where(away < 0, -away / width[:-1], away / width[1:]), 0)
+
+
 def all_pole(*sections: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Response of resonances in cascade, each with gain 1 at 0 Hz.
 

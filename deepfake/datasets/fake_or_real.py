@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepfake.datasets import folder
-from deepfake.datasets.layout import base_of, check_partition
+from deepfake.datasets.layout import base_of
 from deepfake.datasets.protocol import complete
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
@@ -34,7 +34,6 @@ def utterances(partition: str, *, root: str, variant: str = "for-norm") -> list[
     Raises:
         InputError: The variant is unknown, or not there.
     """
-    check_partition(partition)
     if variant not in VARIANTS:
         raise InputError(f"dataset.variant={variant}: one of {', '.join(VARIANTS)} was expected")
     names, marks = VARIANTS[variant], ("training", "validation", "testing")

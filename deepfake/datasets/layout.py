@@ -1,4 +1,4 @@
-"""Where the files of a published corpus lie."""
+"""Folder layouts of published corpora."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from deepfake.datasets.utterance import PARTITIONS, Utterance
+from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 
 
 class NoPartition(InputError):
-    """The corpus has no such partition by design, so that nothing is missing: `check=true` states it, no more."""
-
-
-def check_partition(partition: str) -> None:
-    """Raise InputError unless it is `train`, `dev` or `eval`."""
-    if partition not in PARTITIONS:
-        raise InputError(f"partition {partition!r} is not one of {', '.join(PARTITIONS)}")
+    """The corpus has no such partition by design: nothing is missing, and `check=true` only states it."""
 
 
 def base_of(root: str, marks: Iterable[str], *, inside: Iterable[str] = (), unpacks: str, key: str = "root") -> Path:
@@ -28,8 +22,8 @@ def base_of(root: str, marks: Iterable[str], *, inside: Iterable[str] = (), unpa
         root: As the user gave it.
         marks: Files or folders, `*` for any name; one of them is enough.
         inside: Folders below the root to look in as well.
-        unpacks: What is to be given, for the message.
-        key: Which key of the dataset it was given by.
+        unpacks: Which folder to give, for the message.
+        key: Config key of the root, for the message.
 
     Raises:
         InputError: The root is no folder, or none of the marks is there.

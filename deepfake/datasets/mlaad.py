@@ -19,12 +19,7 @@ CLIPS = 1000  # of each system in each language; how many of those depends on th
 
 
 def utterances(
-    partition: str,
-    *,
-    root: str,
-    real_root: str | None = None,
-    train_share: float = 0.0,
-    seed: int = 0,
+    partition: str, *, root: str, real_root: str | None = None, train_share: float = 0.0, seed: int = 0
 ) -> list[Utterance]:
     """Read the corpus, or a part of it. It grows from version to version: a result is to name the version.
 

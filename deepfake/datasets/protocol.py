@@ -130,12 +130,8 @@ def cells_of(text: str, separator: str | None, path: Path) -> Iterator[tuple[int
             raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
         return
     for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-        if separator is None:
-            cells = line.split()
-        else:
-            cells = [cell.strip() for cell in line.split(separator)] if line.strip() else []
-        if cells:
-            yield number, cells
+        if line.strip():
+            yield number, line.split() if separator is None else [cell.strip() for cell in line.split(separator)]
 
 
 def columns_of(text: str, separator: str | None) -> list[list[str]] | None:
@@ -259,15 +255,14 @@ def complete(
         corpus: Its name.
         part: Which part of it the list is.
     """
-    labels = [u.label for u in utterances]
-    pair = (labels.count(BONAFIDE), labels.count(SPOOF))
-    got, words = (pair, "{:,} bona fide and {:,} spoof") if isinstance(expected, tuple) else ((len(labels),), "{:,}")
-    if expected is not None and got != (published := expected if isinstance(expected, tuple) else (expected,)):
-        warn_incomplete(
-            corpus,
-            f"{corpus}{part and f', {part}'}: {words.format(*got)} trials, {words.format(*published)} were published: "
-            "a part of it, or another corpus in its layout",
-        )
+    labels, words = [u.label for u in utterances], "{0:,}"
+    got: tuple[int, int] | int = len(labels)
+    if isinstance(expected, tuple):
+        got, words = (labels.count(BONAFIDE), labels.count(SPOOF)), "{0[0]:,} bona fide and {0[1]:,} spoof"
+    if expected not in (None, got):
+        message = f"{words.format(got)} trials, {words.format(expected)} were published"
+        where = f"{corpus}, {part}" if part else corpus
+        warn_incomplete(corpus, f"{where}: {message}: a part of it, or another corpus in its layout")
     return utterances
 
 
@@ -294,12 +289,8 @@ def columns_of_header(header: list[str], separator: str | None) -> Columns | Non
 
 def _layout_with_header(header: list[str], separator: str | None) -> tuple[str, Columns] | None:
     for name, columns in LAYOUTS.items():
-        if (
-            columns.header
-            and columns.separator == separator
-            and name != "csv"
-            and {*_wanted(columns)} <= {*header, None}
-        ):
+        fits = columns.header and columns.separator == separator and {*_wanted(columns)} <= {*header, None}
+        if fits and name != "csv":
             return name, columns
     found = columns_of_header(header, separator)
     return ("csv", found) if found and found.key is not None else None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepfake.datasets.layout import NoPartition, check_partition
+from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 
@@ -40,7 +40,6 @@ def split(
         NoPartition: Train or dev of a corpus that is not split.
         InputError: Share or seed is out of range.
     """
-    check_partition(partition)
     if not 0 <= train_share < 1 or seed < 0:
         raise InputError(
             f"dataset.train_share={train_share} dataset.seed={seed}: a share from 0 to below 1 and a seed from 0 are "

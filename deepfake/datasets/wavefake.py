@@ -16,12 +16,7 @@ TRIALS = (0, 117985)  # bona fide, spoof
 
 
 def utterances(
-    partition: str,
-    *,
-    root: str,
-    real_root: str | None = None,
-    train_share: float = 0.0,
-    seed: int = 0,
+    partition: str, *, root: str, real_root: str | None = None, train_share: float = 0.0, seed: int = 0
 ) -> list[Utterance]:
     """Read the corpus, or a part of it.
 

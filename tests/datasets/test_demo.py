@@ -13,6 +13,7 @@ import soundfile
 from tiny import REPOSITORY
 
 from deepfake.datasets import asvspoof2019_la, demo
+from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.demo import utterances
 from deepfake.errors import InputError
 
@@ -165,8 +166,8 @@ def test_impossible_parameters_are_refused(tmp_path, seed, n):
 
 
 def test_an_unknown_partition_is_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(InputError, match="partition 'test'"):
-        utterances("test", root=str(tmp_path / "demo"), n_utterances=SMALL)
+    with pytest.raises(InputError, match="partition=test"):
+        Corpus("demo", utterances, {"root": str(tmp_path / "demo"), "n_utterances": SMALL}).read("test")
     assert not list(tmp_path.iterdir())
 
 
