@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,9 @@ def write_lists(
         )
     sources = sorted((f.id, f.system, m.source.speaker, m.source.path) for m in made for f in _files(m))
     speakers = sorted({(m.source.speaker, m.source.partition, m.source.folder) for m in made})
-    _write_csv(output / "sources.csv", ("file", "system", "speaker", "recording"), sources)
-    _write_csv(output / "speakers.csv", ("speaker", "partition", "folder"), speakers)
-    _write_csv(output / "left_out.csv", ("file", "error"), sorted(left_out.items()))
+    write_csv(output / "sources.csv", [("file", "system", "speaker", "recording"), *sources], "\n")
+    write_csv(output / "speakers.csv", [("speaker", "partition", "folder"), *speakers], "\n")
+    write_csv(output / "left_out.csv", [("file", "error"), *sorted(left_out.items())], "\n")
     stretches = sorted(
         (f"{m.source.partition}/{file.id}.flac", *_times(m), file.system)
         for m in made
@@ -53,7 +53,7 @@ def write_lists(
         for file in _files(m)
     )
     if stretches:
-        _write_csv(output / "partial" / LABELS, HEADER, stretches)
+        write_csv(output / "partial" / LABELS, [HEADER, *stretches], "\n")
     write_atomically(output / "README.md", _readme(settings, counts, Counter(system for *_, system in stretches)))
     for partition, text in protocols.items():
         write_atomically(output / "ASVspoof2019_LA_cm_protocols" / PROTOCOLS[partition], text)
@@ -66,10 +66,6 @@ def _files(made: Outcome) -> list[File]:
 
 def _times(made: Outcome) -> tuple[str, ...]:
     return tuple(f"{seconds:.6f}" for seconds in made.stretch or ()) or ("", "")
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    write_csv(path, [header, *rows], lineterminator="\n")
 
 
 def _readme(settings: dict[str, Any], counts: dict[str, dict[str, int]], partial: Counter[str]) -> str:

@@ -65,7 +65,7 @@ def make_corpus(recipe: Recipe) -> Result:
     """
     bonafide, output = recipe.bonafide, recipe.output
     found = recordings(bonafide)
-    texts = read_texts(recipe.texts) if recipe.texts else SENTENCES
+    texts = read_texts(recipe.texts or SENTENCES)
     with_version = available()
     systems = _systems(list(with_version), recipe.eval_only)
     names = ("seed", "shares", "spoofs", "splices", "min_seconds", "max_seconds", "per_speaker")

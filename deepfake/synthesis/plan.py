@@ -128,12 +128,10 @@ def recordings(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for path in audio_below(folder):
         below = path.relative_to(folder)
-        folders = list(below.parts[:-1])
-        while folders and folders[0] in LIBRISPEECH:
-            folders.pop(0)
-        if not folders:
+        speaker = next((name for name in below.parts[:-1] if name not in LIBRISPEECH), None)
+        if speaker is None:
             raise InputError(f"{path}: lies in no folder of a speaker: DIR/SPEAKER/FILE was expected")
-        found[folders[0]].append(below.as_posix())
+        found[speaker].append(below.as_posix())
     if not found:
         raise InputError(f"--bonafide {folder}: holds no audio: a folder of recordings per speaker was expected")
     if len(found) < len(PARTITIONS):
