@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from deepfake.datasets.layout import NoPartition, base_of, placed
+from deepfake.datasets.layout import NoPartition, base_of, with_paths
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import BONAFIDE, Utterance
 from deepfake.errors import InputError
@@ -51,7 +51,7 @@ def read(
     n_bonafide = sum(u.label == BONAFIDE for u in found)
     log.info("%s, subset %s: %d bona fide, %d spoof", name, subset, n_bonafide, len(found) - n_bonafide)
     complete(found, trials[subset], name, f"subset {subset}")
-    return placed(found, base / "flac", ".flac", partition)
+    return with_paths(found, base / "flac", ".flac", partition)
 
 
 def _keys(root: Path, track: str, keys: str | None) -> Path:

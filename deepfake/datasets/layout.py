@@ -37,7 +37,7 @@ def base_of(root: str, marks: Iterable[str], *, inside: Iterable[str] = (), unpa
     raise InputError(f"dataset.{key}={root} holds no {' and no '.join(marks)}: give {unpacks}")
 
 
-def placed(utterances: Iterable[Utterance], folder: Path, suffix: str, partition: str) -> list[Utterance]:
+def with_paths(utterances: Iterable[Utterance], folder: Path, suffix: str, partition: str) -> list[Utterance]:
     """The same utterances with their audio at `folder/ID.suffix`."""
     start = f"{folder}{os.sep}"
     return [replace(u, path=f"{start}{u.id}{suffix}", partition=partition) for u in utterances]

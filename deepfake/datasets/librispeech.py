@@ -44,9 +44,8 @@ def utterances(partition: str, *, root: str, subsets: Sequence[str] | None = Non
         raise InputError(f"{base} lacks {', '.join(missing)}, which partition {partition} is read from")
     found = []
     for name in there:
-        said = {"subset": name}
         listed = [
-            Utterance(path.stem, str(path), BONAFIDE, "", path.stem.split("-")[0], partition, "", said)
+            Utterance(path.stem, str(path), BONAFIDE, "", path.stem.split("-")[0], partition, "", {"subset": name})
             for path in audio_below(base / name)
         ]
         found += complete(listed, SUBSETS[partition][name], "librispeech", name)

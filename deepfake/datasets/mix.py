@@ -1,4 +1,4 @@
-"""Several corpora as one, each drawn as often in training as its weight says."""
+"""A mix of several corpora, drawn in training in proportion to their weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def asv_scores(partition: str, **settings: Any) -> Path | None:
     """The one ASV score file of the parts for a partition, None where they have none.
 
     The t-DCF is of a countermeasure before one ASV system. Parts without ASV scores are counted as if they stood before
-    the same one, which the log says. Where parts have different ones there is no t-DCF, which it says too.
+    the same one, and a warning is logged. Where parts have different ones there is no t-DCF, with a warning too.
     """
     files = _answers(Corpus.asv_scores, partition, **settings)
     have = [name for name, file in files.items() if file is not None]
@@ -78,7 +78,7 @@ def utterances(
         partitions: The partitions that are taken of a part; all three where not given.
 
     Raises:
-        NoPartition: It is taken of no part.
+        NoPartition: The partition is taken of no part.
         InputError: There are no parts, a name or weight cannot be used, or a part does not have the partition.
     """
     found = _answers(Corpus.read, partition, parts, weights, partitions)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deepfake.datasets.corpus import Reader
 from deepfake.datasets.folder import SYNONYMS
-from deepfake.datasets.layout import NoPartition, base_of, placed
-from deepfake.datasets.protocol import LAYOUTS, NOT_SAID, cells_of, complete, read_protocol, read_text
+from deepfake.datasets.layout import NoPartition, base_of, with_paths
+from deepfake.datasets.protocol import LAYOUTS, NO_VALUE, cells_of, complete, read_protocol, read_text
 from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, SPOOF, Utterance, number_of
 from deepfake.errors import InputError
 
@@ -84,7 +84,7 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
     protocol = base / PROTOCOLS / f"PartialSpoof.LA.cm.{partition}.trl.txt"
     listed = read_protocol(protocol, LAYOUTS["partialspoof"])
     complete(listed, TRIALS[partition], "spliced (PartialSpoof)", f"partition {partition}")
-    return placed(listed, base / partition / "con_wav", ".wav", partition)
+    return with_paths(listed, base / partition / "con_wav", ".wav", partition)
 
 
 def _base(root: str) -> Path:
@@ -114,7 +114,7 @@ def _listed(base: Path, partition: str) -> list[tuple[Utterance, Stretches]]:
             continue
         audio = base / file
         u, stretches = found.get(file) or (Utterance(audio.stem, str(audio), BONAFIDE, "", "", own, where), [])
-        if (system in NOT_SAID) != (start == end == "") or (file in found and not (stretches and start)):
+        if (system in NO_VALUE) != (start == end == "") or (file in found and not (stretches and start)):
             raise InputError(f"{where}: start, end and system of a spoofed stretch, or `,,-` alone, were expected")
         if start:
             stretches.append((begin := number_of(start, "time", where), number_of(end, "time", where), system))

@@ -1,4 +1,4 @@
-"""The split of a corpus that was published without one."""
+"""Seeded splits of corpora that were published without one."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def split(
 ) -> list[Utterance]:
     """One partition: `train_share` of the corpus, or half of what that leaves (dev, eval).
 
-    A group lies whole in one partition, so that no speaker is in two. Groups are drawn by their own names and the seed
-    alone, those with the same classes apart from the others, so that each partition has its share of every class as
-    far as the sizes of the groups allow.
+    A group is in one partition only, so that no speaker is in two. Groups are drawn by their names and the seed alone,
+    stratified by their classes, so that each partition has its share of every class as far as the sizes of the groups
+    allow.
 
     Args:
         utterances: The whole corpus.
         partition: `train`, `dev` or `eval`.
-        train_share: From 0, with which everything is eval, to below 1.
-        seed: From 0.
+        train_share: Share of train, from 0 (all is eval) to below 1.
+        seed: Seed of the split, from 0.
         source: The corpus, for messages.
-        group: What is kept together: by default a speaker, or where none is known an utterance.
+        group: Group of an utterance: by default its speaker, or its own id where the speaker is unknown.
 
     Raises:
         NoPartition: Train or dev of a corpus that is not split.

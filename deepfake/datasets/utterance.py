@@ -115,7 +115,7 @@ def subset(utterances: Sequence[Utterance], per_class: int, seed: int) -> list[U
     read in.
 
     Raises:
-        InputError: A class has fewer utterances than asked for.
+        InputError: `per_class` is below 1, or a class has fewer utterances.
     """
     if per_class < 1:
         raise InputError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake.datasets.protocol import NOT_SAID, utterance_keys
+from deepfake.datasets.protocol import NO_VALUE, utterance_keys
 from deepfake.errors import InputError
 from deepfake.metrics.bounds import supported
 from deepfake.metrics.calibration import cross_validated
@@ -48,7 +48,7 @@ def aligned(systems: Mapping[str, Scores]) -> dict[str, Scores]:
             some = ", ".join(keys[i] for i in clash[:5])
             raise InputError(f"{other} has another label than those before it for {len(clash)} utterances: {some}")
         labels = np.where(labels == UNKNOWN, theirs, labels)
-        attacks = [a if a not in NOT_SAID else scores.attacks[i] for a, i in zip(attacks, at, strict=True)]
+        attacks = [a if a not in NO_VALUE else scores.attacks[i] for a, i in zip(attacks, at, strict=True)]
         extras = {n: [column[i] for i in at] for n, column in scores.extras.items() if n != "llr"} | extras
     known = np.flatnonzero(labels != UNKNOWN)
     if not len(known):

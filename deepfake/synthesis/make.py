@@ -73,7 +73,7 @@ def make_corpus(recipe: Recipe) -> Result:
         "version": VERSION,
         **{name: getattr(recipe, name) for name in names},
         "shares": [float(share) for share in recipe.shares],
-        "systems": {name: {"what": SYSTEMS[name].what, "with": said} for name, said in with_version.items()},
+        "systems": {name: {"what": SYSTEMS[name].what, "with": program} for name, program in with_version.items()},
         "eval_only": [name for name in recipe.eval_only if name in with_version],
         "texts": _digest(texts),
         "recordings": _digest(f"{path} {(bonafide / path).stat().st_size}" for own in found.values() for path in own),

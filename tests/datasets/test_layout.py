@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tiny import touch
 
-from deepfake.datasets.layout import base_of, placed
+from deepfake.datasets.layout import base_of, with_paths
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 
@@ -23,5 +23,5 @@ def test_a_root_that_cannot_be_used_says_what_was_wanted(tmp_path):
 
 
 def test_utterances_get_their_path(tmp_path):
-    (u,) = placed([Utterance("a.b", "", 1)], tmp_path / "flac", ".flac", "dev")
+    (u,) = with_paths([Utterance("a.b", "", 1)], tmp_path / "flac", ".flac", "dev")
     assert (u.path, u.partition) == (str(tmp_path / "flac" / "a.b.flac"), "dev")
