@@ -79,7 +79,7 @@ def test_paths_are_absolute_wherever_a_key_names_one(tmp_path, monkeypatch):
         ({"_target_": "deepfake.errors.__doc__"}, "dataset: deepfake.errors.__doc__: .* is not a callable"),
     ],
 )
-def test_what_cannot_be_used_is_said(config, message):
+def test_unusable_settings_are_refused(config, message):
     with pytest.raises(InputError, match=message):
         Corpus.of(LA | config)
 

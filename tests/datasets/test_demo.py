@@ -159,7 +159,7 @@ def test_a_root_that_is_a_file_or_below_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("seed", "n"), [(-1, 24), (0, 22), (0, 25), (0, 0)])
-def test_impossible_parameters_are_refused(tmp_path, seed, n):
+def test_parameters_out_of_range_are_refused(tmp_path, seed, n):
     with pytest.raises(InputError, match=rf"dataset\.seed={seed} dataset\.n_utterances={n}"):
         utterances("train", root=str(tmp_path / "demo"), seed=seed, n_utterances=n)
     assert not list(tmp_path.iterdir())

@@ -53,7 +53,7 @@ def test_the_published_sizes(tmp_path, caplog):
     }
 
 
-def test_what_cannot_be_used_is_said(tmp_path):
+def test_unusable_settings_are_refused(tmp_path):
     touch(tmp_path / "for-2seconds", *FILES)
     with pytest.raises(InputError, match=r"dataset.variant=norm: one of for-original, for-norm"):
         read("dev", tmp_path, variant="norm")
