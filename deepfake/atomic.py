@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -20,3 +24,10 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]], lineterminator: str = "\r\n") -> None:
+    """Write rows as CSV, atomically; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=lineterminator).writerows(rows)
+    write_atomically(path, text.getvalue())

@@ -164,9 +164,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _make_corpus(arguments: argparse.Namespace) -> int:
     from deepfake.synthesis.make import make_corpus
+    from deepfake.synthesis.plan import Recipe
 
     given = {name: value for name, value in vars(arguments).items() if name != "task" and value is not None}
-    done = make_corpus(**given)
+    done = make_corpus(Recipe(**given))
     for name, needs in done.absent.items():
         print(f"{name} is not in the corpus ({needs} is not installed)", file=sys.stderr)
     if done.left_out:

@@ -182,7 +182,7 @@ class DataModule(lightning.LightningDataModule):
 
 
 class Loader(DataLoader[dict[str, Any]]):
-    """A loader whose worker processes start when its first batch is asked for.
+    """A loader whose worker processes start with its first batch.
 
     The trainer iterates over the training loader before it sets the sampler's epoch; in a resumed run even before it
     has read the epoch from the checkpoint, since the scheduler needs the number of steps first. Workers started then

@@ -14,7 +14,7 @@ import numpy as np
 from deepfake.datasets.protocol import (
     HEADER_NAMES,
     LAYOUTS,
-    NOT_SAID,
+    NO_VALUE,
     Columns,
     cells_of,
     columns_of,
@@ -160,7 +160,7 @@ def _scores(table: Table, columns: Columns, place: int) -> Scores:
         return blank if column is None else table.columns[int(column)]
 
     ids, words = at(columns.utterance), at(columns.key)
-    labels_of = {word: UNKNOWN if word in NOT_SAID else LABEL_WORDS.get(word.lower()) for word in {*words}}
+    labels_of = {word: UNKNOWN if word in NO_VALUE else LABEL_WORDS.get(word.lower()) for word in {*words}}
     if wrong := next((word for word, label in labels_of.items() if label is None), None):
         label_of(wrong, f"{path}, line {numbers[words.index(wrong)]}")
     labels = np.fromiter(map(labels_of.__getitem__, words), dtype=np.int64, count=len(words))
@@ -174,7 +174,7 @@ def _scores(table: Table, columns: Columns, place: int) -> Scores:
 
 
 def _said(column: Sequence[str]) -> list[str]:
-    said = {cell: "" if cell in NOT_SAID else cell for cell in {*column}}
+    said = {cell: "" if cell in NO_VALUE else cell for cell in {*column}}
     return list(map(said.__getitem__, column))
 
 

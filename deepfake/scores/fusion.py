@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake.datasets.protocol import NOT_SAID, utterance_keys
+from deepfake.datasets.protocol import NO_VALUE, utterance_keys
 from deepfake.errors import InputError
 from deepfake.metrics.bounds import supported
 from deepfake.metrics.calibration import cross_validated
@@ -47,7 +47,7 @@ def aligned(systems: Mapping[str, Scores]) -> dict[str, Scores]:
             some = ", ".join(keys[i] for i in clash[:5])
             raise InputError(f"{other} has another label than those before it for {len(clash)} utterances: {some}")
         labels = np.where(labels == UNKNOWN, same.labels, labels)
-        attacks = [b if a in NOT_SAID else a for a, b in zip(attacks, same.attacks, strict=True)]
+        attacks = [b if a in NO_VALUE else a for a, b in zip(attacks, same.attacks, strict=True)]
         extras = {n: column for n, column in same.extras.items() if n != "llr"} | extras
     known = np.flatnonzero(labels != UNKNOWN)
     if not len(known):
