@@ -68,12 +68,8 @@ class Detector(nn.Module):
         >>> detector = Detector(config).eval()
         >>> detector(torch.zeros(3, detector.n_samples)).shape
         torch.Size([3])
-        >>> detector.set_threshold(2.0, "EER threshold of a corpus, partition dev")
-        >>> detector.verdict(2.5), detector.p_fake(2.0), detector.llr(2.5)
-        ('bonafide', 0.5, None)
-        >>> detector.set_calibration(Calibration(2.0, 0.0, -3.0, 3.0, 10, 10), "scores of a corpus")
-        >>> round(detector.llr(-4.0).log10_lr_spoof, 3), detector.llr(-4.0).capped
-        (1.303, True)
+        >>> detector.verdict(2.5), detector.p_fake(0.0)
+        ('bonafide', 0.5)
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -205,9 +201,7 @@ class Detector(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write the plain config and the weights, whole or not at all."""
-        file = io.BytesIO()
-        torch.save({"format": FORMAT, "config": self.config, "state_dict": self.state_dict()}, file)
-        write_atomically(path, file.getvalue())
+        write_detector_file(path, self.config, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Detector:
@@ -236,15 +230,7 @@ class Detector(nn.Module):
 
 
 def keep_single_precision() -> None:
-    """Make cuDNN convolve in single precision on a GPU: its default, TF32, changes scores by up to 5e-3.
-
-    So a report made on one device can be verified on another.
-
-    Example:
-        >>> keep_single_precision()
-        >>> torch.backends.cudnn.allow_tf32
-        False
-    """
+    """Make cuDNN convolve in single precision on a GPU, so that reports can be verified on any device (TF32: 5e-3)."""
     torch.backends.cudnn.allow_tf32 = False
 
 
@@ -361,14 +347,15 @@ def detector_file(run: str | os.PathLike[str]) -> Path:
     return path / "detector.pt" if path.is_dir() else path
 
 
-def read_detector_file(file: Path) -> dict[str, Any]:
-    """Read `format`, `config` and `state_dict` of a `detector.pt`, without executing code in it.
+def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) -> None:
+    """Write a plain config and the weights of a network in the format of a `detector.pt`."""
+    file = io.BytesIO()
+    torch.save({"format": FORMAT, "config": config, "state_dict": network.state_dict()}, file)
+    write_atomically(path, file.getvalue())
 
-    Example:
-        >>> read_detector_file(Path("run.pt"))
-        Traceback (most recent call last):
-        deepfake.errors.InputError: run.pt does not exist: give a run folder that holds a detector.pt, or such a file
-    """
+
+def read_detector_file(file: Path) -> dict[str, Any]:
+    """Read `format`, `config` and `state_dict` of a `detector.pt`, without executing code in it."""
     if not file.is_file():
         raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
     try:
