@@ -16,10 +16,10 @@ from deepfake.models.blocks.graph_pool import GraphPool
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.residual import ResidualBlock
+from deepfake.models.blocks.settings import require_fractions, require_numbers
 from deepfake.models.blocks.sinc import SincFilters
 from deepfake.models.blocks.stack_attention import StackAttention
 from deepfake.models.network import Network
-from deepfake.models.settings import require_fractions, require_numbers
 
 N_BLOCKS = 6
 

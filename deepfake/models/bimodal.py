@@ -12,9 +12,9 @@ from deepfake.errors import InputError
 from deepfake.models.blocks.conv_blocks import ConvBlocks
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.blocks.statistics import mean_and_deviation
 from deepfake.models.network import Network
-from deepfake.models.settings import require_numbers
 
 
 class Bimodal(Network):

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import Network
-from deepfake.models.settings import require_numbers
 
 POOLS = ((2, 2), (2, 2), (2, 3))  # bands x frames
 MIN_BANDS, MIN_FRAMES = 8, 12

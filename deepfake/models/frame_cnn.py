@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from deepfake.models.blocks.conv_blocks import ConvBlocks
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import FrameNetwork
-from deepfake.models.settings import require_numbers
 
 FRAMES = 2  # of the front end that become one
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import Network
-from deepfake.models.settings import require_numbers
 
 
 class GaussianMixtures(Network):

@@ -11,8 +11,8 @@ from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.max_feature_map import MaxFeatureMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import Network
-from deepfake.models.settings import require_numbers
 
 POOLED = 16  # bands, and frames, that become one: four poolings by two
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
-from deepfake.models.settings import require_fractions
+from deepfake.models.blocks.settings import require_fractions
 
 
 class Network(nn.Module):

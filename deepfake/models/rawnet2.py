@@ -12,9 +12,9 @@ from deepfake.models.blocks.feature_map_scaling import FeatureMapScaling
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.raw_residual import RawResidualBlock
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.blocks.sinc import SincFilters
 from deepfake.models.network import Network
-from deepfake.models.settings import require_numbers
 
 N_BLOCKS = 6
 POOLED = 3 ** (N_BLOCKS + 1)  # outputs of the filters that become one frame

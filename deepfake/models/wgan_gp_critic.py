@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.self_attention import SelfAttention
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.blocks.statistics import mean_and_deviation
 from deepfake.models.network import Network
-from deepfake.models.settings import require_numbers
 
 
 class WGANGPCritic(Network):

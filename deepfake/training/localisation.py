@@ -59,9 +59,7 @@ class Localisation(Detection):
         labelled = {partition: data.corpus.segments(partition) for partition in data.clips}
         missing = [partition for partition, segments in labelled.items() if segments is None]
         if len(missing) == 1:
-            raise InputError(
-                f"{data.corpus.name}, {missing[0]}: spoofed segments were expected, as in the other partition"
-            )
+            raise InputError(f"{data.corpus.name}, {missing[0]}: spoofed segments were expected, as of the others")
         data.clips = {name: partial(Splices, segments=segments, **self._splices) for name, segments in labelled.items()}
         return super().fit(setup)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from deepfake.models.settings import require_numbers
+from deepfake.models.blocks.settings import require_numbers
 
 
 class ConvBlocks(nn.Sequential):

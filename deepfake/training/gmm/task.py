@@ -62,9 +62,7 @@ class MixtureFit(Task):
     ) -> None:
         if not isinstance(detector.model, GaussianMixtures):
             name = type(detector.model).__name__
-            raise InputError(
-                f"task=gmm, {name}: Gaussian mixtures were expected; set model=lfcc_gmm, or task=detection"
-            )
+            raise InputError(f"task=gmm, {name}: Gaussian mixtures were expected; set model=lfcc_gmm")
         for key, value in {"max_iterations": max_iterations, "max_frames": max_frames}.items():
             if value < 1:
                 raise InputError(f"task.{key}={value}: at least 1 was expected")
@@ -74,8 +72,7 @@ class MixtureFit(Task):
         self.model: GaussianMixtures = detector.model
         self.seed = seed
         self.max_frames = max_frames
-        settings = {"max_iterations": max_iterations, "tolerance": tolerance, "variance_floor": variance_floor}
-        self.settings: dict[str, Any] = settings
+        self.settings = {"max_iterations": max_iterations, "tolerance": tolerance, "variance_floor": variance_floor}
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Fit both mixtures, and write the files of the run, see `deepfake.training.finish.finish`."""
@@ -93,7 +90,7 @@ class MixtureFit(Task):
             mean, std = standardise(frames[label])
             gain = float(std.log().sum())  # of the likelihood by standardising the frames
             start = self._start(label, frames[label], mean, std, own=bool(setup.config["init_from"]))
-            fit = fit_mixture(frames[label], start, device=device, **self.settings)
+            fit = fit_mixture(frames[label], start, device=device, **self.settings)  # type: ignore[arg-type]
             for i, (mixture, likelihood) in enumerate(fit, start=1):
                 self.model.put(label, *mixture.rescaled(mean, std))
                 words = WORDS[label], i, self.settings["max_iterations"], likelihood - gain, time.monotonic() - begin

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deepfake.errors import InputError
-from deepfake.models.settings import require_fractions, require_numbers
+from deepfake.models.blocks.settings import require_fractions, require_numbers
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 1.0])
