@@ -1,4 +1,4 @@
-"""Score a corpus with a trained detector and judge the scores: `python evaluate.py run=RUN [dataset=...]`."""
+"""Score a corpus with a trained detector and evaluate the scores: `python evaluate.py run=RUN [dataset=...]`."""
 
 import hydra
 from omegaconf import DictConfig

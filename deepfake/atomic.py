@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
@@ -45,3 +49,10 @@ def _to_disk(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]], lineterminator: str = "\r\n") -> None:
+    """Write rows as CSV, atomically; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=lineterminator).writerows(rows)
+    write_atomically(path, text.getvalue())

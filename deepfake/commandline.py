@@ -1,4 +1,4 @@
-"""Command-line arguments, hydra_arguments for Hydra's grammar."""
+"""Command-line arguments, quoted and completed for Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-SUBSET_KEYS = ("per_class", "on_bad_audio")  # what every dataset has, of whatever corpus
+SUBSET_KEYS = ("per_class", "on_bad_audio")  # of every dataset, whatever its reader
 
 _PATH_KEY = r"(?:\w+_)?(?:root|file|folder|keys)"  # of a part of the config, as dataset.real_root
 _PATH = re.compile(
@@ -21,7 +21,7 @@ _LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^
 
 
 def hydra_arguments(command: str, arguments: Iterable[str]) -> list[str]:
-    """The arguments of `train`, `evaluate` or `explain` as Hydra has to be given them; idempotent."""
+    """The arguments of `train`, `evaluate` or `explain` as Hydra takes them; idempotent."""
     return quote_paths(arguments) if command == "train" else modify_run_dataset(quote_paths(arguments))
 
 

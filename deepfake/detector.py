@@ -1,4 +1,4 @@
-"""The detector: what a run leaves behind and every command starts from.
+"""The detector: the result of a training, and the start of every other command.
 
 The sign convention, stated once: label 1 = bona fide, 0 = spoof, and the score is larger for bona fide speech. It is
 the log-odds of bona fide (for two logits their difference) unless a published system's own score is asked for.
@@ -11,6 +11,7 @@ import io
 import math
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,8 +35,8 @@ class LikelihoodRatio(NamedTuple):
     """How much more probable a score is of spoofed than of bona fide speech.
 
     Attributes:
-        log10_lr_spoof: Base-10 logarithm of the ratio: above 0 it speaks for spoof.
-        capped: Whether it is cut to what the calibration set supports.
+        log10_lr_spoof: Base-10 logarithm of the ratio, above 0 in favour of spoof.
+        capped: Whether it is limited to what the calibration set supports.
     """
 
     log10_lr_spoof: float
@@ -45,11 +46,11 @@ class LikelihoodRatio(NamedTuple):
 class Detector(nn.Module):
     """A front end and a network, from waveform to score.
 
-    Built from a plain dictionary, so that a file with that dictionary and the weights is all there is to load:
+    Built from a plain dictionary, so that a file with that dictionary and the weights is enough to load it:
     `features` and `model` (each `_target_` and keywords), `sample_rate` in hertz, `seconds` (length of the clip it
     takes), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`),
-    `frame_threshold` (the same, where the network judges frames), `calibration` (`source` and the fields of
-    `Calibration`) once it has one.
+    `frame_threshold` (the same, if the network scores frames), `calibration` (`source` and the fields of
+    `Calibration`) if it is calibrated.
 
     Args:
         config: That dictionary. `model.in_channels` is filled in from the front end.
@@ -59,6 +60,16 @@ class Detector(nn.Module):
 
     Raises:
         InputError: A target is not a network of this package, or does not take its keywords.
+
+    Example:
+        >>> features = {"_target_": "deepfake.features.raw.Raw"}
+        >>> model = {"_target_": "deepfake.models.rawnet2.RawNet2", "gru_units": 8, "dense_units": 8}
+        >>> config = {"features": features, "model": model, "sample_rate": 16_000, "seconds": 0.5, "score": "log_odds"}
+        >>> detector = Detector(config).eval()
+        >>> detector(torch.zeros(3, detector.n_samples)).shape
+        torch.Size([3])
+        >>> detector.verdict(2.5), detector.p_fake(0.0)
+        ('bonafide', 0.5)
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -97,7 +108,7 @@ class Detector(nn.Module):
         return self.config["threshold"]["value"]
 
     def set_threshold(self, value: float, source: str) -> None:
-        """Carry a decision threshold and where it came from."""
+        """Set the decision threshold and its source."""
         self.config["threshold"] = {"value": float(value), "source": source}
 
     @property
@@ -106,20 +117,20 @@ class Detector(nn.Module):
         return self.config["frame_threshold"]["value"]
 
     def set_frame_threshold(self, value: float, source: str) -> None:
-        """Carry a decision threshold for frames and where it came from."""
+        """Set the decision threshold of frames and its source."""
         self.config["frame_threshold"] = {"value": float(value), "source": source}
 
     def logits(self, waveform: Tensor) -> Tensor:
-        """What the network says, `[B, T]` -> `[B, 2]` (spoof, bona fide) or `[B, 1]`."""
+        """Output of the network, `[B, T]` -> `[B, 2]` (spoof, bona fide) or `[B, 1]`."""
         return self.model(self.features(waveform))
 
     def log_odds(self, logits: Tensor) -> Tensor:
-        """Log-odds of bona fide, `[B, 1 or 2]` -> `[B]`: what is trained, whatever the score is."""
+        """Log-odds of bona fide, `[B, 1 or 2]` -> `[B]`: the training target, whatever the score is."""
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
 
     @property
     def locates(self) -> bool:
-        """Whether the network judges frames, not clips alone."""
+        """Whether the network scores frames, not clips alone."""
         return isinstance(self.model, FrameNetwork)
 
     def frames(self, waveform: Tensor) -> Tensor:
@@ -144,7 +155,7 @@ class Detector(nn.Module):
         return self.score(self.logits(waveform))
 
     def score_file(self, path: str | os.PathLike[str]) -> float:
-        """Score an audio file from beginning to end, by the rule of `Windows`: the score that `predict` gives.
+        """Score an audio file from beginning to end, by the rule of `Windows`, as `predict` does.
 
         Raises:
             InputError: The file cannot be used, or a score is not finite.
@@ -152,7 +163,7 @@ class Detector(nn.Module):
         return self.score_blocks(stream(path, block_seconds=10.0, sample_rate=self.sample_rate), os.fspath(path))
 
     def score_blocks(self, blocks: Iterable[Tensor], name: str) -> float:
-        """The same of a recording that comes in blocks `[T]`, called by its name in errors."""
+        """Score a recording in blocks `[T]`, with its name for errors."""
         windows = Windows(self, name)
         for block in blocks:
             windows.take(block)
@@ -161,12 +172,12 @@ class Detector(nn.Module):
 
     @property
     def calibration(self) -> Calibration | None:
-        """How scores become likelihood ratios, None for a detector that is not calibrated."""
+        """Map from scores to likelihood ratios, None for a detector that is not calibrated."""
         found = self.config.get("calibration")
         return Calibration(**{k: found[k] for k in Calibration._fields}) if found else None
 
     def set_calibration(self, calibration: Calibration, source: str) -> None:
-        """Carry a calibration and what it was fitted on."""
+        """Set the calibration and its source."""
         self.config["calibration"] = {**calibration._asdict(), "source": source}
 
     def llr(self, score: float) -> LikelihoodRatio | None:
@@ -179,7 +190,7 @@ class Detector(nn.Module):
     def p_fake(self, score: float) -> float:
         """Probability of spoof at even prior odds, `sigmoid(-llr)`, where the detector is calibrated.
 
-        Else `sigmoid(threshold - score)`: an uncalibrated figure between 0 and 1, one half at the threshold.
+        Otherwise `sigmoid(threshold - score)`: an uncalibrated value between 0 and 1, one half at the threshold.
         """
         log_odds = score - self.threshold if self.calibration is None else float(self.calibration.llr(score))
         return 1 / (1 + math.exp(min(log_odds, 700.0)))
@@ -190,18 +201,16 @@ class Detector(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write the plain config and the weights, whole or not at all."""
-        file = io.BytesIO()
-        torch.save({"format": FORMAT, "config": self.config, "state_dict": self.state_dict()}, file)
-        write_atomically(path, file.getvalue())
+        write_detector_file(path, self.config, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Detector:
         """Load from a run folder or a `detector.pt`, on the CPU, in eval mode.
 
-        From then on convolutions on a GPU keep single precision in this process; see `keep_single_precision`.
+        Afterwards convolutions on a GPU keep single precision in this process, see `keep_single_precision`.
 
         Raises:
-            InputError: There is none, it is not one, or its weights are those of another model.
+            InputError: The file is missing or not a detector, or its weights are those of another model.
         """
         keep_single_precision()
         file = detector_file(path)
@@ -221,20 +230,17 @@ class Detector(nn.Module):
 
 
 def keep_single_precision() -> None:
-    """Have cuDNN convolve in single precision on a GPU, not in its default, TF32, which moves scores by up to 5e-3.
-
-    A report made on one device is then verified on another.
-    """
+    """Make cuDNN convolve in single precision on a GPU, so that reports can be verified on any device (TF32: 5e-3)."""
     torch.backends.cudnn.allow_tf32 = False
 
 
 class Window(NamedTuple):
-    """A part of a recording.
+    """A window of a recording.
 
     Attributes:
-        start: Its first sample.
-        clip: Its samples `[T]`, no more than the detector takes.
-        score: Of the detector.
+        start: First sample.
+        clip: Samples `[T]`, no more than the detector takes.
+        score: Score by the detector.
     """
 
     start: int
@@ -243,24 +249,24 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """The windows of a recording that comes in blocks, and the detector's scores of them: how recordings are scored.
+    """The scoring of a recording: windows of its blocks, and the detector's scores of them.
 
     The score of a recording is the mean over windows as long as the detector's clip, each beginning half a clip after
-    the one before, so that a threshold that was set on clips keeps its meaning. The last one ends with the recording:
-    all are whole and hold nothing else. A recording no longer than a clip is one window, repeated to fill it, as in
-    training. No batch holds windows of two recordings, so that a score does not depend on what else is scored; on a
-    CPU, where a batch gains nothing, it holds one.
+    the one before, so that a threshold set on clips keeps its meaning. The last one ends with the recording, so that
+    all are full. A recording no longer than a clip is one window, repeated to fill it, as in training. No batch has
+    windows of two recordings, so that a score does not depend on other recordings; on a CPU, where batches gain
+    nothing, a batch is one window.
 
     Args:
-        detector: It is left in eval mode.
-        name: Of the recording, for errors.
-        n_samples: Of a window, None for the detector's clip; a shorter one is mirrored to fill the clip.
-        overlap: Share of a window that the next one holds too.
+        detector: Detector, put into eval mode.
+        name: Name of the recording, for errors.
+        n_samples: Length of a window, None for the detector's clip; a shorter one is mirrored to fill the clip.
+        overlap: Share of a window that the next one has in common.
         batch_size: Windows per step.
 
     Attributes:
-        scores: Of the windows in order of time `[W]`.
-        spoof: Evidence for spoof of each, in nats `[W]`.
+        scores: Scores of the windows in order of time `[W]`.
+        spoof: Evidence for spoof of each window, in nats `[W]`.
     """
 
     def __init__(
@@ -282,11 +288,11 @@ class Windows:
 
     @property
     def score(self) -> float:
-        """Of the recording, once `finish` was called."""
+        """Score of the recording, after `finish`."""
         return sum(self.scores) / len(self.scores)
 
     def take(self, block: Tensor) -> list[Window]:
-        """The windows that are scored now that a block `[T]` has come.
+        """Add a block `[T]`, and return the windows that were scored meanwhile.
 
         Raises:
             InputError: A score is not finite.
@@ -295,20 +301,21 @@ class Windows:
         return self._scored(len(self._waiting) // self.batch_size * self.batch_size)
 
     def flush(self) -> list[Window]:
-        """Those that wait for a batch to be full, and not the last one."""
+        """Score the windows that wait for a full batch, without the last one."""
         return self._scored(len(self._waiting))
 
     def finish(self) -> list[Window]:
-        """Those that wait, and the last one."""
+        """Score the windows that wait, and the last one."""
         windows, last = self.flush(), self.cutter.last
         start = self.cutter.n_taken - len(last)
-        score, spoof = self.judge([crop_or_repeat(last, self.detector.n_samples)], [start])
-        self.scores, self.spoof = self.scores + score, self.spoof + spoof
+        score, spoof = self.score_clips([crop_or_repeat(last, self.detector.n_samples)], [start])
+        self.scores += score
+        self.spoof += spoof
         return [*windows, Window(start, last, *score)]
 
     @torch.inference_mode()
-    def judge(self, clips: list[Tensor], starts: list[int]) -> tuple[list[float], list[float]]:
-        """Scores, and evidence for spoof, of clips `[T]` as long as the detector's, which begin at these samples."""
+    def score_clips(self, clips: list[Tensor], starts: list[int]) -> tuple[list[float], list[float]]:
+        """Scores of clips `[T]` as long as the detector's, and their evidence for spoof; starts are in samples."""
         logits = self.detector.logits(torch.stack(clips).to(self.detector.device))
         scores = self.detector.score(logits).double().cpu().tolist()
         for start, score in zip(starts, scores, strict=True):
@@ -323,20 +330,32 @@ class Windows:
         starts = [(done + i) * self.cutter.hop for i in range(n)]
         for i in range(0, n, self.batch_size):
             batch = slice(i, i + self.batch_size)
-            scores, spoof = self.judge([mirrored(clip, self.n_filled) for clip in clips[batch]], starts[batch])
+            scores, spoof = self.score_clips([mirrored(clip, self.n_filled) for clip in clips[batch]], starts[batch])
             self.scores += scores
             self.spoof += spoof
         return [Window(*window) for window in zip(starts, clips, self.scores[done:], strict=True)]
 
 
 def detector_file(run: str | os.PathLike[str]) -> Path:
-    """The detector of a run folder, or the file itself."""
+    """The detector file of a run folder, or the file itself.
+
+    Example:
+        >>> detector_file(Path("runs") / "detector.pt").name
+        'detector.pt'
+    """
     path = Path(run)
     return path / "detector.pt" if path.is_dir() else path
 
 
+def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) -> None:
+    """Write a plain config and the weights of a network in the format of a `detector.pt`."""
+    file = io.BytesIO()
+    torch.save({"format": FORMAT, "config": config, "state_dict": network.state_dict()}, file)
+    write_atomically(path, file.getvalue())
+
+
 def read_detector_file(file: Path) -> dict[str, Any]:
-    """`format`, `config` and `state_dict` of a `detector.pt`; nothing in it is executed."""
+    """Read `format`, `config` and `state_dict` of a `detector.pt`, without executing code in it."""
     if not file.is_file():
         raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
     try:
@@ -351,22 +370,21 @@ def read_detector_file(file: Path) -> dict[str, Any]:
 
 
 def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) -> Part:
-    """Build a part of this package; a name that only passes through it (`deepfake.x.os`) is refused.
+    """Build a part of this package; a name that is only imported there (`deepfake.x.os`) is refused.
 
     Args:
-        base: What it has to be, a `FrontEnd` or a `Network`.
+        base: `FrontEnd` or `Network`.
         config: `_target_` and keywords.
-        kind: Of the front end that a network is to take.
+        kind: Kind of the front end that a network takes.
     """
     config = dict(config)
     target = str(config.pop("_target_"))
-    module_name, _, name = target.rpartition(".")
-    try:
-        part = getattr(importlib.import_module(module_name), name) if module_name.startswith("deepfake.") else None
-    except (ImportError, AttributeError):
-        part = None
-    part = part if isinstance(part, type) and issubclass(part, base) else None
-    if part is None or not part.__module__.startswith("deepfake."):
+    module, _, name = target.rpartition(".")
+    part = None
+    if module.startswith("deepfake."):
+        with suppress(ImportError):
+            part = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
         raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
     if kind is not None and issubclass(part, Network):
         part.require_kind(kind)

@@ -17,7 +17,7 @@ class InputError(ValueError):
 
 
 def sentence(error: BaseException | None) -> str | None:
-    """The message of an error for the user, None where it is a fault of the program."""
+    """The message of an error for the user, None for a bug of the program."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):

@@ -23,17 +23,18 @@ from deepfake import CONF, commandline
 from deepfake.errors import InputError, sentence
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
+    from deepfake.commands.outcome import Outcome
     from deepfake.datasets.corpus import Corpus
     from deepfake.training.setup import Setup
     from deepfake.training.task import Task
 
 log = logging.getLogger(__name__)
 
-_state = {"passed_over": False, "failed": False}
+_state = {"skipped": False, "failed": False}
 
 
 def _run_folder(name: str, resume: str | None, check: bool) -> str:
-    """Where Hydra puts a run: a folder of its own, the one that is resumed, or, for a mere look, nowhere new."""
+    """Where Hydra puts a run: a folder of its own, the one that is resumed, or, for a check, no new one."""
     if check or (resume and not Path(resume).is_dir()):
         return "."
     return resume or f"outputs/train/{name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
@@ -49,9 +50,9 @@ def _groups(*names: str) -> str:
 
 
 def _choices() -> dict[str, str]:
-    """What was chosen of each group of configs, for the record."""
-    chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {group: str(name) for group, name in chosen.items() if not group.startswith("hydra/") and name is not None}
+    """The choice of each group of configs, for the run's config."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {group: str(name) for group, name in choices.items() if not group.startswith("hydra/") and name is not None}
 
 
 OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
@@ -60,16 +61,16 @@ OmegaConf.register_new_resolver("choices", _choices, replace=True)
 
 
 def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """Run a task; what the user can mend ends in one sentence and exit code 1, anything else in a traceback.
+    """Run a task; an error that the user can mend ends in one sentence and exit code 1, any other in a traceback.
 
-    A trial of a sweep that fails, for whatever reason, counts as the worst there can be, and the next one runs.
+    A trial of a sweep that fails, for any reason, counts as the worst result, and the next one runs.
     """
     try:
         return _trial(task, cfg) if _sweeping() and "monitor" in cfg else task(cfg)
     except (Exception, KeyboardInterrupt) as error:
-        if (told := sentence(error)) is None:
+        if (message := sentence(error)) is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -90,22 +91,22 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         sys.exit(f"error: {needed}")
     try:
         main()
-    except BrokenPipeError:  # `--help | head`: nobody reads on
+    except BrokenPipeError:  # `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(exit_code())
 
 
 def exit_code() -> int:
     """1 where a trial of a sweep failed, 3 where files were skipped, else 0."""
-    return 1 if _state["failed"] else 3 if _state["passed_over"] else 0
+    return 1 if _state["failed"] else 3 if _state["skipped"] else 0
 
 
 def installed(command: str, arguments: Sequence[str]) -> NoReturn:
-    """What the script of this name does, for `deepfake COMMAND ...`, with the configs of the package."""
-    typed = list(sys.argv)
+    """Run the script of this name, for `deepfake COMMAND ...`, with the configs of the package."""
+    command_line = list(sys.argv)
 
     def main(cfg: DictConfig) -> Any:
-        sys.argv[:] = typed  # what is written down, and what the processes of other devices run again
+        sys.argv[:] = command_line  # for `environment.json`, and for the processes of other devices
         return launch({"train": train, "evaluate": evaluate, "explain": explain}[command], cfg)
 
     sys.argv[1:] = arguments
@@ -116,7 +117,7 @@ def installed(command: str, arguments: Sequence[str]) -> NoReturn:
 
 
 def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
-    """A task as one trial of a sweep: it leaves a record in its folder."""
+    """A task as one trial of a sweep, with a record in its folder."""
     from deepfake.sweep.device import threads
     from deepfake.sweep.trial import attempt
 
@@ -128,15 +129,15 @@ def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
     def run(resume: bool) -> tuple[float | None, bool]:
         if resume:
             cfg.resume = str(folder)
-        _state["passed_over"] = False
-        return task(cfg), _state["passed_over"]
+        _state["skipped"] = False
+        return task(cfg), _state["skipped"]
 
     given = {"number": settings.job.num, "overrides": list(settings.overrides.task), "monitor": cfg.monitor}
     return attempt(folder, run, **given, sentence=sentence).objective
 
 
 class SweepResults(Callback):
-    """When a sweep ends, in whatever way: the table over its trials, and as the last line the best one's folder."""
+    """When a sweep ends, however it ends: its table of trials and, as the last line, the folder of the best one."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from deepfake.sweep.device import default_n_jobs
@@ -155,7 +156,7 @@ class SweepResults(Callback):
 
         trials = close(Path(folder).absolute())
         _state["failed"] = any(trial.state == "failed" for trial in trials)
-        _state["passed_over"] = any(trial.passed_over for trial in trials)
+        _state["skipped"] = any(trial.passed_over for trial in trials)
 
 
 # ---------------------------------------------------------------- train
@@ -165,7 +166,7 @@ def train(cfg: DictConfig) -> float | None:
     """Train a detector as the config says; see `conf/train.yaml`.
 
     Returns:
-        The monitored dev metric of the detector that the run leaves behind (None for `check=true`).
+        The monitored dev metric of the trained detector (None for `check=true`).
     """
     if _sweeping():
         from deepfake.sweep.device import trial_devices
@@ -173,7 +174,7 @@ def train(cfg: DictConfig) -> float | None:
         cfg.trainer.devices = trial_devices(cfg.trainer, HydraConfig.get().launcher)
     if cfg.resume:
         cfg = _resumed(cfg)
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    plain = _plain(cfg)
 
     from deepfake.datasets.corpus import Corpus
 
@@ -195,7 +196,7 @@ def train(cfg: DictConfig) -> float | None:
         return None
     if done.new and "n_bonafide" in done.metrics:
         show(table(done.metrics))
-    _state["passed_over"] |= done.passed_over
+    _state["skipped"] |= done.skipped
     print(cfg.run_dir, flush=True)
     return objective(done.metrics, cfg.monitor.metric)
 
@@ -205,22 +206,23 @@ def _task_class(config: Mapping[str, Any]) -> type[Task]:
 
 
 def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
-    """What a training consists of, built in an order that decides which random numbers each part draws."""
+    """The parts of a training, built in an order that decides which random numbers each part draws."""
     from deepfake.loading.datamodule import DataModule
     from deepfake.training.callbacks import Resumable
     from deepfake.training.checkpoints import CheckpointIO
-    from deepfake.training.setup import Setup
+    from deepfake.training.setup import Setup, folder_of
     from deepfake.training.train import new_detector
 
-    task_class = _task_class(config)
+    task_class, folder = _task_class(config), folder_of(config)
     numbers = ("sample_rate", "seconds", "train_seconds", "batch_size", "score_batch_size", "num_workers", "seed")
     datamodule = DataModule(
-        corpus,
+        corpus=corpus,
         **{key: config[key] for key in numbers},
         bonafide_share=config.get("bonafide_share"),
         augment=[_build(a) for a in (config.get("augment") or {}).values()],
         supervised=task_class.supervised,
-        run_dir=Path(config["run_dir"]),
+        manifest=folder.manifest,
+        skipped_list=folder.skipped,
     )
     parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
     task = _build(config["task"], *parts, _recursive_=False)
@@ -230,8 +232,12 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     return task, Setup(config, datamodule, trainer)
 
 
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
 def _build(config: Any, *args: Any, **more: Any) -> Any:
-    """What a part of a config describes, its lists and dictionaries plain."""
+    """The object that a part of a config describes, its lists and dictionaries plain."""
     return hydra.utils.instantiate(config, *args, _convert_="all", **more)
 
 
@@ -246,7 +252,7 @@ def _check(corpus: Corpus) -> None:
 
 
 def _resumed(cfg: DictConfig) -> DictConfig:
-    """The run's own config, at the place where it now lies."""
+    """The run's own config, with the paths of where it is now."""
     if HydraConfig.initialized() and not _sweeping():
         others = [o for o in HydraConfig.get().overrides.task if not o.startswith(("resume=", "trusted="))]
         if others:
@@ -260,7 +266,7 @@ def _resumed(cfg: DictConfig) -> DictConfig:
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Judge: a run, several runs, score files; fuse or calibrate; or audit a corpus; see `conf/evaluate.yaml`.
+    """Evaluate a run, several runs or score files; fuse or calibrate; or audit a corpus; see `conf/evaluate.yaml`.
 
     Returns:
         What it wrote as `metrics.json`, `comparison.json` or `audit.json`.
@@ -269,10 +275,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     from deepfake.commands.evaluate import evaluate
 
     keep_freed_memory()
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    done = evaluate(plain)
-    _state["passed_over"] |= done.passed_over
-    return _told(done.content, done.table, done.folder)
+    return _reported(evaluate(_plain(cfg)))
 
 
 # ---------------------------------------------------------------- explain
@@ -282,21 +285,25 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
     """Write the evidence for a file, or for each of a folder, or measure the methods; see `conf/explain.yaml`.
 
     Returns:
-        What stands in each `report.json`, by file, or in `faithfulness.json`.
+        Each `report.json`, by file, or `faithfulness.json` or `localisation.json`.
     """
     from deepfake.allocator import keep_freed_memory
     from deepfake.commands.explain import Settings, explain
+    from deepfake.commands.faithfulness import measure_run
+    from deepfake.commands.localise import localise_run
     from deepfake.scores.compute import device_of
 
     keep_freed_memory()
     methods = _build(cfg.explain)
+    place: dict[str, Any] = {"output": cfg.output, "device": device_of(cfg.device)}
     if cfg.faithfulness:
-        return _measured(cfg, methods, device_of(cfg.device))
+        corpus = _known_corpus(cfg, "faithfulness")
+        return _reported(measure_run(cfg.run, corpus, cfg.partition, methods, quick=cfg.quick, **place))
+    scan = {"window_seconds": cfg.window.seconds, "overlap": cfg.window.overlap, "batch_size": cfg.batch_size}
     if cfg.localisation:
-        return _localised(cfg, device_of(cfg.device))
+        return _reported(localise_run(cfg.run, _known_corpus(cfg, "localisation"), **scan, **place))
     settings = Settings(
-        window_seconds=cfg.window.seconds,
-        overlap=cfg.window.overlap,
+        **scan,
         threshold=cfg.window.threshold,
         recording=cfg.window.recording,
         region_threshold=cfg.regions.threshold,
@@ -304,41 +311,11 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
         gap_seconds=cfg.regions.gap_seconds,
         prior=cfg.prior,
         branch=cfg.branch,
-        batch_size=cfg.batch_size,
     )
-    done = explain(cfg.run, cfg.input, methods, settings, output=cfg.output, device=device_of(cfg.device))
-    _state["passed_over"] |= bool(done.passed_over)
-    for file, report in done.reports.items():
+    done = explain(cfg.run, cfg.input, methods, settings, **place)
+    for file, report in done.content.items():
         print(f"{file}: {report['verdict']}, {report['words']['sentence']}", file=sys.stderr)
-    print(done.folder, flush=True)
-    return done.reports
-
-
-def _measured(cfg: DictConfig, methods: Any, device: Any) -> dict[str, Any]:
-    from deepfake.commands.faithfulness import measure_run
-    from deepfake.faithfulness.report import table
-
-    options = {"quick": cfg.quick, "output": cfg.output, "device": device}
-    corpus = _known_corpus(cfg, "faithfulness")
-    result, folder = measure_run(cfg.run, corpus, cfg.partition, methods, **options)
-    return _told(result, table(result), folder)
-
-
-def _localised(cfg: DictConfig, device: Any) -> dict[str, Any]:
-    from deepfake.commands.localise import localise_run
-    from deepfake.localisation.report import table
-
-    result, folder = localise_run(
-        cfg.run,
-        _known_corpus(cfg, "localisation"),
-        window_seconds=cfg.window.seconds,
-        overlap=cfg.window.overlap,
-        batch_size=cfg.batch_size,
-        output=cfg.output,
-        device=device,
-    )
-    _state["passed_over"] |= bool(result["passed_over"])
-    return _told(result, table(result), folder)
+    return _reported(done)
 
 
 def _known_corpus(cfg: DictConfig, command: str) -> Corpus:
@@ -346,13 +323,15 @@ def _known_corpus(cfg: DictConfig, command: str) -> Corpus:
 
     if "_target_" not in cfg.dataset:
         raise InputError(f"{command}=true needs a corpus: say dataset=... dataset.root=DIR; spliced has known fakes")
-    return Corpus.of(OmegaConf.to_container(cfg.dataset, resolve=True))  # type: ignore[arg-type]
+    return Corpus.of(_plain(cfg.dataset))
 
 
-def _told(result: dict[str, Any], table: Any, folder: Path) -> dict[str, Any]:
-    """Show what was found, and say last where it lies."""
+def _reported(done: Outcome) -> dict[str, Any]:
+    """Print the table of an outcome and, last, its folder."""
     from deepfake.terminal import show
 
-    show(table)
-    print(folder, flush=True)
-    return result
+    _state["skipped"] |= done.skipped
+    if done.table is not None:
+        show(done.table)
+    print(done.folder, flush=True)
+    return done.content

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from rich.console import Console, RenderableType
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.progress import track
+from rich.table import Table
+from rich.text import Text
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 30.0  # between lines of progress in a log
@@ -23,7 +29,7 @@ def progress(items: Iterable[T], what: str, *, total: int | None = None) -> Iter
 
     Args:
         items: Items to iterate over.
-        what: What is done with them, as the bar's description.
+        what: Description of the bar.
         total: Number of items; None if they have a length.
     """
     total = len(items) if total is None else total  # type: ignore[arg-type]
@@ -38,10 +44,53 @@ def progress(items: Iterable[T], what: str, *, total: int | None = None) -> Iter
             log.info("%s: %d of %d", what, i, total)
 
 
+def table(
+    headings: Iterable[str], rows: Sequence[Sequence[str]], *, title: str = "", left: Collection[int] = (0,)
+) -> Table:
+    """A table in which only the first column is folded where the terminal is narrow: a number stays on its line.
+
+    Args:
+        headings: Headings of the columns; broken over lines where they are wider than their cells.
+        rows: The cells, as plain text.
+        title: Title of the table.
+        left: The columns that are aligned on the left.
+    """
+    view = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=Text(title, style="bold") if title else None)
+    for i, heading in enumerate(headings):
+        widest = max((len(line) for row in rows for line in row[i].split("\n")), default=0)
+        lines = textwrap.wrap(heading, max(widest, 8), break_long_words=False, break_on_hyphens=False)
+        justify = "left" if i in left else "right"
+        view.add_column(Text("\n".join(lines)), justify=justify, overflow="fold", no_wrap=i > 0)
+    for row in rows:
+        view.add_row(*map(Text, row))
+    return view
+
+
+def with_notes(views: Iterable[RenderableType], notes: Iterable[str]) -> Group:
+    """Tables, and sentences below them."""
+    return Group(*views, *(Padding(Text(note, style="yellow"), (0, 2)) for note in notes))
+
+
+def summary(
+    title: str, tables: Iterable[tuple[str, Sequence[str], Sequence[Sequence[str]]]], notes: Iterable[str]
+) -> Group:
+    """Tables below each other, and notes below them.
+
+    Args:
+        title: Above the first table.
+        tables: Heading of the first column, of the others, and the rows of each.
+        notes: Sentences.
+    """
+    views = [
+        table((first, *headings), rows, title="" if i else title) for i, (first, headings, rows) in enumerate(tables)
+    ]
+    return with_notes(views, notes)
+
+
 def show(*views: RenderableType, stdout: bool = False) -> None:
-    """Print tables, as wide as the terminal or, in a log, `LOG_WIDTH`; on stderr unless they are the result."""
-    interactive = (sys.stdout if stdout else sys.stderr).isatty()
-    Console(stderr=not stdout, width=None if interactive else LOG_WIDTH).print(*views)
+    """Print tables, as wide as the terminal (or `COLUMNS`), `LOG_WIDTH` in a log; on stderr unless `stdout`."""
+    adapts = (sys.stdout if stdout else sys.stderr).isatty() or "COLUMNS" in os.environ
+    Console(stderr=not stdout, width=None if adapts else LOG_WIDTH).print(*views)
 
 
 def shortened(text: str, most: int) -> str:

@@ -41,8 +41,9 @@ def drawn(data):
 
 
 def picture(width, height):
+    """A PNG file of one colour, in memory."""
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     figure.patch.set_facecolor("#123456")
     file = io.BytesIO()
     figure.savefig(file)
-    return file.getvalue()
+    return file

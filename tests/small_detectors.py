@@ -1,4 +1,4 @@
-"""Which model takes which front end, every real detector in small, and one whose evidence is known.
+"""The pairs of model and front end, each real detector in a small size, and a detector whose evidence is known.
 
 A new model needs a line in `SMALL`, or it is tested in its own size.
 """
@@ -67,7 +67,7 @@ MAPPED = [(m, f) for m, f in PAIRS if network_class(m).last_map is not Network.l
 
 
 def small(model: str, features: str, *overrides: str) -> Detector:
-    """A model with a front end, from the real configs: few channels, half a second, batch norm that has seen data."""
+    """A model with a front end, from the real configs: few channels, half a second, fitted batch norm."""
     return copy.deepcopy(_small(model, features, *overrides))
 
 

@@ -42,7 +42,7 @@ def test_predict_as_json(run_folder, audio, capsys):
         assert row["calibrated"] is False
 
 
-def test_a_bad_file_becomes_a_row_and_the_exit_code_says_so(run_folder, audio, capsys):
+def test_a_bad_file_becomes_a_row_and_sets_the_exit_code(run_folder, audio, capsys):
     (audio / "bad.wav").write_text("this is text")
     soundfile.write(audio / "one.wav", np.ones(1), 16000)
     assert main(["predict", "--run", str(run_folder), str(audio), str(audio / "none.wav"), "--format", "json"]) == 3
@@ -130,7 +130,7 @@ def test_weights_become_a_run_that_scores_as_published(tmp_path, capsys):
     assert "neither AASIST nor AASIST-L" in capsys.readouterr().err
 
 
-def test_fetch_checks_what_it_brought(tmp_path, monkeypatch, capsys):
+def test_fetch_checks_what_it_downloads(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     buffer = io.BytesIO()
     torch.save(Detector(published._config("aasist")).model.state_dict(), buffer)
@@ -148,7 +148,7 @@ def test_fetch_checks_what_it_brought(tmp_path, monkeypatch, capsys):
     assert "could not be fetched" in capsys.readouterr().err
 
 
-def test_the_published_weights_are_judged_like_any_run(shared, tmp_path, tiny_la):
+def test_the_published_weights_are_evaluated_like_any_run(shared, tmp_path, tiny_la):
     weights = shared / "reference" / "aasist_l" / "AASIST-L.pth"
     assert main(["import", "aasist", "--weights", str(weights), "--output", str(tmp_path)]) == 0
     arguments = ("dataset=asvspoof2019_la", f"dataset.root={tiny_la}", "++dataset.per_class.eval=2", "num_workers=0")
@@ -156,7 +156,7 @@ def test_the_published_weights_are_judged_like_any_run(shared, tmp_path, tiny_la
     assert metrics["n_bonafide"] == 2 and metrics["threshold"] == 0.0
 
 
-def test_runs_are_laid_side_by_side(run_folder, tmp_path, capsys):
+def test_runs_side_by_side(run_folder, tmp_path, capsys):
     for name in ("one", "two"):
         shutil.copytree(run_folder, tmp_path / name)
     config = (tmp_path / "two" / "config.yaml").read_text()

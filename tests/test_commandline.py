@@ -71,7 +71,7 @@ def test_paths_in_a_list_arrive_one_by_one(given, paths):
     assert quote_paths([argument]) == [argument]
 
 
-def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
+def test_quoting_is_idempotent_and_spares_other_arguments():
     arguments = [
         "-m",
         "model=aasist,cnn",
@@ -94,7 +94,7 @@ def test_quoting_twice_changes_nothing_and_other_arguments_are_left_alone():
     assert quote_paths(once) == once
 
 
-def test_a_key_says_by_its_name_whether_it_holds_a_path():
+def test_a_key_is_a_path_by_its_name():
     for key in ("root", "real_root", "keys", "list_file", "noise_folder"):
         assert names_a_path(key) and quote_paths([f"dataset.{key}=a, b"]) == [f"dataset.{key}='a, b'"]
     for key in ("name", "roots", "monkeys", "weights", "root_share"):

@@ -75,7 +75,7 @@ def test_channels_without_an_order_are_no_picture(monkeypatch):
     monkeypatch.setattr("deepfake.features.linear.LinearBands", Embedding)
     config = {"features": {"_target_": "deepfake.features.linear.LinearBands"}, "sample_rate": 16000, "seconds": 1.0}
     config |= {"score": "log_odds", "model": {"_target_": "deepfake.models.cnn.CNN"}}
-    with pytest.raises(InputError, match=r"CNN: .* got embedding: choose features=mel, lfcc or linear"):
+    with pytest.raises(InputError, match=r"CNN, .* embedding: .* choose features=mel, lfcc or linear"):
         Detector(config)
     detector = Detector({**config, "model": {"_target_": "deepfake.models.gmm.GaussianMixtures", "n_components": 2}})
     assert detector.features.band_edges_hz is None and detector.model.in_channels == 80

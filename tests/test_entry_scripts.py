@@ -50,7 +50,7 @@ def rows(path, *, seed, keys=True):
     return path
 
 
-def judged(*arguments, output, code=0):
+def evaluated(*arguments, output, code=0):
     """What a command of evaluate.py wrote; the last line that it printed is where."""
     done = script("evaluate.py", *arguments, f"output={output}", "num_workers=0", "bootstrap.n=50", code=code)
     assert done.stdout.splitlines() == [str(output)]
@@ -59,23 +59,23 @@ def judged(*arguments, output, code=0):
     return json.loads(file.read_text())
 
 
-def test_anybodys_score_file_is_judged(tiny_la, tmp_path):
+def test_a_score_file_of_any_system_is_evaluated(tiny_la, tmp_path):
     scores = rows(tmp_path / "their, scores/A=1.txt", seed=0, keys=False)
     trials = "".join(f"s u{i} - {f'A0{i % 3} spoof' if i % 3 else '- bonafide'}\n" for i in range(60))
     (tmp_path / "keys (1).txt").write_text(trials)
     asv = tiny_la / "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     arguments = (f"scores={scores}", f"protocol={tmp_path}/keys (1).txt", f"asv_scores={asv}")
-    metrics = judged(*arguments, output=tmp_path / "out, put")
+    metrics = evaluated(*arguments, output=tmp_path / "out, put")
     assert (metrics["n_bonafide"], metrics["n_spoof"]) == (20, 40) and metrics["t_eer"] is not None
     assert set(metrics["by_attack"]) == {"A01", "A02"} and "eer" in metrics["ci"]
 
 
 def test_score_files_side_by_side_and_fused(tmp_path):
     one, two = rows(tmp_path / "a b/A=1.txt", seed=1), rows(tmp_path / "c, d/A=1.txt", seed=2)
-    found = judged(f"scores=[{one},'{two}']", output=tmp_path / "side")
+    found = evaluated(f"scores=[{one},'{two}']", output=tmp_path / "side")
     assert list(found["systems"]) == ["a b", "c, d"] and found["differences"]
     dev = rows(tmp_path / "dev1.txt", seed=3), rows(tmp_path / "dev2.txt", seed=4)
-    metrics = judged(f"fuse=[{one},'{two}']", f"fit=[{dev[0]}, {dev[1]}]", output=tmp_path / "fused")
+    metrics = evaluated(f"fuse=[{one},'{two}']", f"fit=[{dev[0]}, {dev[1]}]", output=tmp_path / "fused")
     assert metrics["calibrated"] and set(metrics["fusion"]["weights"]) == {"a b", "c, d"}
     assert all(weight > 0 for weight in metrics["fusion"]["weights"].values()) and metrics["eer"] < 0.3
 
@@ -84,7 +84,7 @@ def test_a_folder_of_audio_is_audited(tmp_path):
     for i in range(12):
         write_audio(tmp_path / "c" / ("fake" if i % 2 else "real") / f"{i}.wav", spoof=bool(i % 2), seed=i)
     arguments = ("audit=true", "dataset=folder", f"dataset.root={tmp_path}/c", "dataset.train_share=0")
-    found = judged(*arguments, output=tmp_path / "out")
+    found = evaluated(*arguments, output=tmp_path / "out")
     assert "cues" in found
 
 
@@ -98,9 +98,9 @@ def test_a_detector_is_calibrated_and_seeds_are_averaged(run_folder, tmp_path):
     labels = np.arange(40) % 2
     scores = np.random.default_rng(0).normal(size=40) + 2 * labels
     write_scores(runs[0] / "scores/dev.csv", Scores([f"u{i}" for i in range(40)], labels, [""] * 40, scores))
-    metrics = judged("calibrate=true", f"run={runs[0]}", output=tmp_path / "calibration")
+    metrics = evaluated("calibrate=true", f"run={runs[0]}", output=tmp_path / "calibration")
     assert metrics["calibrated"] and Detector.load(runs[0]).calibration is not None
-    found = judged(f"run=['{runs[0]}',\"{runs[1]}\"]", output=tmp_path / "seeds")
+    found = evaluated(f"run=['{runs[0]}',\"{runs[1]}\"]", output=tmp_path / "seeds")
     assert [m["calibrated"] for m in found["systems"].values()] == [True, False] and found["mean"]["eer"]["ci"]
 
 

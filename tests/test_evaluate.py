@@ -27,7 +27,7 @@ def trained(run_folder, tmp_path):
     return tmp_path / "run"
 
 
-def test_the_runs_own_corpus_is_judged_by_default(trained, capsys):
+def test_the_runs_own_corpus_is_evaluated_by_default(trained, capsys):
     metrics = evaluate(trained)
     folder = trained / "evaluations" / "asvspoof2019_la-eval"
     assert capsys.readouterr().out.splitlines() == [str(folder)]
@@ -59,7 +59,7 @@ def test_another_corpus_and_another_output(trained, tmp_path):
     assert not (trained / "evaluations").exists() and not (trained / "manifests" / "eval.csv").exists()
 
 
-def test_one_class_only_is_judged_as_far_as_it_goes(trained, tmp_path):
+def test_one_class_only_is_evaluated_as_far_as_it_goes(trained, tmp_path):
     write_audio(tmp_path / "c" / "a.wav", spoof=False, seed=0)
     (tmp_path / "m.csv").write_text("path,label\nc/a.wav,bonafide\n")
     metrics = evaluate(trained, "dataset=manifest", f"dataset.root={tmp_path}/m.csv")
@@ -73,16 +73,16 @@ def damaged(trained, tiny_la, tmp_path):
     return trained, f"++dataset.root={tmp_path}/LA"
 
 
-def test_a_bad_file_stops_the_judgement_but_loses_no_score(damaged):
+def test_a_bad_file_stops_the_evaluation_but_loses_no_score(damaged):
     trained, root = damaged
     with pytest.raises(InputError, match=r"1 of 12 files could not be scored: .*LA_E_1000004.flac.*scores.csv"):
         evaluate(trained, root)
     assert len(read_scores(trained / "evaluations" / "asvspoof2019_la-eval" / "scores.csv")) == 11
 
 
-def test_a_bad_file_is_passed_over_on_request_and_listed(damaged, monkeypatch):
+def test_a_bad_file_is_skipped_on_request_and_listed(damaged, monkeypatch):
     trained, root = damaged
-    monkeypatch.setitem(run._state, "passed_over", False)
+    monkeypatch.setitem(run._state, "skipped", False)
     metrics = evaluate(trained, root, "++dataset.on_bad_audio=skip")
     assert metrics["n_bonafide"] == 5 and run.exit_code() == 3
     folder = trained / "evaluations" / "asvspoof2019_la-eval"
@@ -105,7 +105,7 @@ def test_balanced_subsets_are_those_of_the_runs_seed(trained):
     assert read_scores(trained / "evaluations/asvspoof2019_la-eval/scores.csv").ids == ids
 
 
-def test_speakers_heard_in_training_are_warned_about(trained, tiny_la, tmp_path, caplog):
+def test_training_speakers_are_warned_about(trained, tiny_la, tmp_path, caplog):
     shutil.copytree(tiny_la, tmp_path / "LA")
     protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
     protocol.write_text(protocol.read_text().replace("LA_2001", "LA_0001"))
@@ -119,7 +119,7 @@ def test_the_record_of_the_training_data_is_not_written_over(trained):
     assert (trained / "manifests" / "train.csv").read_text() == before
 
 
-def test_attacks_seen_in_training_stand_apart_from_the_others(trained, tiny_la, tmp_path):
+def test_training_attacks_have_rates_of_their_own(trained, tiny_la, tmp_path):
     shutil.copytree(tiny_la, tmp_path / "LA")
     protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
     protocol.write_text(protocol.read_text().replace("A07", "A01", 2))
@@ -127,7 +127,7 @@ def test_attacks_seen_in_training_stand_apart_from_the_others(trained, tiny_la, 
     assert {name: entry["n"] for name, entry in metrics["by_training"].items()} == {"seen": 2, "unseen": 4}
 
 
-def test_a_failed_judgement_leaves_no_report_of_an_earlier_one(damaged, tiny_la):
+def test_a_failed_evaluation_leaves_no_report_of_an_earlier_one(damaged, tiny_la):
     trained, root = damaged
     evaluate(trained, f"++dataset.root={tiny_la}")
     with pytest.raises(InputError, match="could not be scored"):

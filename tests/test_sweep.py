@@ -42,11 +42,11 @@ def sweep(tmp_path, monkeypatch, capsys):
             value = outcome(config)
             metrics = {"eer": value, "auc": 1 - value}
             write_atomically(folder / "reports" / "metrics.json", json.dumps(metrics))
-            return Trained(metrics, new=False, passed_over=config["seed"] == 77)
+            return Trained(metrics, new=False, skipped=config["seed"] == 77)
 
         monkeypatch.setattr(deepfake.training.train, "begin", stub)
         monkeypatch.setitem(run._state, "failed", False)
-        monkeypatch.setitem(run._state, "passed_over", False)
+        monkeypatch.setitem(run._state, "skipped", False)
         arguments = [f"{REPOSITORY}/train.py", "-m", f"hydra.sweep.dir={tmp_path}/sweep", *overrides]
         monkeypatch.setattr(sys, "argv", arguments)
         GlobalHydra.instance().clear()

@@ -48,7 +48,7 @@ def test_the_wheel_holds_one_package_every_config_and_every_page(installed):
     assert not (packages / "conf").exists()
     there = {path.relative_to(packages / "deepfake/conf") for path in packages.glob("deepfake/conf/**/*.yaml")}
     assert there == {path.relative_to(CONF) for path in CONF.glob("**/*.yaml")}
-    for kind in ("html", "json"):  # templates of pages, the verbal scale
+    for kind in ("html", "json", "txt"):  # templates of pages, the verbal scale, sentences for TTS
         held = {path.relative_to(packages) for path in packages.glob(f"deepfake/**/*.{kind}")}
         assert held == {path.relative_to(REPOSITORY) for path in REPOSITORY.glob(f"deepfake/**/*.{kind}")} != set()
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich import box
-from rich.padding import Padding
-from rich.table import Table as RichTable
-from rich.text import Text
+from rich.console import Group
 
+from deepfake import terminal
 from deepfake.atomic import write_atomically
 from deepfake.audio.measures import CONVENTIONS, MEANINGS, word
 from deepfake.audit.shortcuts import VERDICTS, Table
@@ -23,9 +21,10 @@ from deepfake.errors import InputError
 from deepfake.figures.comparison import intervals
 from deepfake.figures.html import pictures, write_page
 from deepfake.figures.rates import heat_map
+from deepfake.runs.folder import ReportFolder
 
 STYLES = {"near chance": "dim", "weak": "", "strong": "bold red"}
-MOST_CELLS = 40  # columns of the heat map
+HEADINGS = ("EER", "95 %", "verdict", "lowest attack")
 
 
 def write_audit(
@@ -47,17 +46,15 @@ def write_audit(
         title: Heading of the page.
         provenance: Corpus, command, version, date and so on, printed unchanged.
     """
-    folder = Path(folder)
+    place = ReportFolder(Path(folder))
     text = json.dumps(
         {**result, "provenance": dict(provenance)}, indent=2, ensure_ascii=False, allow_nan=False, default=str
     )
     figures = {"cues": lambda: cue_figure(result), "cue_attack": lambda: attack_figure(result)}
-    drawn = pictures(folder / "figures", figures)
-    write_atomically(folder / "cues.csv", _csv(table, utterances))
-    write_page(
-        folder / "report.html", "audit/report.html", title=title, provenance=provenance, drawn=drawn, **_facts(result)
-    )
-    write_atomically(folder / "audit.json", text + "\n")
+    drawn = pictures(place.figures, figures)
+    write_atomically(place.cues, _csv(table, utterances))
+    write_page(place.page, "audit/report.html", title=title, provenance=provenance, drawn=drawn, **_facts(result))
+    write_atomically(place.audit, text + "\n")
 
 
 def by_eer(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,9 +76,8 @@ def attack_figure(result: Mapping[str, Any]) -> Figure:
         InputError: No attack has a name, or there are too many.
     """
     entries = by_eer(result["together"]) | by_eer(result["cues"])
-    names = {attack for entry in entries.values() for attack in entry["by_attack"]}
-    if names <= {"unknown"} or len(names) > MOST_CELLS:
-        raise InputError(f"{len(names)} attacks: 1 to {MOST_CELLS} named ones were expected")
+    if all({*entry["by_attack"]} <= {"unknown"} for entry in entries.values()):
+        raise InputError("no attack has a name")
     return heat_map(
         {name: entry["by_attack"] for name, entry in entries.items()},
         row_name="cue",
@@ -90,23 +86,17 @@ def attack_figure(result: Mapping[str, Any]) -> Figure:
     )
 
 
-def table(result: Mapping[str, Any]) -> RichTable:
+def table(result: Mapping[str, Any]) -> Group:
     """Table of the audit for the terminal, by rising EER."""
-    view = RichTable(box=box.SIMPLE_HEAD, title=Text(_counts(result), style="bold"))
-    view.add_column("cue")
-    for name in ("EER", "95 %", "verdict", "lowest attack"):
-        view.add_column(name, justify="left" if name == "verdict" else "right")
-    for part in (by_eer(result["together"]), by_eer(result["cues"])):
-        for i, (name, entry) in enumerate(part.items(), start=1):
-            style = STYLES[entry["verdict"]]
-            view.add_row(*(Text(cell, style=style) for cell in [name, *_cells(entry)]), end_section=i == len(part))
-    for name, entry in _carried(result).items():
-        view.add_row(*(Text(cell) for cell in [name, *_cells(entry)]))
-    grid = RichTable.grid()
-    grid.add_row(view)
-    for note in result["notes"]:
-        grid.add_row(Padding(Text(note, style="yellow"), (0, 2)))
-    return grid
+    together, cues = by_eer(result["together"]), by_eer(result["cues"])
+    entries = together | cues | _carried(result)
+    rows = [[name, *_cells(entry)] for name, entry in entries.items()]
+    view = terminal.table(("cue", *HEADINGS), rows, title=_counts(result), left=(0, 3))
+    for row, entry in zip(view.rows, entries.values(), strict=True):
+        row.style = STYLES[entry["verdict"]]
+    for last in {len(together), len(together) + len(cues)} - {0}:
+        view.rows[last - 1].end_section = True
+    return terminal.with_notes([view], result["notes"])
 
 
 def _counts(result: Mapping[str, Any]) -> str:

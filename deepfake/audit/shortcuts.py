@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake.audio.measures import MEANINGS, WORDS, cues
-from deepfake.datasets.utterance import Utterance
+from deepfake.datasets.utterance import BONAFIDE, Utterance
 from deepfake.errors import InputError
 from deepfake.metrics.bootstrap import intervals
 from deepfake.metrics.eer import eer
@@ -40,6 +40,7 @@ from deepfake.metrics.trials import Trials
 from deepfake.terminal import progress
 
 CONFIDENCE = 0.95
+FOLDS = 5
 STRONG = 0.40  # upper end of the interval
 VERDICTS = {
     "near chance": "the 95 % interval reaches 50 %",
@@ -48,8 +49,8 @@ VERDICTS = {
 }
 TRIVIAL = ("rms_dbfs", "peak_dbfs", "duration_s", "leading_silence_s", "trailing_silence_s", "dc_offset", "top_hz")
 PER_BIN, MOST_BINS = 20, 20  # utterances of the smaller class in a bin of the likelihood ratio, and bins
+IMPUTED: dict[str, Any] = {"strategy": "median", "add_indicator": True, "keep_empty_features": True}
 PER_TREE = 10_000  # utterances that a tree of the forest is fitted to, which bounds the time
-FILES_AT_ONCE = 32  # between two steps of the progress bar
 FEW_SPEAKERS = "A class has too few speakers to resample: some intervals resample utterances, and may be too narrow."
 
 Floats = NDArray[np.float64]
@@ -72,14 +73,12 @@ def measure(utterances: Sequence[Utterance]) -> tuple[Table, dict[int, str]]:
     """
     table = {name: np.full(len(utterances), np.nan) for name in MEANINGS}
     errors: dict[int, str] = {}
-    batches = [range(len(utterances))[i : i + FILES_AT_ONCE] for i in range(0, len(utterances), FILES_AT_ONCE)]
-    for batch in progress(cast(Any, batches), "measuring cues"):
-        for i in batch:
-            try:
-                for name, value in cues(utterances[i].path).items():
-                    table[name][i] = value
-            except InputError as error:
-                errors[i] = str(error)
+    for i, utterance in enumerate(progress(utterances, "measuring cues")):
+        try:
+            for name, value in cues(utterance.path).items():
+                table[name][i] = value
+        except InputError as error:
+            errors[i] = str(error)
     if len(errors) == len(utterances):
         first = next(iter(errors.values()), "there are none")
         raise InputError(f"none of the {len(utterances)} files could be measured; the first: {first}")
@@ -87,31 +86,19 @@ def measure(utterances: Sequence[Utterance]) -> tuple[Table, dict[int, str]]:
 
 
 def audit(
-    table: Mapping[str, ArrayLike],
-    labels: Sequence[int | None] | NDArray[Any],
-    groups: Sequence[str] | None,
-    attacks: Sequence[str],
-    *,
-    partitions: Sequence[str] | None = None,
-    folds: int = 5,
-    seed: int = 0,
-    n_bootstrap: int = 1000,
+    table: Mapping[str, ArrayLike], utterances: Sequence[Utterance], *, seed: int = 0, n_bootstrap: int = 1000
 ) -> dict[str, Any]:
     """Evaluate every cue alone, and all together, by cross-validation.
 
     For each cue a likelihood ratio (`log_ratio`) is fitted to all folds but one and scores that one; the scores of all
     folds are pooled, which is sound for log ratios, and give one tie-aware EER with a bootstrap interval, and one per
     attack (against all bona fide utterances). All together: logistic regression and a random forest, on the `TRIVIAL`
-    cues and on all cues, in the same folds; with partitions also fitted to `train` and evaluated on the others.
+    cues and on all cues, in the same folds; also fitted to the partition `train` and evaluated on the others.
 
     Args:
-        table: Cues by name, `[N]` each, NaN where missing, which may be informative itself. Utterances without any cue
-            and those without a label are excluded.
-        labels: Label of each utterance: 1 = bona fide, 0 = spoof, None or -1 = unknown.
-        groups: Speaker of each utterance, `""` where unknown; no speaker is in two folds. None if none is known.
-        attacks: Spoofing system of each utterance.
-        partitions: Partition of each utterance: `train`, `dev` or `eval`.
-        folds: Number of folds of the cross-validation.
+        table: Cues by name, `[N]` each, NaN where missing, which may be informative itself.
+        utterances: The N utterances; those without any cue and those without a label are excluded. No known speaker
+            is in two folds.
         seed: Seed of folds, forest and bootstrap.
         n_bootstrap: Bootstrap replicates, stratified by class, and clustered by speaker where speakers are known.
 
@@ -121,20 +108,21 @@ def audit(
         partition; the settings, and `notes`.
 
     Raises:
-        InputError: Lengths differ, there is no cue, or a class has fewer utterances than there are folds.
+        InputError: There is no cue, a cue has another length, or a class has fewer utterances than there are folds.
     """
-    data, notes = _checked(table, labels, groups, attacks, partitions, folds)
-    values, y, speakers = data["values"], data["bonafide"], data["speakers"]
-    splits, grouped = _splits(y, speakers, folds, seed)
+    values, utterances, notes = _usable(table, utterances)
+    y = np.array([u.label for u in utterances]) == BONAFIDE
+    own = [u.speaker or f"\0{i}" for i, u in enumerate(utterances)]  # an unknown speaker is one of their own
+    speakers = np.unique(np.array(own, dtype=object).astype(str), return_inverse=True)[1]
+    splits, grouped = _splits(y, speakers, seed)
     if not grouped:
-        why = (
-            "no speakers are known" if groups is None or not any(groups) else "the speakers cannot be split over folds"
-        )
-        notes.append(f"{why.capitalize()}: a speaker may be in several folds, and the intervals ignore it.")
-
-    judge = _Judge(y, speakers if grouped else None, data["attacks"], n_bootstrap, seed, notes)
-    single = _alone(values, y, splits, judge)
-    together, carried = _together(values, y, data["partitions"], splits, judge, seed)
+        known = any(u.speaker for u in utterances)
+        why = "The speakers cannot be split over folds" if known else "No speakers are known"
+        notes.append(f"{why}: a speaker may be in several folds, and the intervals ignore it.")
+    attacks = np.array([u.attack if u.attack not in ("", "-") else "unknown" for u in utterances])
+    rates = _Rates(y, speakers if grouped else None, attacks, n_bootstrap, seed, notes)
+    single = _alone(values, y, splits, rates)
+    together, carried = _together(values, y, np.array([u.partition for u in utterances]), splits, rates)
     return {
         "n_bonafide": int(y.sum()),
         "n_spoof": int((~y).sum()),
@@ -152,16 +140,16 @@ def audit(
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """What scores of the utterances are worth.
+class _Rates:
+    """The error rates of scores of the N utterances.
 
     Args:
-        bonafide: Which of the N are.
-        speakers: N, None where the folds do not part them.
-        attacks: N.
-        n_bootstrap: Resamplings.
-        seed: Of them.
-        notes: Where a sentence goes on intervals that could not be made as they should.
+        bonafide: Which utterances are bona fide, `[N]`.
+        speakers: Speaker of each utterance, `[N]`; None where the folds are not speaker-disjoint.
+        attacks: Attack of each utterance, `[N]`.
+        n_bootstrap: Bootstrap replicates.
+        seed: Seed of the bootstrap.
+        notes: Is given a sentence on intervals that could not be computed as they should.
     """
 
     bonafide: Bools
@@ -171,33 +159,30 @@ class _Judge:
     seed: int
     notes: list[str]
 
-    def __call__(self, scores: Floats, of: Bools) -> dict[str, Any]:
-        """EER, interval, verdict and EER by attack of those of the scores `[N]` that `of` `[N]` picks."""
-        y, settings = self.bonafide, {"n": self.n_bootstrap, "confidence": CONFIDENCE, "seed": self.seed}
+    def __call__(self, scores: Floats, of: Bools | slice = slice(None)) -> dict[str, Any]:
+        """EER, interval, verdict and EER by attack of those of the scores `[N]` that `of` selects."""
+        settings = {"n": self.n_bootstrap, "confidence": CONFIDENCE, "seed": self.seed}
+        scores, y, attacks = scores[of], self.bonafide[of], self.attacks[of]
         try:
             clusters = None if self.speakers is None else self.speakers[of]
-            low, high = intervals(scores[of], y[of], clusters=clusters, **settings)["eer"]
+            low, high = intervals(scores, y, clusters=clusters, **settings)["eer"]
         except InputError:  # one speaker is all there is of a class
-            low, high = intervals(scores[of], y[of], **settings)["eer"]
+            low, high = intervals(scores, y, **settings)["eer"]
             if FEW_SPEAKERS not in self.notes:
                 self.notes.append(FEW_SPEAKERS)
-        by_attack = {
-            name: eer(scores[some], y[some])[0]
-            for name in np.unique(self.attacks[~y & of]).tolist()
-            for some in [of & (y | (self.attacks == name))]
-        }
-        rate, _ = eer(scores[of], y[of])
-        return {"eer": rate, "low": low, "high": high, "verdict": verdict(high), "by_attack": by_attack}
+        among = {name: y | (attacks == name) for name in np.unique(attacks[~y]).tolist()}
+        by_attack = {name: eer(scores[some], y[some])[0] for name, some in among.items()}
+        return {"eer": eer(scores, y)[0], "low": low, "high": high, "verdict": verdict(high), "by_attack": by_attack}
 
 
-def _alone(values: Table, y: Bools, splits: Splits, judge: _Judge) -> dict[str, dict[str, Any]]:
-    """Each cue judged by its likelihood ratio, out of fold."""
+def _alone(values: Table, y: Bools, splits: Splits, rates: _Rates) -> dict[str, dict[str, Any]]:
+    """The rates of each cue by its likelihood ratio, out of fold."""
     single = {}
     for name, column in values.items():
         scores = np.empty(len(y))
         for train, test in splits:
             scores[test] = log_ratio(column[train], y[train], column[test])
-        single[name] = judge(scores, np.ones(len(y), dtype=bool)) | {
+        single[name] = rates(scores) | {
             "constant": not _varies(column),
             "typical": {"bonafide": _typical(name, column[y]), "spoof": _typical(name, column[~y])},
             "n_missing": int(np.isnan(column).sum()),
@@ -206,9 +191,9 @@ def _alone(values: Table, y: Bools, splits: Splits, judge: _Judge) -> dict[str, 
 
 
 def _together(
-    values: Table, y: Bools, partitions: NDArray[Any], splits: Splits, judge: _Judge, seed: int
+    values: Table, y: Bools, partitions: NDArray[Any], splits: Splits, rates: _Rates
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Cues judged together, out of fold and, by partition, as `train` carries over to the others."""
+    """The rates of cues together: out of fold, and by partition where fitted to `train`."""
     together: dict[str, dict[str, Any]] = {}
     carried: dict[str, dict[str, Any]] = {}
     train = partitions == "train"
@@ -220,12 +205,12 @@ def _together(
         for model, scored in MODELS.items():
             scores = np.empty(len(y))
             for some, test in splits:
-                scores[test] = scored(matrix[some], y[some], matrix[test], seed)
-            together[f"{model}, {kind}"] = judge(scores, np.ones(len(y), dtype=bool)) | {"cues": names}
+                scores[test] = scored(matrix[some], y[some], matrix[test], rates.seed)
+            together[f"{model}, {kind}"] = rates(scores) | {"cues": names}
             if others and _both(y[train]):
-                scores = scored(matrix[train], y[train], matrix, seed)
+                scores = scored(matrix[train], y[train], matrix, rates.seed)
                 for part in others:
-                    carried.setdefault(part, {})[f"{model}, {kind}"] = judge(scores, partitions == part)
+                    carried.setdefault(part, {})[f"{model}, {kind}"] = rates(scores, partitions == part)
     return together, carried
 
 
@@ -288,25 +273,21 @@ def _edges(values: Floats, weights: Floats, n_bins: int) -> Floats:
 def _logistic(known: Floats, bonafide: Bools, held_out: Floats, seed: int) -> Floats:
     """Log-odds by logistic regression on standardised cues, missing ones imputed by the median and indicated."""
     model = make_pipeline(
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(class_weight="balanced", max_iter=1000),
+        SimpleImputer(**IMPUTED), StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
     )
     return model.fit(known, bonafide).decision_function(held_out)
 
 
 def _forest(known: Floats, bonafide: Bools, held_out: Floats, seed: int) -> Floats:
     """Share of bona fide by a random forest, missing cues as in `_logistic`."""
-    model = make_pipeline(
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        RandomForestClassifier(
-            100,
-            min_samples_leaf=10,
-            class_weight="balanced_subsample",
-            max_samples=min(len(known), PER_TREE),
-            random_state=seed,
-        ),
+    forest = RandomForestClassifier(
+        100,
+        min_samples_leaf=10,
+        class_weight="balanced_subsample",
+        max_samples=min(len(known), PER_TREE),
+        random_state=seed,
     )
+    model = make_pipeline(SimpleImputer(**IMPUTED), forest)
     return model.fit(known, bonafide).predict_proba(held_out)[:, 1]
 
 
@@ -316,54 +297,38 @@ MODELS: dict[str, Callable[[Floats, Bools, Floats, int], Floats]] = {
 }
 
 
-def _splits(y: Bools, speakers: NDArray[Any], folds: int, seed: int) -> tuple[Splits, bool]:
-    """Training and held-out indices, and whether the folds part the speakers."""
+def _splits(y: Bools, speakers: NDArray[Any], seed: int) -> tuple[Splits, bool]:
+    """Training and held-out indices, and whether the folds are speaker-disjoint."""
     n_speakers = len(np.unique(speakers))
     if 1 < n_speakers < len(y):
-        folder = StratifiedGroupKFold(min(folds, n_speakers), shuffle=True, random_state=seed)
+        folder = StratifiedGroupKFold(min(FOLDS, n_speakers), shuffle=True, random_state=seed)
         splits = list(folder.split(y, y, speakers))
         if all(_both(y[train]) and len(test) for train, test in splits):
             return splits, True
-    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(y, y)), False
+    return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(y, y)), False
 
 
-def _checked(
-    table: Mapping[str, ArrayLike],
-    labels: Sequence[int | None] | NDArray[Any],
-    groups: Sequence[str] | None,
-    attacks: Sequence[str],
-    partitions: Sequence[str] | None,
-    folds: int,
-) -> tuple[dict[str, Any], list[str]]:
-    """Arrays of the usable utterances, and notes on the excluded ones."""
+def _usable(
+    table: Mapping[str, ArrayLike], utterances: Sequence[Utterance]
+) -> tuple[Table, list[Utterance], list[str]]:
+    """The cues of the utterances that have both cues and a label, these utterances, and notes on the others."""
     values = {name: np.asarray(column, dtype=np.float64) for name, column in table.items()}
-    n = len(labels)
-    given = np.array([-1 if label is None else label for label in labels])
-    columns = {"groups": [""] * n if groups is None else groups, "attacks": attacks}
-    columns["partitions"] = [""] * n if partitions is None else partitions
-    if not values or (wrong := {k: len(v) for k, v in (values | columns).items() if len(v) != n}):
-        raise InputError(f"got {n} labels and {wrong if values else 'no cue'}: cues of that length were expected")
-    if folds < 2:
-        raise InputError(f"folds={folds}: a number from 2 was expected")
-    labelled, measured = given != -1, ~np.all([np.isnan(column) for column in values.values()], axis=0)
-    kept = labelled & measured
+    n = len(utterances)
+    if not values or (wrong := {name: len(column) for name, column in values.items() if len(column) != n}):
+        raise InputError(f"got {n} utterances and {wrong if values else 'no cue'}: cues of that length were expected")
+    labelled = np.array([u.label is not None for u in utterances])
+    measured = ~np.all([np.isnan(column) for column in values.values()], axis=0)
     notes = []
     if missing := int(np.sum(~labelled)):
         notes.append(f"{missing} of {n} utterances have no label and are excluded.")
     if missing := int(np.sum(labelled & ~measured)):
-        notes.append(f"{missing} of {n} utterances could not be measured and are left out.")
-    bonafide = Trials.of(np.zeros(kept.sum()), given[kept]).bonafide
-    if (fewest := min(bonafide.sum(), (~bonafide).sum())) < folds:
-        raise InputError(f"the smaller class has {fewest} utterances: at least {folds}, one per fold, were expected")
-    texts = {name: np.array([str(text) for text in column], dtype=object)[kept] for name, column in columns.items()}
-    own = [speaker or f"\0{i}" for i, speaker in enumerate(texts["groups"])]  # unknown: each its own
-    return {
-        "values": {name: column[kept] for name, column in values.items()},
-        "bonafide": bonafide,
-        "speakers": np.unique(np.array(own, dtype=object).astype(str), return_inverse=True)[1],
-        "attacks": np.array([a if a not in ("", "-") else "unknown" for a in texts["attacks"]]),
-        "partitions": texts["partitions"].astype(str),
-    }, notes
+        notes.append(f"{missing} of {n} utterances could not be measured and are excluded.")
+    kept = np.flatnonzero(labelled & measured).tolist()
+    usable = [utterances[i] for i in kept]
+    trials = Trials.of(np.zeros(len(kept)), np.array([u.label for u in usable]))
+    if (fewest := min(trials.n_bonafide, trials.n_spoof)) < FOLDS:
+        raise InputError(f"the smaller class has {fewest} utterances: at least {FOLDS}, one per fold, were expected")
+    return {name: column[kept] for name, column in values.items()}, usable, notes
 
 
 def _both(y: Bools) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepfake.datasets.folder import SUFFIXES, audio_below
 from deepfake.errors import InputError
 
 Samples = NDArray[np.float64]
 
 
+@dataclass(kw_only=True, eq=False)
 class Augmentation:
     """Base class: with probability `p` a clip is changed by `apply`, otherwise it is returned as it is.
 
@@ -34,8 +38,10 @@ class Augmentation:
     batched = False
     moves_time = False  # True: speech at one time of the clip ends up at another
 
-    def __init__(self, *, p: float) -> None:
-        self.p = require_probability(self, "p", p)
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_probability(self, "p", self.p)
 
     def __call__(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:
         if rng.random() >= self.p:
@@ -48,11 +54,10 @@ class Augmentation:
         raise NotImplementedError
 
 
-def require_probability(owner: object, name: str, value: float) -> float:
-    """Return the value if it is from 0 to 1, else raise an `InputError`."""
+def require_probability(owner: object, name: str, value: float) -> None:
+    """Raise an `InputError` unless a setting of an augmentation is from 0 to 1."""
     if not 0 <= value <= 1:
         raise InputError(f"{_named(owner, name)}={value}: a number from 0 to 1 was expected")
-    return value
 
 
 def require_range(
@@ -78,6 +83,17 @@ def require_range(
         wanted = ", ".join(["two numbers in rising order", *bounds])
         raise InputError(f"{_named(owner, name)} from {low} to {high}: {wanted}, were expected")
     return low, high
+
+
+def audio_files(owner: object, root: str) -> list[Path]:
+    """All audio files below an augmentation's `root`, in an order that does not depend on the file system.
+
+    Raises:
+        InputError: There is no such folder, or no audio in it.
+    """
+    if not (files := audio_below(Path(root))):
+        raise InputError(f"{_named(owner, 'root')}={root}: a folder with audio files ({SUFFIXES}) was expected")
+    return files
 
 
 def _named(owner: object, name: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import firwin
 
 from deepfake.augment.augmentation import Augmentation, Samples, require_probability, require_range
-from deepfake.augment.fir import N_TAPS, filtered
+from deepfake.augment.fir import filtered
 
 TELEPHONE_HZ = (300.0, 3400.0)  # ITU-T G.712
 
 
+@dataclass(kw_only=True, eq=False)
 class BandLimit(Augmentation):
     """A random low-pass filter, or the telephone band, 300 to 3,400 Hz.
 
@@ -31,25 +31,20 @@ class BandLimit(Augmentation):
         InputError: Settings out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        cutoff_min: float = 3_000.0,
-        cutoff_max: float = 7_500.0,
-        telephone: float = 0.3,
-        sample_rate: int = 16_000,
-        p: float = 0.5,
-    ) -> None:
-        super().__init__(p=p)
-        self.cutoff = require_range(self, "cutoff", cutoff_min, cutoff_max, least=1, most=sample_rate / 2 - 1)
-        self.telephone = require_probability(self, "telephone", telephone)
-        self.sample_rate = sample_rate
-        if telephone:
-            require_range(self, "telephone", *TELEPHONE_HZ, most=sample_rate / 2 - 1)
+    cutoff_min: float = 3_000.0
+    cutoff_max: float = 7_500.0
+    telephone: float = 0.3
+    sample_rate: int = 16_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = self.sample_rate / 2 - 1
+        self.cutoff = require_range(self, "cutoff", self.cutoff_min, self.cutoff_max, least=1, most=most)
+        require_probability(self, "telephone", self.telephone)
+        if self.telephone:
+            require_range(self, "telephone", *TELEPHONE_HZ, most=most)
 
     def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         if rng.random() < self.telephone:
-            taps: Any = firwin(N_TAPS, TELEPHONE_HZ, pass_zero=False, fs=self.sample_rate)
-        else:
-            taps = firwin(N_TAPS, rng.uniform(*self.cutoff), fs=self.sample_rate)
-        return filtered(x, taps)
+            return filtered(x, TELEPHONE_HZ, self.sample_rate, pass_zero=False)
+        return filtered(x, rng.uniform(*self.cutoff), self.sample_rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ CODECS = {
 }
 
 
+@dataclass(kw_only=True, eq=False)
 class Codec(Augmentation):
     """The clip encoded and decoded by FFmpeg, as the recordings of ASVspoof 2021 were (Liu et al., TASLP 2023).
 
@@ -53,27 +55,22 @@ class Codec(Augmentation):
             nor the bit rate.
     """
 
-    def __init__(
-        self,
-        *,
-        codecs: Sequence[str] = tuple(CODECS),
-        kbps: Sequence[int] = (16, 24, 32, 64),
-        sample_rate: int = 16_000,
-        p: float = 0.5,
-    ) -> None:
-        super().__init__(p=p)
-        self.codecs, self.kbps = tuple(codecs), tuple(kbps)
+    codecs: Sequence[str] = tuple(CODECS)
+    kbps: Sequence[int] = (16, 24, 32, 64)
+    sample_rate: int = 16_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.codecs or not set(self.codecs) <= CODECS.keys():
-            raise InputError(f"augment.codec.codecs={list(codecs)}: some of {', '.join(CODECS)} were expected")
+            raise InputError(f"augment.codec.codecs={list(self.codecs)}: some of {', '.join(CODECS)} were expected")
         if not self.kbps:
             raise InputError("augment.codec.kbps=[]: at least one bit rate was expected")
         require_range(self, "kbps", min(self.kbps), max(self.kbps), least=6, most=320)
-        self.sample_rate = sample_rate
         _av()
 
     def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
-        name = self.codecs[rng.integers(len(self.codecs))]
-        kbps = self.kbps[rng.integers(len(self.kbps))]
+        name = self.codecs[int(rng.integers(len(self.codecs)))]
+        kbps = self.kbps[int(rng.integers(len(self.kbps)))]
         return transcoded(x, name, sample_rate=self.sample_rate, kbps=kbps)
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.signal import oaconvolve
+from collections.abc import Sequence
+from typing import Any
+
+from scipy.signal import firwin, oaconvolve
 
 from deepfake.augment.augmentation import Samples
 
 N_TAPS = 511  # at 16 kHz with a Hamming window: a transition of 100 Hz, -53 dB in the stop band
 
 
-def filtered(x: Samples, taps: NDArray[np.float64]) -> Samples:
-    """Convolve with a symmetric filter of an odd number of taps, its delay compensated, `[T]` -> `[T]`.
+def filtered(x: Samples, cutoff: float | Sequence[float], sample_rate: int, **options: Any) -> Samples:
+    """The clip, padded with silence, through a filter of linear phase whose delay is compensated, `[T]` -> `[T]`.
 
-    The clip is padded with silence at both ends.
+    Args:
+        x: The clip.
+        cutoff: One or both edges of the pass band in hertz.
+        sample_rate: In hertz.
+        options: Of `scipy.signal.firwin`.
     """
-    return oaconvolve(x, taps)[len(taps) // 2 :][: len(x)]
+    taps: Any = firwin(N_TAPS, cutoff, fs=sample_rate, **options)
+    return oaconvolve(x, taps)[N_TAPS // 2 :][: len(x)]

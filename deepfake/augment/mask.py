@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import firwin
 
 from deepfake.augment.augmentation import Augmentation, Samples, require_range
-from deepfake.augment.fir import N_TAPS, filtered
+from deepfake.augment.fir import filtered
 
 
+@dataclass(kw_only=True, eq=False)
 class Mask(Augmentation):
     """Random stretches of time silenced and random bands removed, on the waveform, so that it serves every front end.
 
@@ -29,22 +29,18 @@ class Mask(Augmentation):
         InputError: Settings out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        n_times: int = 2,
-        seconds_max: float = 0.25,
-        n_bands: int = 1,
-        hz_max: float = 1_500.0,
-        sample_rate: int = 16_000,
-        p: float = 0.5,
-    ) -> None:
-        super().__init__(p=p)
-        self.n_times, _ = require_range(self, "n_times", n_times, n_times, least=0)
-        self.n_bands, _ = require_range(self, "n_bands", n_bands, n_bands, least=0)
-        self.seconds = require_range(self, "seconds", 0, seconds_max)
-        self.hz = require_range(self, "hz", 0, hz_max, most=sample_rate / 2)
-        self.sample_rate = sample_rate
+    n_times: int = 2
+    seconds_max: float = 0.25
+    n_bands: int = 1
+    hz_max: float = 1_500.0
+    sample_rate: int = 16_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_range(self, "n_times", self.n_times, self.n_times, least=0)
+        require_range(self, "n_bands", self.n_bands, self.n_bands, least=0)
+        self.seconds = require_range(self, "seconds", 0, self.seconds_max)
+        self.hz = require_range(self, "hz", 0, self.hz_max, most=self.sample_rate / 2)
 
     def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         for _ in range(int(self.n_bands)):
@@ -61,5 +57,4 @@ class Mask(Augmentation):
         edges = [max(low, 1e-3), min(low + width, self.sample_rate / 2 - 1e-3)]
         if edges[0] >= edges[1]:
             return x
-        band: Any = firwin(N_TAPS, edges, pass_zero=False, scale=False, fs=self.sample_rate)
-        return x - filtered(x, band)
+        return x - filtered(x, edges, self.sample_rate, pass_zero=False, scale=False)

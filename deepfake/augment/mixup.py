@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from deepfake.augment.augmentation import require_probability
 from deepfake.errors import InputError
 
 
+@dataclass(kw_only=True, eq=False)
 class Mixup:
     r"""Convex combinations of two clips of a batch and of their labels (Zhang et al., ICLR 2018).
 
@@ -32,13 +34,14 @@ class Mixup:
         InputError: Settings out of range.
     """
 
+    alpha: float = 0.2
+    p: float = 1.0
     batched = True
 
-    def __init__(self, *, alpha: float = 0.2, p: float = 1.0) -> None:
-        if not 0 < alpha <= 1000:
-            raise InputError(f"augment.mixup.alpha={alpha}: a number above 0 and at most 1000 was expected")
-        self.alpha = alpha
-        self.p = require_probability(self, "p", p)
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1000:
+            raise InputError(f"augment.mixup.alpha={self.alpha}: a number above 0 and at most 1000 was expected")
+        require_probability(self, "p", self.p)
 
     def __call__(self, waveform: Tensor, label: Tensor, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
         n = len(rngs)

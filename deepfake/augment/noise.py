@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from deepfake.audio import load_clip
-from deepfake.augment.augmentation import Augmentation, Samples, require_range
-from deepfake.augment.folder import audio_files
+from deepfake.augment.augmentation import Augmentation, Samples, audio_files, require_range
 from deepfake.errors import InputError
 
 SLOPES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  # power falls with this power of the frequency
@@ -20,6 +20,7 @@ SYLLABLES_HZ = 5.0  # fastest modulation of a voice's level
 FLAT_BELOW_HZ = 50.0  # otherwise nearly all power of brown noise would be inaudible
 
 
+@dataclass(kw_only=True, eq=False)
 class Noise(Augmentation):
     """Noise added to the clip: generated, a recording, or babble of several recordings.
 
@@ -42,34 +43,29 @@ class Noise(Augmentation):
         InputError: Settings out of range, an unknown colour, no audio in `root`, or an unreadable file.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | None = None,
-        colours: Sequence[str] = COLOURS,
-        files_min: int = 1,
-        files_max: int = 1,
-        snr_min: float = 5.0,
-        snr_max: float = 25.0,
-        sample_rate: int = 16_000,
-        p: float = 0.5,
-    ) -> None:
-        super().__init__(p=p)
-        self.colours = tuple(colours)
+    root: str | None = None
+    colours: Sequence[str] = COLOURS
+    files_min: int = 1
+    files_max: int = 1
+    snr_min: float = 5.0
+    snr_max: float = 25.0
+    sample_rate: int = 16_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.colours or not set(self.colours) <= set(COLOURS):
-            raise InputError(f"augment.noise.colours={list(colours)}: some of {', '.join(COLOURS)} were expected")
-        self.n_files = require_range(self, "files", files_min, files_max, least=1)
-        self.snr = require_range(self, "snr", snr_min, snr_max)
-        self.sample_rate = sample_rate
-        self.files = None if root is None else audio_files(root, "augment.noise.root")
+            raise InputError(f"augment.noise.colours={list(self.colours)}: some of {', '.join(COLOURS)} were expected")
+        require_range(self, "files", self.files_min, self.files_max, least=1)
+        self.snr = require_range(self, "snr", self.snr_min, self.snr_max)
+        self.files = audio_files(self, self.root) if self.root is not None else []
 
     def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         snr = rng.uniform(*self.snr)
-        noise = self._generated(len(x), rng) if self.files is None else self._recorded(len(x), rng)
+        noise = self._recorded(len(x), rng) if self.files else self._generated(len(x), rng)
         return x + noise * (rms(x) / 10 ** (snr / 20) / (rms(noise) or math.inf))
 
     def _generated(self, n: int, rng: np.random.Generator) -> Samples:
-        colour = self.colours[rng.integers(len(self.colours))]
+        colour = self.colours[int(rng.integers(len(self.colours)))]
         if colour == "white":
             return rng.standard_normal(n)
         hz = np.fft.rfftfreq(n, 1 / self.sample_rate)
@@ -82,9 +78,8 @@ class Noise(Augmentation):
         return total
 
     def _recorded(self, n: int, rng: np.random.Generator) -> Samples:
-        assert self.files is not None
         total = np.zeros(n)
-        for _ in range(rng.integers(int(self.n_files[0]), int(self.n_files[1]), endpoint=True)):
+        for _ in range(rng.integers(self.files_min, self.files_max, endpoint=True)):
             path = self.files[rng.integers(len(self.files))]
             part = load_clip(path, n_samples=n, sample_rate=self.sample_rate, rng=rng).numpy().astype(np.float64)
             total += part / (rms(part) or 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ SERIES = {1: "c", 2: "i", 3: "s", 4: "cis", 5: "ci", 6: "cs", 7: "is"}  # convol
 PARALLEL = 8  # convolutive and impulsive, added up
 
 
+@dataclass(kw_only=True, eq=False)
 class RawBoost(Augmentation):
     """RawBoost (Tak et al., ICASSP 2022), with the numbering and defaults of the authors' script.
 
@@ -49,46 +51,43 @@ class RawBoost(Augmentation):
         InputError: Settings out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        algo: int = 5,
-        n_bands: int = 5,
-        f_min: float = 20.0,
-        f_max: float = 8_000.0,
-        bandwidth_min: float = 100.0,
-        bandwidth_max: float = 1_000.0,
-        taps_min: int = 10,
-        taps_max: int = 100,
-        gain_min: float = 0.0,
-        gain_max: float = 0.0,
-        bias_min: float = 5.0,
-        bias_max: float = 20.0,
-        n_powers: int = 5,
-        percent_max: float = 10.0,
-        impulse_gain: float = 2.0,
-        snr_min: float = 10.0,
-        snr_max: float = 40.0,
-        sample_rate: int = 16_000,
-        p: float = 1.0,
-    ) -> None:
-        super().__init__(p=p)
-        if algo not in (*SERIES, PARALLEL):
-            raise InputError(f"augment.rawboost.algo={algo}: 1 to {PARALLEL} was expected")
-        if n_bands < 1 or n_powers < 1:
-            raise InputError(f"augment.rawboost.n_bands={n_bands}, n_powers={n_powers}: at least 1 was expected")
-        self.algo, self.n_bands, self.n_powers = algo, n_bands, n_powers
-        self.centres = require_range(self, "f", f_min, f_max, least=1e-3, most=sample_rate / 2)
-        self.bandwidths = require_range(self, "bandwidth", bandwidth_min, bandwidth_max, least=1.0)
-        self.n_taps = require_range(self, "taps", taps_min, taps_max, least=3)
-        self.gain = require_range(self, "gain", gain_min, gain_max)
-        bias = require_range(self, "bias", bias_min, bias_max)
-        powers = sorted((gain_min - bias[0], gain_max - bias[1]))
+    algo: int = 5
+    n_bands: int = 5
+    f_min: float = 20.0
+    f_max: float = 8_000.0
+    bandwidth_min: float = 100.0
+    bandwidth_max: float = 1_000.0
+    taps_min: int = 10
+    taps_max: int = 100
+    gain_min: float = 0.0
+    gain_max: float = 0.0
+    bias_min: float = 5.0
+    bias_max: float = 20.0
+    n_powers: int = 5
+    percent_max: float = 10.0
+    impulse_gain: float = 2.0
+    snr_min: float = 10.0
+    snr_max: float = 40.0
+    sample_rate: int = 16_000
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.algo not in (*SERIES, PARALLEL):
+            raise InputError(f"augment.rawboost.algo={self.algo}: 1 to {PARALLEL} was expected")
+        if self.n_bands < 1 or self.n_powers < 1:
+            raise InputError(
+                f"augment.rawboost.n_bands={self.n_bands}, n_powers={self.n_powers}: at least 1 was expected"
+            )
+        self.centres = require_range(self, "f", self.f_min, self.f_max, least=1e-3, most=self.sample_rate / 2)
+        self.bandwidths = require_range(self, "bandwidth", self.bandwidth_min, self.bandwidth_max, least=1.0)
+        self.n_taps = require_range(self, "taps", self.taps_min, self.taps_max, least=3)
+        self.gain = require_range(self, "gain", self.gain_min, self.gain_max)
+        bias = require_range(self, "bias", self.bias_min, self.bias_max)
+        powers = sorted((self.gain_min - bias[0], self.gain_max - bias[1]))
         self.gain_of_powers = powers[0], powers[1]  # the script draws between these
-        self.percent = require_range(self, "percent", 0.0, percent_max, most=100.0)
-        self.impulse_gain = impulse_gain
-        self.snr = require_range(self, "snr", snr_min, snr_max)
-        self.sample_rate = sample_rate
+        self.percent = require_range(self, "percent", 0.0, self.percent_max, most=100.0)
+        self.snr = require_range(self, "snr", self.snr_min, self.snr_max)
 
     def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
         parts = {"c": self.convolutive, "i": self.impulsive, "s": self.stationary}

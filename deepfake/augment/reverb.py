@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
 from deepfake.audio import load
-from deepfake.augment.augmentation import Augmentation, Samples, require_range
-from deepfake.augment.folder import audio_files
+from deepfake.augment.augmentation import Augmentation, Samples, audio_files, require_range
 from deepfake.errors import InputError
 
 SMALLEST, LARGEST = np.array([3.0, 3.0, 2.4]), np.array([10.0, 8.0, 4.0])  # rooms, metres
@@ -20,6 +20,7 @@ SPEED_OF_SOUND = 343.0  # metres per second
 MAX_ORDER = 20  # of the reflections; it cuts the tail of small, very live rooms short
 
 
+@dataclass(kw_only=True, eq=False)
 class Reverb(Augmentation):
     """The clip as it sounds in a room: convolved with a recorded or a simulated impulse response.
 
@@ -41,24 +42,20 @@ class Reverb(Augmentation):
         InputError: Settings out of range, no audio in `root`, an unreadable file, or pyroomacoustics is not installed.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | None = None,
-        rt60_min: float = 0.1,
-        rt60_max: float = 0.6,
-        sample_rate: int = 16_000,
-        p: float = 0.5,
-    ) -> None:
-        super().__init__(p=p)
-        self.rt60 = require_range(self, "rt60", rt60_min, rt60_max, least=0.01, most=5.0)
-        self.sample_rate = sample_rate
-        self.files = None if root is None else audio_files(root, "augment.reverb.root")
-        if self.files is None:
+    root: str | None = None
+    rt60_min: float = 0.1
+    rt60_max: float = 0.6
+    sample_rate: int = 16_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.rt60 = require_range(self, "rt60", self.rt60_min, self.rt60_max, least=0.01, most=5.0)
+        self.files = audio_files(self, self.root) if self.root is not None else []
+        if not self.files:
             _pyroomacoustics()
 
     def apply(self, x: Samples, rng: np.random.Generator) -> Samples:
-        if self.files is None:
+        if not self.files:
             response = room_response(rng, rt60=rng.uniform(*self.rt60), sample_rate=self.sample_rate)
         else:
             path = self.files[rng.integers(len(self.files))]

@@ -1,190 +1,190 @@
-"""Runs judged: one on a corpus, several seeds on the same trials, and the calibration of one."""
+"""Runs evaluated: one on a corpus, several seeds on the same trials, and the calibration of one."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepfake.commands.scoring import Settings, score_partition
+from deepfake.datasets import manifest
 from deepfake.datasets.corpus import Corpus
-from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
-from deepfake.evaluation.metrics import judge
-from deepfake.evaluation.output import Judged, named, written
-from deepfake.evaluation.tandem import Tandem, read_tandem
+from deepfake.evaluation.metrics import evaluate
+from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
+from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.tdcf import Weights
-from deepfake.runs.resume import config_of
-from deepfake.scores.table import Scores, read_scores, write_scores
+from deepfake.runs.folder import RunFolder
+from deepfake.runs.provenance import OWN_DEV, hash_of_file
+from deepfake.runs.resume import config_of, refuse_unknown
+from deepfake.scores.table import UNKNOWN, Scores, read_scores, write_scores
 
 log = logging.getLogger(__name__)
 
 
-def judge_run(
-    run: str,
-    corpus: Corpus,
-    partition: str,
-    settings: Settings,
-    *,
-    heard: Sequence[Utterance] = (),
-    own: bool = False,
-    seed: int = 0,
-) -> Judged:
-    """Score one partition of a corpus with a run's detector and judge the scores.
+def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
+    """Score one partition of a corpus with a run's detector and evaluate the scores.
 
     Args:
         run: Run folder or detector file.
-        corpus: The corpus.
-        partition: Of it.
-        settings: What all commands share.
-        heard: What the run was trained on, as far as it is known and of this corpus.
-        own: Whether the corpus is the run's own as its config has it, whose manifest then goes to the others.
-        seed: Of the run.
+        config: As `conf/evaluate.yaml` has it: `dataset`, `partition`, `trusted`.
+        settings: Settings that all commands share.
 
     Raises:
-        InputError: See `score_partition`.
+        InputError: See `_dataset` and `score_partition`.
     """
-    detector, run_dir = Detector.load(run), folder_of(run)
-    output = Path(settings.output) if settings.output else run_dir / "evaluations" / f"{corpus.name}-{partition}"
-    listed = run_dir / "manifests" / f"{partition}.csv"
-    asv = settings.asv_scores or corpus.asv_scores(partition)
-    tandem = read_tandem(asv) if asv else None  # before the hours of scoring
-    found = score_partition(
+    dataset, trained = _dataset(run, config)
+    corpus, own = Corpus.of(dataset), trained.get("dataset", {})
+    partition, seed = config["partition"] or "eval", trained.get("seed", 0)
+    detector, folder = Detector.load(run), RunFolder.of(run)
+    output = settings.folder(folder.evaluation(corpus.name, partition).path)
+    listed = folder.manifest("train")
+    trained_on = manifest.rows(listed) if corpus.name == own.get("name") and listed.is_file() else []
+    unchanged = bool(own) and all(own.get(key) == value for key, value in corpus.config.items())
+    listed = folder.manifest(partition)
+    tandem = settings.tandem(corpus.asv_scores(partition))  # before the hours of scoring
+    scores, rows = score_partition(
         detector,
         corpus,
         partition,
         settings,
         output,
         seed=seed,
-        heard=heard,
-        manifest=listed if own and not listed.exists() else None,
+        trained_on=trained_on,
+        manifest=listed if unchanged and not listed.exists() else None,
     )
-    metrics = judge(
-        found.scores,
+    metrics = evaluate(
+        scores,
         threshold=detector.threshold,
         tandem=tandem,
         dataset=corpus.name,
         partition=partition,
-        trained_on={u.attack for u in heard if u.attack},
+        trained_on={u.attack for u in trained_on if u.attack},
         intervals=settings.intervals,
     )
-    metrics["notes"] += _capped(detector, found.scores)
-    provenance = {**_told(detector, run), **found.told, **({"ASV": asv} if asv else {})}
+    metrics["notes"] += _capped(detector, scores)
+    provenance = {**_detector_rows(detector, run), **rows, **({"ASV": tandem.source} if tandem else {})}
     title = f"{corpus.name}: {partition}"
-    written(output, metrics, found.scores, title=title, provenance=provenance, device=settings.device, seed=seed)
-    return Judged(metrics, found.scores, output, bool(found.passed_over))
+    write_evaluation(
+        output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
+    )
+    return Evaluation(metrics, scores, output.path, bool(rows["skipped"]))
 
 
-def calibrate_run(run: str, corpus: Corpus | None, partition: str, settings: Settings, *, seed: int = 0) -> Judged:
+def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
     """Fit a run's calibration and store it with its detector.
 
-    What is reported is cross-validated: each utterance's likelihood ratio comes from a map that was fitted without it
-    and, where speakers are known, without its speaker.
+    The report is cross-validated: each utterance's likelihood ratio comes from a map that was fitted without it and,
+    where speakers are known, without its speaker.
 
     Args:
         run: Run folder or detector file.
-        corpus: To calibrate on; None for the dev scores of the training.
-        partition: Of the corpus.
-        settings: What all commands share.
-        seed: Of the run.
+        config: As `conf/evaluate.yaml` has it: without `dataset` and `partition` the dev scores of the training serve.
+        settings: Settings that all commands share.
 
     Raises:
         InputError: There are no dev scores, or they cannot be calibrated.
     """
-    run_dir = folder_of(run)
-    detector, file = Detector.load(run), detector_file(run)
-    output = Path(settings.output) if settings.output else run_dir / "calibration"
+    dataset, trained = _dataset(run, config) if config["dataset"] or config["partition"] else ({}, {})
+    partition, seed = config["partition"] or "dev", trained.get("seed", 0)
+    folder, detector, file = RunFolder.of(run), Detector.load(run), detector_file(run)
+    output = settings.folder(folder.calibration.path)
     detector.config.pop("calibration", None)
-    told: dict[str, Any] = {}
-    passed_over = False
-    if corpus is None:
-        if not (own := run_dir / "scores" / "dev.csv").is_file():
-            raise InputError(f"{own} does not exist: say dataset=... to score a partition to calibrate on")
-        scores, source = read_scores(own), "the dev scores of its training"
+    rows: dict[str, Any] = {}
+    if dataset:
+        corpus = Corpus.of(dataset)
+        scores, rows = score_partition(detector, corpus, partition, settings, output, seed=seed)
+        name, source = corpus.name, f"{corpus.name}, partition {partition}"
+    elif folder.dev_scores.is_file():
+        scores, source = read_scores(folder.dev_scores), OWN_DEV
+        name = _config(folder).get("dataset", {}).get("name", "")
     else:
-        found = score_partition(detector, corpus, partition, settings, output, seed=seed)
-        scores, told, source = found.scores, found.told, f"{corpus.name}, partition {partition}"
-        passed_over = bool(found.passed_over)
-    apart = _labelled(scores)
-    calibration = calibrate(apart.scores, apart.labels)
-    apart.extras["llr"] = [repr(float(v)) for v in cross_validated(apart.scores, apart.labels, groups=apart.speakers())]
+        raise InputError(f"{folder.dev_scores} does not exist: say dataset=... to score a partition to calibrate on")
+    scores = _labelled(scores)
+    calibration = calibrate(scores.scores, scores.labels)
+    llrs = cross_validated(scores.scores, scores.labels, groups=scores.speakers())
+    scores.extras["llr"] = [repr(float(llr)) for llr in llrs]
     detector.set_calibration(calibration, source)
     detector.save(file)
-    low, high = calibration.low / np.log(10), calibration.high / np.log(10)
     log.info(
         "%s: natural-log LLR = %.4g * score %+.4g, stated from 10^%.2f to 10^%.2f",
         file,
         calibration.weight,
         calibration.offset,
-        low,
-        high,
+        calibration.low / np.log(10),
+        calibration.high / np.log(10),
     )
-    output.mkdir(parents=True, exist_ok=True)
-    write_scores(output / "scores.csv", apart)
-    title = f"calibration on {source}"
-    name = corpus.name if corpus else config_of_run(run).get("dataset", {}).get("name", "")
-    metrics = judge(
-        apart, threshold=detector.threshold, dataset=name, partition=partition, intervals=settings.intervals
+    write_scores(output.scores, scores)
+    metrics = evaluate(
+        scores, threshold=detector.threshold, dataset=name, partition=partition, intervals=settings.intervals
     )
     metrics["calibration"] = detector.config["calibration"]
     metrics["notes"].append(
         "The likelihood ratios here are cross-validated, by speaker where speakers are known; the map that the "
         "detector carries was fitted on all of these utterances."
     )
-    written(
-        output,
-        metrics,
-        apart,
-        title=title,
-        provenance={**_told(detector, run), **told},
-        device=settings.device,
-        seed=seed,
+    title, provenance = f"calibration on {source}", {**_detector_rows(detector, run), **rows}
+    write_evaluation(
+        output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
     )
-    return Judged(metrics, apart, output, passed_over)
+    return Evaluation(metrics, scores, output.path, bool(rows.get("skipped")))
 
 
-def compare_runs(judged: Mapping[str, Judged], settings: Settings) -> tuple[Comparison, Path]:
-    """Mean, standard deviation and intervals of runs (seeds) that were judged on the same trials.
+def compare_runs(evaluated: Mapping[str, Evaluation], settings: Settings) -> tuple[Comparison, Path]:
+    """Mean, standard deviation and intervals of runs (seeds) that were evaluated on the same trials.
 
     Raises:
         InputError: They were not.
     """
-    names = dict(zip(judged, named(list(judged)), strict=True))
-    systems = {names[run]: one.scores for run, one in judged.items()}
-    metrics = {names[run]: one.metrics for run, one in judged.items()}
+    names = dict(zip(short_names(list(evaluated)), evaluated.values(), strict=True))
+    systems = {name: one.scores for name, one in names.items()}
+    metrics = {name: one.metrics for name, one in names.items()}
     one = next(iter(metrics.values()))
     tandem = Tandem({name: Weights(*weights) for name, weights in one["tdcf_weights"].items()})
     found = compare(systems, metrics, tandem=tandem, intervals=settings.intervals, seeds=True)
-    shared = Path(os.path.commonpath([folder_of(run).absolute() for run in judged]))
-    what = f"{one['dataset']}-{one['partition']}"
-    output = Path(settings.output) if settings.output else shared / "comparisons" / what
+    shared = Path(os.path.commonpath([RunFolder.of(run).path.absolute() for run in evaluated]))
+    output = settings.folder(RunFolder(shared).comparison(one["dataset"], one["partition"]).path).path
     title = f"{len(systems)} runs: {one['dataset']}, {one['partition']}"
-    write_comparison(output, found, systems, title=title, paths=list(judged))
+    write_comparison(output, found, systems, title=title, paths=list(evaluated))
     return found, output
 
 
-def folder_of(run: str) -> Path:
-    """The folder of a run that is given as such, or by its detector file."""
-    return detector_file(run).parent
+def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The dataset to evaluate on, and the config that the run was trained with (empty for an imported one).
+
+    Raises:
+        InputError: There is none, or the run's own names a class that `conf/` does not; see `refuse_unknown`.
+    """
+    folder = RunFolder.of(run)
+    if not (file := detector_file(run)).is_file():
+        raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
+    trained, dataset = _config(folder), dict(config["dataset"])
+    if "_target_" not in dataset:
+        if "dataset" not in trained:
+            raise InputError(f"run={run} was not trained here, so it has no corpus of its own: say dataset=...")
+        own = trained["dataset"]
+        refuse_unknown(own, config["trusted"], folder.config)
+        if not isinstance(own, dict) or Path(str(own.get("name"))).name != own.get("name"):  # it names a folder
+            raise InputError(f"{folder.config}: dataset.name: a name without / was expected")
+        dataset = {**own, **dataset}
+    return dataset, trained
 
 
-def config_of_run(run: str) -> dict[str, Any]:
-    """What a run was trained with; empty for a detector file alone."""
-    path = folder_of(run) / "config.yaml"
-    return config_of(path) if path.is_file() else {}
+def _config(folder: RunFolder) -> dict[str, Any]:
+    """The config that a run was trained with; empty for a detector file alone."""
+    return config_of(folder.config) if folder.config.is_file() else {}
 
 
 def _labelled(scores: Scores) -> Scores:
     """Those of the scores whose label is known."""
-    rows = np.flatnonzero(scores.labels >= 0)
+    rows = np.flatnonzero(scores.labels != UNKNOWN)
     extras = {name: [column[i] for i in rows] for name, column in scores.extras.items()}
     ids, attacks = [scores.ids[i] for i in rows], [scores.attacks[i] for i in rows]
     return Scores(ids, scores.labels[rows].tolist(), attacks, scores.scores[rows], extras)
@@ -205,11 +205,12 @@ def _capped(detector: Detector, scores: Scores) -> list[str]:
     ]
 
 
-def _told(detector: Detector, run: str) -> dict[str, Any]:
+def _detector_rows(detector: Detector, run: str) -> dict[str, Any]:
+    """The rows of a report that say which detector it is."""
     calibration = detector.config.get("calibration")
     return {
         "detector": Path(run).absolute(),
-        "SHA-256 of the detector": hashlib.sha256(detector_file(run).read_bytes()).hexdigest(),
+        "SHA-256 of the detector": hash_of_file(detector_file(run)),
         "model": detector.config["model"]["_target_"],
         "features": detector.config["features"]["_target_"],
         "threshold from": detector.config["threshold"]["source"],

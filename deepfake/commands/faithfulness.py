@@ -1,4 +1,4 @@
-"""The explanations of a run measured on a corpus: from its detector to a folder."""
+"""The faithfulness of a run's explanations on a corpus: from its detector to a folder."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from deepfake.commands.outcome import Outcome
 from deepfake.datasets.corpus import Corpus
-from deepfake.detector import Detector, detector_file
+from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.method import Method, supported
 from deepfake.faithfulness import measure as faithfulness
-from deepfake.faithfulness import report as faithfulness_report
+from deepfake.faithfulness import report
 from deepfake.runs.environment import environment, environment_rows
-
-FILE = "faithfulness.json"
+from deepfake.runs.folder import RunFolder
 
 
 def measure_run(
@@ -30,40 +29,37 @@ def measure_run(
     quick: bool,
     output: str | None,
     device: torch.device,
-) -> tuple[dict[str, Any], Path]:
+) -> Outcome:
     """Measure methods on a partition; see `deepfake.faithfulness.measure.measure`.
 
     Args:
         run: Run folder or detector file.
         corpus: The corpus.
-        partition: Of it.
+        partition: Of the corpus.
         methods: By name.
-        quick: Leave out what takes many passes (deletion, insertion, infidelity, sensitivity, sanity).
-        output: Folder; None for `faithfulness` in the run's, where explanations of that run find their warnings.
+        quick: Skip what needs many forward passes (deletion, insertion, infidelity, sensitivity, sanity).
+        output: Folder to write; None for `faithfulness` in the run's, where explanations of that run find warnings.
         device: Where to compute.
-
-    Returns:
-        What stands in `faithfulness.json`, and the folder.
     """
     detector = Detector.load(run).to(device)
     less = {"fillings": (), "n_slow": 0} if quick else {}
     methods = supported(methods, detector)
     utterances, segments = corpus.select(partition, 0), corpus.segments(partition)
     result = faithfulness.measure(detector, utterances, methods, segments=segments, **less)
-    folder = Path(output) if output else detector_file(run).parent / "faithfulness"
-    facts = environment_rows(environment(sys.argv, device, None))
+    folder = Path(output or RunFolder.of(run).faithfulness.path)
     about = {"detector": Path(run).absolute(), "corpus": f"{corpus.name}, partition {partition}"}
-    faithfulness_report.write(folder, result, title=f"explanations on {corpus.name}", provenance={**about, **facts})
-    return result, folder
+    about |= environment_rows(environment(sys.argv, device, None))
+    report.write(folder, result, title=f"explanations on {corpus.name}", provenance=about)
+    return Outcome(result, folder, report.table(result))
 
 
 def warnings_of(run: str) -> dict[str, list[str]]:
-    """What speaks against each method for this run, as far as it was measured.
+    """By method, what its faithfulness for this run warns of; empty where it was not measured.
 
     Raises:
-        InputError: The run's `faithfulness.json` is none.
+        InputError: The run's `faithfulness.json` is not one.
     """
-    path = detector_file(run).parent / "faithfulness" / FILE
+    path = RunFolder.of(run).faithfulness.faithfulness
     if not path.is_file():
         return {}
     try:

@@ -29,20 +29,21 @@ from typing import Any
 
 import torch
 
+from deepfake.commands.outcome import Outcome
 from deepfake.datasets.corpus import Corpus, Segments
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import SPOOF, Utterance
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
-from deepfake.localisation import report as localised_report
-from deepfake.localisation.measures import FRAME_SECONDS, Heard, dev_threshold, joined, measured
+from deepfake.localisation import report
+from deepfake.localisation.measures import FRAME_SECONDS, Curve, dev_threshold, measure, merged
 from deepfake.localisation.scan import curve, scan
 from deepfake.localisation.segments import THRESHOLD, Threshold
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment, environment_rows
+from deepfake.runs.folder import ReportFolder, RunFolder
 from deepfake.terminal import progress
 
-FILE = "localisation.json"
 SCHEMA = {"name": "deepfake.localisation", "version": 1}
 
 
@@ -56,35 +57,32 @@ def localise_run(
     output: str | None,
     device: torch.device,
     n_bootstrap: int = 1000,
-) -> tuple[dict[str, Any], Path]:
+) -> Outcome:
     """Measure the curve over time of a run's detector on dev and eval of a corpus whose spoofed stretches are known.
 
     Args:
         run: Run folder or detector file.
         corpus: The corpus.
-        window_seconds: Of the scan; None for the length that the detector hears.
-        overlap: Of its windows, a share.
+        window_seconds: Window of the scan; None for the length of the detector's clips.
+        overlap: Share of a window that the next one overlaps.
         batch_size: Windows per step.
-        output: Folder; None for `localisation` in the run's, where `window.threshold=dev` finds it.
+        output: Folder to write; None for `localisation` in the run's, where `window.threshold=dev` finds it.
         device: Where to compute.
-        n_bootstrap: Resamples of the files.
-
-    Returns:
-        What stands in `localisation.json`, and the folder.
+        n_bootstrap: Bootstrap replicates, over files.
 
     Raises:
         InputError: The corpus does not say where spoof is, has no eval partition or lacks a class; a file cannot be
             used, unless the corpus says that such are skipped.
     """
-    detector = Detector.load(run).to(device)
+    detector, file = Detector.load(run).to(device), detector_file(run)
     settings = {"seconds": window_seconds, "overlap": overlap, "batch_size": batch_size}
-    heard: dict[str, list[Heard]] = {}
+    curves: dict[str, list[Curve]] = {}
     about: dict[str, Any] = {}
     notes: list[str] = []
     n_skipped = 0
     for partition in ("dev", "eval"):
         try:
-            heard[partition], skipped, about = _scanned(detector, corpus, partition, settings)
+            curves[partition], skipped, about = _scanned(detector, corpus, partition, settings)
         except NoPartition as error:
             if partition == "eval":
                 raise
@@ -93,41 +91,34 @@ def localise_run(
         notes += skipped
         n_skipped += len(skipped)
     try:
-        fixed = dev_threshold(heard["dev"]) if "dev" in heard else None
+        fixed = dev_threshold(curves["dev"]) if "dev" in curves else None
         thresholds = {"dev": fixed, "default": THRESHOLD}
-        partitions = {
-            name: measured(heard[name], thresholds, n_bootstrap=n_bootstrap) if name in heard else None
-            for name in ("dev", "eval")
-        }
+        partitions = {name: measure(found, thresholds, n_bootstrap=n_bootstrap) for name, found in curves.items()}
     except InputError as error:
         raise InputError(f"{corpus.name}: {error}") from error
+    source = f"frame EER threshold of {corpus.name}, partition dev"
     result = {
         "schema": SCHEMA,
         **about,
         "window": {"seconds": window_seconds or detector.seconds, "overlap": overlap},
         "frame_seconds": FRAME_SECONDS,
-        "detector": {
-            "path": str(detector_file(run).absolute()),
-            "sha256": provenance.hash_of_file(detector_file(run)),
-        },
+        "detector": {"path": str(file.absolute()), "sha256": provenance.hash_of_file(file)},
         "corpus": corpus.name,
-        "threshold": None
-        if fixed is None
-        else {"value": fixed, "source": f"frame EER threshold of {corpus.name}, partition dev"},
-        "partitions": partitions,
+        "threshold": None if fixed is None else {"value": fixed, "source": source},
+        "partitions": {"dev": None, **partitions},
         "passed_over": n_skipped,
         "settings": {"n_bootstrap": n_bootstrap, "seed": 0},
         "notes": notes,
         "provenance": environment_rows(environment(sys.argv, device, None)),
     }
-    folder = Path(output) if output else detector_file(run).parent / "localisation"
-    localised_report.write(folder, result, heard)
-    return result, folder
+    folder = ReportFolder(Path(output or RunFolder.of(run).localisation.path))
+    report.write(result, curves, file=folder.localisation, page=folder.page, figures=folder.figures)
+    return Outcome(result, folder.path, report.table(result), bool(n_skipped))
 
 
 def _scanned(
     detector: Detector, corpus: Corpus, partition: str, settings: Mapping[str, Any]
-) -> tuple[list[Heard], list[str], dict[str, Any]]:
+) -> tuple[list[Curve], list[str], dict[str, Any]]:
     """The curves of a partition's files, a note on each file that was skipped, and what the curves are.
 
     Raises:
@@ -136,7 +127,7 @@ def _scanned(
     utterances, known = corpus.select(partition, 0), corpus.segments(partition)
     if known is None:
         raise InputError(f"{corpus.name} does not say where speech is spoofed: say dataset=spliced")
-    heard: list[Heard] = []
+    curves: list[Curve] = []
     notes: list[str] = []
     about: dict[str, Any] = {}
     for utterance in progress(utterances, f"scanning {partition}"):
@@ -146,32 +137,32 @@ def _scanned(
         except InputError as error:
             if corpus.on_bad_audio == "raise":
                 raise
-            notes.append(f"Passed over: {error}.")
+            notes.append(f"Skipped: {error}.")
             continue
         edges, _, p_fake = curve(found, frame_seconds=FRAME_SECONDS)
         spoofed = [(start, end if end < math.inf else float(edges[-1])) for start, end in spoofed]
-        heard.append(Heard(utterance.id, edges, p_fake, spoofed))
-        about = {"kind": found.kind, "resolution": found.resolution}
-    if not heard:
+        curves.append(Curve(utterance.id, edges, p_fake, spoofed))
+        about = {"kind": found.kind, "resolution": found.window}
+    if not curves:
         raise InputError(f"{corpus.name}, partition {partition}: none of the {len(utterances)} files can be used")
-    return heard, notes, about
+    return curves, notes, about
 
 
 def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, overlap: float) -> Threshold:
-    """The threshold of p_fake that was fixed on dev for this run and this scan, and where it comes from.
+    """The threshold on p_fake that was fixed on dev for this run and this scan, and where it comes from.
 
     It belongs to the detector as it was then (the kind of its curve included): calibrating it changes p_fake.
 
     Args:
         run: Run folder or detector file.
         detector: Its detector.
-        window_seconds: Of the scan; None for the length that the detector hears.
-        overlap: Of its windows, a share.
+        window_seconds: Window of the scan; None for the length of the detector's clips.
+        overlap: Share of a window that the next one overlaps.
 
     Raises:
-        InputError: That was not measured: says the command that does.
+        InputError: It was not measured: names the command that does.
     """
-    path = detector_file(run).parent / "localisation" / FILE
+    path = RunFolder.of(run).localisation.localisation
     scan = {"seconds": window_seconds or detector.seconds, "overlap": overlap}
     asked = " ".join(f"window.{name}={value:g}" for name, value in scan.items())
     command = (
@@ -188,8 +179,8 @@ def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, 
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{needed}: {path} is no such measurement ({error!r})") from error
     if not all(math.isclose(window[name], value, rel_tol=1e-6) for name, value in scan.items()):
-        told = " ".join(f"window.{name}={value:g}" for name, value in window.items())
-        raise InputError(f"{needed}: {path} is of {told}")
+        of = " ".join(f"window.{name}={value:g}" for name, value in window.items())
+        raise InputError(f"{needed}: {path} is of {of}")
     if sha256 != provenance.hash_of_file(detector_file(run)):
         raise InputError(f"{needed}: {path} is of another detector, or of this one before it was changed or calibrated")
     if value is None:
@@ -198,12 +189,12 @@ def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, 
 
 
 def _stretches(utterance: Utterance, known: Segments) -> list[tuple[float, float]]:
-    """Where an utterance is spoofed.
+    """The spoofed stretches of an utterance.
 
     Raises:
-        InputError: It is not said, or it is spoof and nowhere so.
+        InputError: They are not known, or a spoofed utterance has none.
     """
     found = known.get(utterance.id)
     if found is None or (not found and utterance.label == SPOOF):
         raise InputError(f"{utterance.where or utterance.path}: it is not said where {utterance.id} is spoofed")
-    return joined([(start, end) for start, end, *_ in found])
+    return merged([(start, end) for start, end, *_ in found])

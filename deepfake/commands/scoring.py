@@ -6,28 +6,29 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.evaluation.metrics import Intervals
-from deepfake.scores.compute import device_of, scored
+from deepfake.evaluation.tandem import Tandem, read_tandem
+from deepfake.runs.folder import ReportFolder
+from deepfake.scores.compute import device_of, score
 from deepfake.scores.table import Scores, write_scores
 
 log = logging.getLogger(__name__)
-STALE = ("metrics.json", "report.html", "skipped.csv")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all commands share.
+    """Settings that all commands share.
 
     Args:
         output: Folder to write, None for the command's own choice.
-        asv_scores: ASV score file or JSON of t-DCF coefficients, None for what the corpus has.
-        intervals: How confidence intervals are made.
+        asv_scores: ASV score file or JSON of t-DCF coefficients, None for the corpus's own.
+        intervals: How confidence intervals are computed.
         device: `auto`, `cpu`, `cuda` ...
         batch_size: Clips per step.
         num_workers: Loader processes.
@@ -42,19 +43,14 @@ class Settings:
     num_workers: int = 0
     clips: str = "first"
 
+    def folder(self, default: Path) -> ReportFolder:
+        """The folder to write."""
+        return ReportFolder(Path(self.output or default))
 
-class Partition(NamedTuple):
-    """A scored partition.
-
-    Attributes:
-        scores: Of what could be scored.
-        told: What a report says of it.
-        passed_over: Number of files that could not be scored.
-    """
-
-    scores: Scores
-    told: dict[str, Any]
-    passed_over: int
+    def tandem(self, own: Path | None = None) -> Tandem | None:
+        """The ASV system for the t-DCF: of `asv_scores`, else the corpus's own, None where there is none."""
+        asv = self.asv_scores or own
+        return read_tandem(asv) if asv else None
 
 
 def score_partition(
@@ -62,54 +58,55 @@ def score_partition(
     corpus: Corpus,
     partition: str,
     settings: Settings,
-    output: Path,
+    output: ReportFolder,
     *,
     seed: int,
-    heard: Sequence[Utterance] = (),
+    trained_on: Sequence[Utterance] = (),
     manifest: Path | None = None,
-) -> Partition:
-    """Score a partition; `scores.csv`, the manifest and the list of what was passed over are written into `output`.
+) -> tuple[Scores, dict[str, Any]]:
+    """Score a partition; `scores.csv`, the manifest and the list of skipped files are written into `output`.
 
     Args:
         detector: The detector.
         corpus: The corpus.
-        partition: Of it.
-        settings: What all commands share.
-        output: Folder.
+        partition: Of the corpus.
+        settings: Settings that all commands share.
+        output: Folder to write.
         seed: Of a balanced subset.
-        heard: What the detector was trained on, to warn of speakers that are in both.
+        trained_on: The detector's training utterances, to warn of speakers that are in both.
         manifest: Where the manifest goes, None for `output`.
+
+    Returns:
+        The scores, and rows for the report, of which `skipped` is the number of files without a score.
 
     Raises:
         InputError: Files could not be scored (unless the corpus says `skip`); the scores of the others are kept.
     """
     utterances = corpus.select(partition, seed)
     if partition != "train":
-        for speakers in speaker_overlap({"train": heard, partition: utterances}).values():
+        for speakers in speaker_overlap({"train": trained_on, partition: utterances}).values():
             first = ", ".join(speakers[:3])
             log.warning("%d speakers of %s were in training (%s ...)", len(speakers), partition, first)
-    output.mkdir(parents=True, exist_ok=True)
     device = device_of(settings.device)
     log.info("%s, partition %s: %d utterances on %s", corpus.name, partition, len(utterances), device)
     loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers}
     clips = {"clips": settings.clips, "to_end": True}
-    scores, errors, seconds = scored(detector, utterances, device=device, **loading, **clips)
-    for stale in STALE:
-        (output / stale).unlink(missing_ok=True)
-    write_scores(output / "scores.csv", scores)
-    write_manifest(manifest or output / "manifest.csv", utterances)
+    scores, errors, seconds = score(detector, utterances, device=device, **loading, **clips)
+    for stale in (output.metrics, output.page, output.skipped):
+        stale.unlink(missing_ok=True)
+    write_scores(output.scores, scores)
+    write_manifest(manifest or output.manifest, utterances)
     if errors:
-        write_skipped(output / "skipped.csv", [(utterances[i], why) for i, why in errors.items()])
+        write_skipped(output.skipped, [(utterances[i], why) for i, why in errors.items()])
         if corpus.on_bad_audio == "raise":
             raise InputError(
                 f"{len(errors)} of {len(utterances)} files could not be scored: {next(iter(errors.values()))} (the "
-                f"scores of the others are in {output / 'scores.csv'}; dataset.on_bad_audio=skip judges those)"
+                f"scores of the others are in {output.scores}; dataset.on_bad_audio=skip evaluates those)"
             )
-    told = {
+    return scores, {
         "corpus": str(corpus),
         "partition": partition,
         **({"clips": "whole: every window of a file, and their mean"} if settings.clips == "whole" else {}),
         "speech": f"{len(scores):,} utterances, {seconds / 3600:.2f} h ({seconds:,.0f} s)",
-        "passed over": len(errors),
+        "skipped": len(errors),
     }
-    return Partition(scores, told, len(errors))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from deepfake.datasets.corpus import Reader
-from deepfake.datasets.layout import base_of, check_partition, placed
+from deepfake.datasets.layout import base_of, with_paths
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
@@ -44,11 +44,10 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
 
 def read(track: str, partition: str, root: str) -> list[Utterance]:
     """One partition of a corpus in the layout of a track (`LA` or `PA`), however many trials it has."""
-    check_partition(partition)
     base = _base(root, track)
     protocol = _protocol(base, track, partition)
     listed = read_protocol(protocol, LAYOUTS[f"asvspoof2019_{track.lower()}"])
-    return placed(listed, base / f"ASVspoof2019_{track}_{partition}" / "flac", ".flac", partition)
+    return with_paths(listed, base / f"ASVspoof2019_{track}_{partition}" / "flac", ".flac", partition)
 
 
 def _base(root: str, track: str) -> Path:
@@ -59,11 +58,9 @@ def _base(root: str, track: str) -> Path:
 def _protocol(base: Path, track: str, partition: str) -> Path:
     name = PROTOCOLS[partition].replace(".LA.", f".{track}.")
     own = base / f"ASVspoof2019_{track}_{partition}" / "protocol"
-    places = (base / f"ASVspoof2019_{track}_cm_protocols" / name, own / name)
-    for path in places:
-        if path.is_file():
-            return path
-    beside = sorted(own.glob("*.txt"))
-    if len(beside) == 1:
-        return beside[0]
-    raise InputError(f"the protocol of partition {partition} is missing: {places[0]} and {places[1]} do not exist")
+    places = [base / f"ASVspoof2019_{track}_cm_protocols" / name, own / name]
+    others = sorted(own.glob("*.txt"))
+    found = [path for path in places if path.is_file()] or (others if len(others) == 1 else [])
+    if not found:
+        raise InputError(f"the protocol of partition {partition} is missing: {places[0]} and {places[1]} do not exist")
+    return found[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from deepfake.datasets.layout import NoPartition, base_of, check_partition, placed
+from deepfake.datasets.layout import NoPartition, base_of, with_paths
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import BONAFIDE, Utterance
 from deepfake.errors import InputError
@@ -37,15 +37,9 @@ def utterances(partition: str, *, root: str, keys: str | None = None, subset: st
 
 
 def read(
-    track: str,
-    partition: str,
-    root: str,
-    keys: str | None,
-    subset: str,
-    trials: dict[str, tuple[int, int] | int],
+    track: str, partition: str, root: str, keys: str | None, subset: str, trials: dict[str, tuple[int, int] | int]
 ) -> list[Utterance]:
     """A subset of the evaluation set of a track (`LA` or `DF`), with what was published of its size."""
-    check_partition(partition)
     name, folder = f"asvspoof2021_{track.lower()}", f"ASVspoof2021_{track}_eval"
     if partition != "eval":
         raise NoPartition(f"{name} has no {partition} partition: it is an evaluation set, trained for on ASVspoof 2019")
@@ -57,7 +51,7 @@ def read(
     n_bonafide = sum(u.label == BONAFIDE for u in found)
     log.info("%s, subset %s: %d bona fide, %d spoof", name, subset, n_bonafide, len(found) - n_bonafide)
     complete(found, trials[subset], name, f"subset {subset}")
-    return placed(found, base / "flac", ".flac", partition)
+    return with_paths(found, base / "flac", ".flac", partition)
 
 
 def _keys(root: Path, track: str, keys: str | None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake.datasets.layout import base_of, check_partition, placed
+from deepfake.datasets.layout import base_of, with_paths
 from deepfake.datasets.protocol import LAYOUTS, complete, read_protocol
 from deepfake.datasets.utterance import Utterance
 
@@ -28,10 +28,9 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
     Raises:
         InputError: Root or protocol is missing, a line has not ten columns, a key is unknown.
     """
-    check_partition(partition)
     name = PROTOCOLS[partition]
     given = "the folder that holds flac_T, flac_D, flac_E_eval and what ASVspoof5_protocols.tar.gz unpacked to"
     base = base_of(root, FOLDERS.values(), unpacks=given)
     protocol = base_of(root, [name], inside=["ASVspoof5_protocols"], unpacks=given) / name
     listed = complete(read_protocol(protocol, LAYOUTS["asvspoof5"]), TRIALS[partition], "asvspoof5", partition)
-    return placed(listed, base / FOLDERS[partition], ".flac", partition)
+    return with_paths(listed, base / FOLDERS[partition], ".flac", partition)

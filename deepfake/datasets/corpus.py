@@ -1,4 +1,4 @@
-"""A corpus as training, evaluation and explanation take it: its utterances, and what else is known of them."""
+"""A corpus: its utterances, and where it has them, spoofed stretches and ASV scores."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deepfake.commandline import SUBSET_KEYS, names_a_path
-from deepfake.datasets.utterance import Utterance, present, subset, unique
+from deepfake.datasets.utterance import PARTITIONS, Utterance, present, subset, unique
 from deepfake.errors import InputError
 
 Segments = Mapping[str, Sequence[tuple[float, float, str]]]
-"""Spoofed stretches by utterance id, `(start, end, system)` in seconds; none where nothing is spoofed. An end of
-`math.inf` is that of the recording."""
+"""Spoofed stretches by utterance id: start and end in seconds, `math.inf` for that of the recording, and the system."""
 
+Answer = TypeVar("Answer")
 NOT_THE_READERS = ("_target_", "_partial_", "name", *SUBSET_KEYS)
 
 
 def _unknown(partition: str, **settings: Any) -> None:
-    """What is not known of a corpus."""
+    """The answer where nothing is known."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """The function that reads a corpus, with the functions that say what else is known of it.
+    """The functions that read a corpus.
 
-    A corpus of which nothing else is known is a plain function. Otherwise `@partial(Reader, segments=segments)` stands
-    above `utterances`. All of them take the partition and, by keyword, the settings of the corpus's yaml.
+    A corpus of utterances alone needs no more than a plain function. Otherwise `@partial(Reader, segments=segments)`
+    stands above `utterances`. All of them take the partition and, by keyword, the settings of the corpus's yaml.
 
     Args:
         utterances: The utterances of a partition.
@@ -50,12 +50,12 @@ class Corpus:
     """A corpus.
 
     Args:
-        name: As its yaml has it.
-        reader: Reads it.
+        name: Its name, by default that of its yaml.
+        reader: The functions that read it.
         settings: The reader's keywords; the parts of a mix are corpora themselves.
         config: All of its yaml, as plain data with absolute paths.
-        per_class: Size of each class of a balanced subset, by partition; None for everything.
-        on_bad_audio: What is done with a file that cannot be decoded, `raise` or `skip`.
+        per_class: Size of each class of a balanced subset, by partition; None for the whole partition.
+        on_bad_audio: What to do with a file that cannot be decoded, `raise` or `skip`.
 
     Raises:
         InputError: `on_bad_audio` is neither.
@@ -78,8 +78,8 @@ class Corpus:
 
         Args:
             config: As plain data: `_target_` names a function that reads utterances or a `Reader`, `name`, `per_class`
-                and `on_bad_audio` are the fields of a corpus, everything else is a setting of the reader.
-            key: Where the config stands, for messages.
+                and `on_bad_audio` are fields of a corpus, everything else is a setting of the reader.
+            key: Key of this config, for messages.
 
         Raises:
             InputError: A value is missing, the reader cannot be imported, or it does not take these settings.
@@ -97,22 +97,27 @@ class Corpus:
 
     def read(self, partition: str) -> list[Utterance]:
         """All utterances of a partition, whether their audio is there or not."""
-        return list(self.reader(partition, **self.settings))
+        return list(self._answer(self.reader.utterances, partition))
 
     def segments(self, partition: str) -> Segments | None:
-        """The spoofed stretches of each utterance of a partition; None where the corpus does not know them."""
-        return self.reader.segments(partition, **self.settings)
+        """The spoofed stretches of each utterance of a partition; None where they are not known."""
+        return self._answer(self.reader.segments, partition)
 
     def asv_scores(self, partition: str) -> Path | None:
         """The ASV score file of a partition, for the t-DCF; None where there is none."""
-        return self.reader.asv_scores(partition, **self.settings)
+        return self._answer(self.reader.asv_scores, partition)
+
+    def _answer(self, question: Callable[..., Answer], partition: str) -> Answer:
+        if partition not in PARTITIONS:
+            raise InputError(f"partition={partition}: one of {', '.join(PARTITIONS)} was expected")
+        return question(partition, **self.settings)
 
     def select(self, partition: str, seed: int) -> list[Utterance]:
-        """The utterances that a command works on: a partition, or its balanced subset where `per_class` asks for one.
+        """The utterances of a partition, or its balanced subset where `per_class` is set.
 
         Args:
             partition: `train`, `dev` or `eval`.
-            seed: Of the subset.
+            seed: Seed of the subset.
 
         Raises:
             InputError: There are none, an id is listed twice, a class is too small, or audio is missing.
@@ -124,8 +129,8 @@ class Corpus:
         return present(utterances, source)
 
     def __str__(self) -> str:
-        said = {k: v for k, v in self.config.items() if k not in (*NOT_THE_READERS, "parts") and v}
-        return ", ".join([self.name, *(f"{k}={v}" for k, v in said.items())])
+        settings = (f"{k}={v}" for k, v in self.config.items() if k not in (*NOT_THE_READERS, "parts") and v)
+        return ", ".join([self.name, *settings])
 
 
 def _absolute(config: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def _absolute(config: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _built(value: Any, key: str) -> Any:
-    """A setting, in which configs of corpora have become corpora."""
+    """A setting, with the configs in it that describe corpora built."""
     if not isinstance(value, Mapping):
         return value
     return Corpus.of(value, key) if "_target_" in value else {k: _built(v, f"{key}.{k}") for k, v in value.items()}

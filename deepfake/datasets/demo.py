@@ -1,11 +1,11 @@
-"""A corpus the program makes itself, so that everything runs from a fresh clone without a download.
+"""A generated corpus, so that everything runs from a fresh clone without a download.
 
 Half of each partition is bona fide (voices of `demo_voice`), half is other sentences of the same speakers, copied
 through a classical vocoder. An utterance of each class shares speaker, duration, edge silence, room, microphone and
-level with one of the other, and both pass the same `_record`, so that none of these tells the classes apart. It is laid
+level with one of the other, and both pass the same `_record`, so that none of these is a cue to the class. It is laid
 out as ASVspoof2019 LA is, and read by that corpus's reader.
 
-It is not speech and its attacks are decades old: an error rate on it says that the program works, not that a detector
+It is not speech and its attacks are decades old: an error rate on it shows that the program works, not that a detector
 does. The ASV scores are synthetic, drawn from three normal distributions, so that the t-DCF can be computed.
 """
 
@@ -33,12 +33,12 @@ from deepfake.datasets.demo_voice import (
     WINDOW,
     Voice,
     frames,
+    mel_bands,
     overlap_add,
     pulses,
     smooth,
     speak,
 )
-from deepfake.datasets.layout import check_partition
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
 
@@ -57,22 +57,12 @@ def _from_spectrum(spectrum: np.ndarray, n_samples: int) -> np.ndarray:
     return overlap_add(np.fft.irfft(spectrum, WINDOW) * window, HOP, n_samples) / 1.5  # squared Hann windows sum to 1.5
 
 
-def _mel_bands(n_bands: int) -> np.ndarray:
-    """Triangular mel filters [n_bands, F] up to 8 kHz, at least a bin wide on either side."""
-    mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), n_bands + 2)
-    edge = 700 * (10 ** (mel[:, None] / 2595) - 1)  # Hz
-    hz = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
-    width = np.maximum(np.diff(edge, axis=0), hz[1])
-    away = hz - edge[1:-1]
-    return np.maximum(1 - np.where(away < 0, -away / width[:-1], away / width[1:]), 0).astype(np.float32)
-
-
 def griffin_lim(waveform: np.ndarray, rng: Generator) -> np.ndarray:
-    """A01: thrown back on 100 to 180 mel bands, the spectrum interpolated between them, its phase sought by iteration.
+    """A01: 100 to 180 mel bands, the spectrum interpolated between them, its phase found by iteration.
 
     Fast Griffin-Lim (N. Perraudin, P. Balazs and P. Sondergaard, 2013).
     """
-    bands = _mel_bands(int(rng.integers(100, 181)))
+    bands = mel_bands(int(rng.integers(100, 181)), WINDOW).astype(np.float32)
     mel = np.abs(np.fft.rfft(frames(waveform))) @ (bands / bands.sum(1, keepdims=True)).T  # [L, bands]
     magnitude = mel @ (bands / (bands.sum(0) + 1e-3))  # [L, F]
     phase = np.exp(2j * np.pi * rng.random(magnitude.shape)).astype(np.complex64)
@@ -110,7 +100,7 @@ def lpc_vocoder(waveform: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def phase_quantised(waveform: np.ndarray, rng: Generator) -> np.ndarray:
-    """A03: put together again from magnitudes and phases rounded to 2 or 3 steps of the circle."""
+    """A03: resynthesis from magnitudes and phases rounded to 2 or 3 steps of the circle."""
     steps = int(rng.integers(2, 4))
     spectrum = np.fft.rfft(frames(waveform))
     phase = np.round(np.angle(spectrum) * steps / (2 * np.pi)) * (2 * np.pi / steps)
@@ -146,17 +136,17 @@ def _record(speech: np.ndarray, lead: int, n_samples: int, conditions: Generator
     microphone = 10 ** (np.interp(np.log2(hz + 1), knots, conditions.normal(0, 2.5, 12)) / 20)
     microphone *= 1 - np.exp(-((hz / 60) ** 4))  # high-pass
     microphone /= np.sqrt(1 + (hz / conditions.uniform(5500, 9000)) ** 12)
-    heard = np.fft.irfft(np.fft.rfft(placed, n_fft) * np.fft.rfft(room, n_fft) * microphone)[:n_samples]
+    recorded = np.fft.irfft(np.fft.rfft(placed, n_fft) * np.fft.rfft(room, n_fft) * microphone)[:n_samples]
 
     colour = (hz + 50) ** -conditions.uniform(0, 0.7) * (1 - np.exp(-((hz / 60) ** 4)))
     noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(n_samples), n_fft) * colour)[:n_samples]
     snr = conditions.uniform(5, 35)  # dB
-    heard += noise * np.sqrt(np.mean(heard**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
-    heard -= heard.mean()
-    heard *= 10 ** (conditions.uniform(-33, -24) / 20) / np.sqrt(np.mean(heard**2))
-    heard *= min(1.0, 0.97 / np.abs(heard).max()) * rng.choice([-1, 1])
+    recorded += noise * np.sqrt(np.mean(recorded**2) / np.mean(noise**2)) * 10 ** (-snr / 20)
+    recorded -= recorded.mean()
+    recorded *= 10 ** (conditions.uniform(-33, -24) / 20) / np.sqrt(np.mean(recorded**2))
+    recorded *= min(1.0, 0.97 / np.abs(recorded).max()) * rng.choice([-1, 1])
     dither = rng.random(n_samples) - rng.random(n_samples)  # triangular, one step
-    return np.round(heard * 32767 + dither).clip(-32768, 32767).astype(np.int16)
+    return np.round(recorded * 32767 + dither).clip(-32768, 32767).astype(np.int16)
 
 
 def _utterance(seed: int, partition: str, pair: int, speaker: int, attack: str) -> np.ndarray:
@@ -180,7 +170,7 @@ def _counts(n_utterances: int) -> dict[str, int]:
 
 
 def _write_partition(root: Path, partition: str, seed: int, n: int) -> None:
-    """Audio and protocol of one partition, ``n`` utterances in an order that says nothing of their class."""
+    """Audio and protocol of one partition, ``n`` utterances in an order independent of their class."""
     part = PARTITIONS.index(partition)
     attacks, n_speakers = ATTACKS_OF[partition], min(999, max(2, n // UTTERANCES_PER_SPEAKER))
     folder = root / f"ASVspoof2019_LA_{partition}" / "flac"
@@ -217,10 +207,10 @@ def _write_asv_scores(root: Path, partition: str, seed: int) -> None:
 
 
 def _made_by_us(root: Path, parameters: dict[str, int]) -> bool:
-    """Whether the corpus asked for stands in ``root`` already; an absent or empty folder is False.
+    """Whether ``root`` already holds the corpus of these parameters; False for an absent or empty folder.
 
     Raises:
-        InputError: Something else stands there.
+        InputError: It holds something else.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
@@ -272,9 +262,9 @@ def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utte
 
     Args:
         partition: `train`, `dev` or `eval`; attack A03 is in `eval` alone.
-        root: Where it stands or is to stand; a relative one is relative to the working directory.
-        seed: The same seed gives the same files, 0 or more.
-        n_utterances: Of the three partitions together; an even number from 24.
+        root: Its folder; a relative one is relative to the working directory.
+        seed: Seed from 0; the same seed gives the same files.
+        n_utterances: Size of the three partitions together, an even number from 24.
 
     Raises:
         InputError: An argument is out of range, or ``root`` holds something else or a demo corpus of another seed or
@@ -286,7 +276,6 @@ def utterances(partition: str, *, root: str = "data/demo", seed: int = 0, n_utte
 
 def _make(partition: str, root: str, seed: int, n_utterances: int) -> None:
     """Make the corpus if it is not there."""
-    check_partition(partition)
     if seed < 0 or n_utterances < 24 or n_utterances % 2:
         raise InputError(
             f"dataset.seed={seed} dataset.n_utterances={n_utterances}: a seed from 0, an even number from 24 are wanted"

@@ -1,9 +1,9 @@
-"""Speech-like voices, what resynthesises them, and the recording both pass: the sound of the demo corpus, in numpy.
+"""Speech-like voices and the signal processing of their attacks: the sound of the demo corpus, in numpy.
 
 A bona fide utterance is a source-filter voice (G. Fant, "Acoustic Theory of Speech Production", 1960): pulses with
 jitter and shimmer, aspiration that follows the glottal cycle, and frication, each through a filter that changes every
-8 ms. An attack is a copy of such a voice through a classical vocoder. Nothing here is intelligible, and nothing here
-stands for today's synthetic speech: it exists so that the whole program can run without a download.
+8 ms. An attack is a copy of such a voice through a classical vocoder. Nothing here is intelligible or represents
+today's synthetic speech: it exists so that the whole program can run without a download.
 
 Shape letters: ``T`` samples, ``L`` frames, ``F`` frequency bins, ``K`` syllables.
 """
@@ -36,7 +36,7 @@ UPPER_FORMANTS = np.array([3500.0, 4500.0, 5500.0, 6500.0])  # a neutral tube of
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What stays the same of a speaker.
+    """A speaker.
 
     Args:
         f0: Mean fundamental frequency in Hz.
@@ -91,6 +91,16 @@ def overlap_add(pieces: np.ndarray, hop: int, n_samples: int) -> np.ndarray:
     for i in range(width // hop):
         out[i : i + n] += pieces[:, i * hop : (i + 1) * hop]
     return out.ravel()[WINDOW // 2 : WINDOW // 2 + n_samples]
+
+
+def mel_bands(n_bands: int, n_fft: int) -> np.ndarray:
+    """Triangular mel filters [n_bands, F] up to 8 kHz with peak 1, each flank at least one bin wide."""
+    mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), n_bands + 2)
+    edge = 700 * (10 ** (mel[:, None] / 2595) - 1)  # Hz
+    hz = np.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1)
+    width = np.maximum(np.diff(edge, axis=0), hz[1])
+    away = hz - edge[1:-1]
+    return np.maximum(1 - np.where(away < 0, -away / width[:-1], away / width[1:]), 0)
 
 
 def all_pole(*sections: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -187,9 +197,9 @@ def speak(voice: Voice, seconds: float, rng: Generator) -> np.ndarray:
     """One utterance: waveform [T] of about unit power while it speaks, without room or noise.
 
     Args:
-        voice: Who speaks.
-        seconds: How long, first to last sound.
-        rng: What is said and how.
+        voice: The speaker.
+        seconds: Duration from first to last sound.
+        rng: Draws the syllables and their prosody.
     """
     n_samples = int(seconds * SAMPLE_RATE)
     n_frames = n_samples // HOP + 1

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from deepfake.datasets import folder
-from deepfake.datasets.layout import base_of, check_partition
+from deepfake.datasets.layout import base_of
 from deepfake.datasets.protocol import complete
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 
-VARIANTS = {
-    "for-original": ("for-original",),
-    "for-norm": ("for-norm",),
-    "for-2sec": ("for-2sec", "for-2seconds"),
-    "for-rerec": ("for-rerec", "for-rerecorded"),
-}
-TRIALS: dict[str, dict[str, int]] = {
-    "for-original": {},
-    "for-norm": {"train": 53868, "dev": 10798, "eval": 4634},
-    "for-2sec": {"train": 13956, "dev": 2826, "eval": 1088},
-    "for-rerec": {"train": 10208, "dev": 2244, "eval": 816},
+VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {  # names of the folder; trials of each partition
+    "for-original": (("for-original",), {}),
+    "for-norm": (("for-norm",), {"train": 53868, "dev": 10798, "eval": 4634}),
+    "for-2sec": (("for-2sec", "for-2seconds"), {"train": 13956, "dev": 2826, "eval": 1088}),
+    "for-rerec": (("for-rerec", "for-rerecorded"), {"train": 10208, "dev": 2244, "eval": 816}),
 }
 
 
@@ -34,16 +28,15 @@ def utterances(partition: str, *, root: str, variant: str = "for-norm") -> list[
     Raises:
         InputError: The variant is unknown, or not there.
     """
-    check_partition(partition)
     if variant not in VARIANTS:
         raise InputError(f"dataset.variant={variant}: one of {', '.join(VARIANTS)} was expected")
-    names, marks = VARIANTS[variant], ("training", "validation", "testing")
+    names, trials = VARIANTS[variant]
     inside = [*names, *(f"{outer}/{inner}" for outer in names for inner in names)]
     given = f"the folder {' or '.join(names)} or the one that holds it"
-    base = base_of(root, marks, inside=inside, unpacks=given)
+    base = base_of(root, ("training", "validation", "testing"), inside=inside, unpacks=given)
     if base.name not in names:
         raise InputError(
             f"{base} may be any variant, as its name is not {' or '.join(names)}: rename it or set variant"
         )
     found = folder.utterances(partition, root=str(base))
-    return complete(found, TRIALS[variant].get(partition), "fake_or_real", f"{variant}, partition {partition}")
+    return complete(found, trials.get(partition), "fake_or_real", f"{variant}, partition {partition}")

@@ -1,4 +1,4 @@
-"""A corpus that is nothing but folders: `{train,dev,eval}/{real,fake}/**`."""
+"""A corpus of plain folders: `{train,dev,eval}/{real,fake}/**`."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def utterances(partition: str, *, root: str, seed: int = 0, train_share: float =
     """Read one partition of a folder corpus, any decodable format, classes named `real`/`fake` or `bonafide`/`spoof`.
 
     Where the root holds the class folders directly, a seeded stratified split gives `train_share` of each class to
-    train; dev and eval are both the rest, since nothing else was kept back. With `train_share=0` the rest is
-    everything, which is what judges a detector trained elsewhere.
+    train; dev and eval are both the rest. With `train_share=0` that is everything, for the evaluation of a detector
+    trained elsewhere.
 
     Args:
         partition: `train`, `dev` or `eval`.
         root: The folder.
-        seed: Of the split, where the corpus has none.
+        seed: Seed of the split, where the corpus has none.
         train_share: Share of each class that goes to train, where the corpus has no split.
 
     Raises:
-        InputError: No root, no such partition in it, or no class folders: says what was looked for.
+        InputError: No root, no such partition in it, or no class folders.
     """
     base = Path(root)
     if not base.is_dir():

@@ -1,4 +1,4 @@
-"""Where the files of a published corpus lie."""
+"""Folder layouts of published corpora."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from deepfake.datasets.utterance import PARTITIONS, Utterance
+from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 
 
 class NoPartition(InputError):
-    """The corpus has no such partition by design, so that nothing is missing: `check=true` states it, no more."""
-
-
-def check_partition(partition: str) -> None:
-    """Raise InputError unless it is `train`, `dev` or `eval`."""
-    if partition not in PARTITIONS:
-        raise InputError(f"partition {partition!r} is not one of {', '.join(PARTITIONS)}")
+    """The corpus has no such partition by design: nothing is missing, and `check=true` only states it."""
 
 
 def base_of(root: str, marks: Iterable[str], *, inside: Iterable[str] = (), unpacks: str, key: str = "root") -> Path:
@@ -28,8 +22,8 @@ def base_of(root: str, marks: Iterable[str], *, inside: Iterable[str] = (), unpa
         root: As the user gave it.
         marks: Files or folders, `*` for any name; one of them is enough.
         inside: Folders below the root to look in as well.
-        unpacks: What is to be given, for the message.
-        key: Which key of the dataset it was given by.
+        unpacks: Which folder to give, for the message.
+        key: Config key of the root, for the message.
 
     Raises:
         InputError: The root is no folder, or none of the marks is there.
@@ -43,7 +37,7 @@ def base_of(root: str, marks: Iterable[str], *, inside: Iterable[str] = (), unpa
     raise InputError(f"dataset.{key}={root} holds no {' and no '.join(marks)}: give {unpacks}")
 
 
-def placed(utterances: Iterable[Utterance], folder: Path, suffix: str, partition: str) -> list[Utterance]:
+def with_paths(utterances: Iterable[Utterance], folder: Path, suffix: str, partition: str) -> list[Utterance]:
     """The same utterances with their audio at `folder/ID.suffix`."""
     start = f"{folder}{os.sep}"
     return [replace(u, path=f"{start}{u.id}{suffix}", partition=partition) for u in utterances]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepfake.datasets.folder import audio_below
-from deepfake.datasets.layout import NoPartition, base_of, check_partition
+from deepfake.datasets.layout import NoPartition, base_of
 from deepfake.datasets.protocol import complete
 from deepfake.datasets.utterance import BONAFIDE, Utterance
 from deepfake.errors import InputError
@@ -31,7 +31,6 @@ def utterances(partition: str, *, root: str, subsets: Sequence[str] | None = Non
         NoPartition: None of `subsets` is of this partition.
         InputError: The root or a subset is missing, or a subset is unknown.
     """
-    check_partition(partition)
     known = [name for names in SUBSETS.values() for name in names]
     if unknown := [name for name in subsets or () if name not in known]:
         raise InputError(f"dataset.subsets={unknown[0]}: some of {', '.join(known)} were expected")
@@ -45,9 +44,8 @@ def utterances(partition: str, *, root: str, subsets: Sequence[str] | None = Non
         raise InputError(f"{base} lacks {', '.join(missing)}, which partition {partition} is read from")
     found = []
     for name in there:
-        said = {"subset": name}
         listed = [
-            Utterance(path.stem, str(path), BONAFIDE, "", path.stem.split("-")[0], partition, "", said)
+            Utterance(path.stem, str(path), BONAFIDE, "", path.stem.split("-")[0], partition, "", {"subset": name})
             for path in audio_below(base / name)
         ]
         found += complete(listed, SUBSETS[partition][name], "librispeech", name)

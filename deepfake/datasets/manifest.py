@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from deepfake.datasets.utterance import MANIFEST, PARTITIONS, Utterance, label_of
+from deepfake.datasets.utterance import MANIFEST, PARTITIONS, Utterance, label_of, number_of
 from deepfake.errors import InputError
 
 
@@ -55,12 +55,7 @@ def _utterance(row: dict[str, str | None], where: str, base: Path) -> Utterance:
         raise InputError(f"{where}: partition {partition!r} is not one of {', '.join(PARTITIONS)}")
     label = label_of(row["label"], where) if row["label"] else None
     attack, speaker = row.get("attack") or "", row.get("speaker") or ""
-    try:
-        weight = float(row.get("weight") or 1)
-    except ValueError:
-        weight = -1.0
-    if not 0 <= weight < float("inf"):
-        raise InputError(f"{where}: weight {row['weight']!r}: a number from 0 was expected")
+    weight = number_of(row.get("weight") or "1", "weight", where)
     conditions = {k: v for k, v in row.items() if k not in (*MANIFEST, "weight") and v}
     name = row.get("id") or audio.stem
     return Utterance(name, str(audio), label, attack, speaker, partition, where, conditions, weight)

@@ -19,23 +19,18 @@ CLIPS = 1000  # of each system in each language; how many of those depends on th
 
 
 def utterances(
-    partition: str,
-    *,
-    root: str,
-    real_root: str | None = None,
-    train_share: float = 0.0,
-    seed: int = 0,
+    partition: str, *, root: str, real_root: str | None = None, train_share: float = 0.0, seed: int = 0
 ) -> list[Utterance]:
-    """Read the corpus, or a part of it. It grows from version to version: a result is to name the version.
+    """Read the corpus, or a part of it. It grows from version to version: a result should name the version.
 
-    An attack is the name of a system's folder; the condition is `language`. The voices of the systems are not stated.
+    An attack is the name of a system's folder; the condition is `language`. The speakers of the systems are unknown.
 
     Args:
         partition: `eval`; `train` and `dev` too where `train_share` is above 0.
         root: The folder that holds `fake`, laid out as `fake/<language>/<system>/*.wav`.
         real_root: The bona fide speech that the corpus lacks, best the M-AILABS Speech Dataset that its texts are from,
             whose folders (`en_US/by_book/female/mary_ann/...`) name language and speaker; every audio file below it is
-            taken.
+            read.
         train_share: Share that goes to train; half of the rest is dev, half eval. 0 = all of it is eval.
         seed: Of that split, which keeps the speakers of the bona fide speech apart.
 
@@ -46,9 +41,9 @@ def utterances(
     fake = base_of(root, ["fake/*/*"], unpacks="the folder that holds fake/<language>/<system> of MLAAD") / "fake"
     fakes = []
     for folder in sorted(d for d in fake.glob("*/*") if d.is_dir()):
-        language, said = folder.parent.name, {"language": folder.parent.name}
+        language, conditions = folder.parent.name, {"language": folder.parent.name}
         fakes += [
-            Utterance(f"{language}-{folder.name}-{path.stem}", str(path), SPOOF, folder.name, conditions=said)
+            Utterance(f"{language}-{folder.name}-{path.stem}", str(path), SPOOF, folder.name, conditions=conditions)
             for path in audio_below(folder)
         ]
     sizes = Counter((u.conditions["language"], u.attack) for u in fakes)

@@ -17,24 +17,24 @@ from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, Utterance,
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
-_incomplete: set[str] = set()  # corpora that were warned of
+_incomplete: set[str] = set()  # corpora that a warning was logged of
 
-NOT_SAID = ("", "-")
+NO_VALUE = ("", "-")
 GZIP = b"\x1f\x8b"
 SAMPLE = 200
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where in a line of a protocol each thing stands: an index from 0, or a name where the file has a header.
+    """Columns of a protocol: an index from 0, or a name where the file has a header.
 
     Args:
-        utterance: The utterance's id; kept as it stands, so that `utterance_key` is for corpora that list file names.
-        key: The word for bona fide or spoof, any that `label_of` knows; `-` or nothing means unknown.
+        utterance: The utterance's id, unchanged; corpora that list file names apply `utterance_key`.
+        key: The key of the class, any that `label_of` reads; `-` or nothing means unknown.
         attack: The spoofing system.
         speaker: The speaker.
-        conditions: What else is said, by the name it is to have (`codec`, `trim`, `language` ...).
-        n_columns: Of every line; a header sets its own.
+        conditions: Other columns, by the name of the condition (`codec`, `trim`, `language` ...).
+        n_columns: Number of columns of every line; a header sets its own.
         separator: None = any white space, else `,` (with the quotes of CSV), `\\t` or `|` (without).
         header: Whether the first line names the columns.
     """
@@ -69,7 +69,7 @@ LAYOUTS: dict[str, Columns] = {
     "in_the_wild": Columns("file", "label", speaker="speaker", separator=",", header=True),
     "csv": Columns("utterance", "label", "attack", "speaker", separator=",", header=True),
 }
-"""What is known, by name. `csv` stands for any file with a header; `layout_of` finds the names in it."""
+"""Known layouts by name. `csv` is any other file with a header; `layout_of` finds the names in it."""
 
 HEADER_NAMES = {
     "utterance": (
@@ -80,11 +80,11 @@ HEADER_NAMES = {
     "attack": ("attack", "attack_id", "attack_label", "attack_anon", "attack_type", "system"),
     "speaker": ("speaker", "speaker_id", "spk", "spk_id"),
 }
-"""What a header calls each thing, the likelier name first."""
+"""Names of the columns in headers, the likelier first."""
 
 
 def utterance_key(name: str) -> str:
-    """What two ids are compared by: no folder, no audio extension (`eval/LA_E_1.flac` -> `LA_E_1`)."""
+    """An id without folder and audio extension, by which ids are compared (`eval/LA_E_1.flac` -> `LA_E_1`)."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, suffix = name.rpartition(".")
     return stem if stem and f"{dot}{suffix}".lower() in AUDIO else name
@@ -130,19 +130,15 @@ def cells_of(text: str, separator: str | None, path: Path) -> Iterator[tuple[int
             raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
         return
     for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-        if separator is None:
-            cells = line.split()
-        else:
-            cells = [cell.strip() for cell in line.split(separator)] if line.strip() else []
-        if cells:
-            yield number, cells
+        if line.strip():
+            yield number, line.split() if separator is None else [cell.strip() for cell in line.split(separator)]
 
 
 def columns_of(text: str, separator: str | None) -> list[list[str]] | None:
     """The columns of a text that has a cell in every column of every line; None of any other, and of CSV.
 
-    The quick way to what `cells_of` gives line by line: the text is cut in one go with a mark for each end of line, and
-    all the marks must stand where the first line's does.
+    A faster `cells_of`: the text is split once, with a mark at each end of line, and every mark must be in the column
+    of the first one.
     """
     if separator == "," or "\0" in text:
         return None
@@ -163,11 +159,11 @@ def columns_of(text: str, separator: str | None) -> list[list[str]] | None:
 def read_protocol(path: Path, columns: Columns) -> list[Utterance]:
     """The utterances of a protocol in its order, without paths; `where` is the file and the line.
 
-    `-` means not said: no attack, a condition that is left out. Bona fide speech has no attack, whatever its word.
+    `-` means no value: no attack, or no such condition. Bona fide speech has no attack, whatever its cell holds.
 
     Raises:
         InputError: The file cannot be read, a line has another number of columns, a key is unknown, an id is missing or
-            stands on two lines, the header lacks a column: names the file and the line.
+            is on two lines, the header lacks a column: names the file and the line.
     """
     lines = cells_of(read_text(path), columns.separator, path)
     header = next(lines, (1, []))[1] if columns.header else []
@@ -175,8 +171,8 @@ def read_protocol(path: Path, columns: Columns) -> list[Utterance]:
     utterance, key, attack, speaker, *others = _indices(columns, header, path)
     assert utterance is not None
     names = tuple(columns.conditions)
-    known: dict[tuple[str, ...], dict[str, str]] = {}  # lines that say the same share one dictionary
-    seen: dict[str, int] = {}
+    known: dict[tuple[str, ...], dict[str, str]] = {}  # lines with the same conditions share one dictionary
+    line_of: dict[str, int] = {}
     found: list[Utterance] = []
     for number, cells in lines:
         where = f"{path}, line {number}"
@@ -185,20 +181,20 @@ def read_protocol(path: Path, columns: Columns) -> list[Utterance]:
         try:
             name, word = cells[utterance], "" if key is None else cells[key]
             system, voice = "" if attack is None else cells[attack], "" if speaker is None else cells[speaker]
-            said = tuple([cells[i] for i in others if i is not None])
+            values = tuple([cells[i] for i in others if i is not None])
         except IndexError:
             raise InputError(f"{where}: {len(cells)} columns are too few: {' '.join(cells)[:80]!r}") from None
-        if name in NOT_SAID:
+        if name in NO_VALUE:
             raise InputError(f"{where}: the utterance has no id")
-        if (first := seen.setdefault(name, number)) != number:
+        if (first := line_of.setdefault(name, number)) != number:
             raise InputError(f"{where}: utterance {name} is listed already on line {first}: keep one of the two")
-        if (label := LABEL_WORDS.get(word)) is None and word not in NOT_SAID:
+        if (label := LABEL_WORDS.get(word)) is None and word not in NO_VALUE:
             label = label_of(word, where)
-        if (conditions := known.get(said)) is None:
-            conditions = {n: value for n, value in zip(names, said, strict=True) if value not in NOT_SAID}
-            known[said] = conditions
-        system = "" if system in NOT_SAID or label == BONAFIDE else system
-        voice = "" if voice in NOT_SAID else voice
+        if (conditions := known.get(values)) is None:
+            conditions = {n: value for n, value in zip(names, values, strict=True) if value not in NO_VALUE}
+            known[values] = conditions
+        system = "" if system in NO_VALUE or label == BONAFIDE else system
+        voice = "" if voice in NO_VALUE else voice
         found.append(Utterance(name, "", label, system, voice, "", where, conditions))
     if not found:
         raise InputError(f"{path}: there are no utterances in it")
@@ -224,14 +220,14 @@ def layout_of(path: Path) -> tuple[str, Columns]:
 
 
 def layout_of_lines(rows: list[list[str]]) -> str | None:
-    """Which of the `LAYOUTS` without a header lines have: by their number of columns and where their keys stand."""
+    """Which of the `LAYOUTS` without a header lines have, by their number of columns and the column of their keys."""
     if not rows:
         return None
     width, fitting = len(rows[0]), []
     same = [cells for cells in rows if len(cells) == width]
     for name, columns in LAYOUTS.items():
         if not columns.header and columns.n_columns == width and isinstance(key := columns.key, int):
-            known = sum(cells[key].lower() in LABEL_WORDS or cells[key] in NOT_SAID for cells in same)
+            known = sum(cells[key].lower() in LABEL_WORDS or cells[key] in NO_VALUE for cells in same)
             fitting += [name] if 2 * known > len(rows) else []
     if "asvspoof2019_pa" in fitting and any(cells[2] != "-" for cells in same):
         return "asvspoof2019_pa"
@@ -251,23 +247,22 @@ def separator_of(text: str) -> str | None:
 def complete(
     utterances: list[Utterance], expected: tuple[int, int] | int | None, corpus: str, part: str = ""
 ) -> list[Utterance]:
-    """The same list, after a warning where it has not as many trials as the corpus was published with.
+    """The same list, after a warning where the number of trials is not the published one.
 
     Args:
-        utterances: Of one partition.
-        expected: Bona fide and spoofed trials, or all of them; None where nothing was published.
-        corpus: Its name.
-        part: Which part of it the list is.
+        utterances: The utterances of a partition or another part of a corpus.
+        expected: Published number of bona fide and of spoofed trials, or of all; None where unpublished.
+        corpus: Name of the corpus.
+        part: Name of the part.
     """
-    labels = [u.label for u in utterances]
-    pair = (labels.count(BONAFIDE), labels.count(SPOOF))
-    got, words = (pair, "{:,} bona fide and {:,} spoof") if isinstance(expected, tuple) else ((len(labels),), "{:,}")
-    if expected is not None and got != (published := expected if isinstance(expected, tuple) else (expected,)):
-        warn_incomplete(
-            corpus,
-            f"{corpus}{part and f', {part}'}: {words.format(*got)} trials, {words.format(*published)} were published: "
-            "a part of it, or another corpus in its layout",
-        )
+    labels, words = [u.label for u in utterances], "{0:,}"
+    got: tuple[int, int] | int = len(labels)
+    if isinstance(expected, tuple):
+        got, words = (labels.count(BONAFIDE), labels.count(SPOOF)), "{0[0]:,} bona fide and {0[1]:,} spoof"
+    if expected not in (None, got):
+        message = f"{words.format(got)} trials, {words.format(expected)} were published"
+        where = f"{corpus}, {part}" if part else corpus
+        warn_incomplete(corpus, f"{where}: {message}: a part of it, or another corpus in its layout")
     return utterances
 
 
@@ -279,7 +274,7 @@ def warn_incomplete(corpus: str, message: str) -> None:
 
 
 def columns_of_header(header: list[str], separator: str | None) -> Columns | None:
-    """The map that a header's own names give, any of `HEADER_NAMES`; what has no such name is a condition.
+    """The columns by the names in a header, any of `HEADER_NAMES`; a column of another name is a condition.
 
     None where it names no utterance, or a name twice.
     """
@@ -294,12 +289,8 @@ def columns_of_header(header: list[str], separator: str | None) -> Columns | Non
 
 def _layout_with_header(header: list[str], separator: str | None) -> tuple[str, Columns] | None:
     for name, columns in LAYOUTS.items():
-        if (
-            columns.header
-            and columns.separator == separator
-            and name != "csv"
-            and {*_wanted(columns)} <= {*header, None}
-        ):
+        fits = columns.header and columns.separator == separator and {*_wanted(columns)} <= {*header, None}
+        if fits and name != "csv":
             return name, columns
     found = columns_of_header(header, separator)
     return ("csv", found) if found and found.key is not None else None

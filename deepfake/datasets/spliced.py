@@ -11,9 +11,9 @@ from pathlib import Path
 
 from deepfake.datasets.corpus import Reader
 from deepfake.datasets.folder import SYNONYMS
-from deepfake.datasets.layout import NoPartition, base_of, check_partition, placed
-from deepfake.datasets.protocol import LAYOUTS, NOT_SAID, cells_of, complete, read_protocol, read_text
-from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, SPOOF, Utterance
+from deepfake.datasets.layout import NoPartition, base_of, with_paths
+from deepfake.datasets.protocol import LAYOUTS, NO_VALUE, cells_of, complete, read_protocol, read_text
+from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, SPOOF, Utterance, number_of
 from deepfake.errors import InputError
 
 Stretches = list[tuple[float, float, str]]
@@ -42,7 +42,6 @@ def segments(partition: str, *, root: str) -> dict[str, Stretches]:
         NoPartition: The list has no files of this partition.
         InputError: As for `utterances`; or there is no RTTM file.
     """
-    check_partition(partition)
     base = _base(root)
     if (base / LABELS).is_file():
         return {u.id: stretches for u, stretches in _listed(base, partition)}
@@ -60,7 +59,7 @@ def segments(partition: str, *, root: str) -> dict[str, Stretches]:
         if len(cells) < 8 or cells[1] not in found:
             raise InputError(f"{where}: 10 columns with an utterance of the protocol in the second were expected")
         if cells[7] == "spoof":
-            start, seconds = _seconds(cells[3], where), _seconds(cells[4], where)
+            start, seconds = number_of(cells[3], "time", where), number_of(cells[4], "time", where)
             found[cells[1]].append((start, start + seconds, system[cells[1]]))
     return {name: sorted(stretches) for name, stretches in found.items()}
 
@@ -79,14 +78,13 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
         NoPartition: The list has no files of this partition.
         InputError: Root, list or protocol is missing, or a line of it cannot be used: names the file and the line.
     """
-    check_partition(partition)
     base = _base(root)
     if (base / LABELS).is_file():
         return [u for u, _ in _listed(base, partition)]
     protocol = base / PROTOCOLS / f"PartialSpoof.LA.cm.{partition}.trl.txt"
     listed = read_protocol(protocol, LAYOUTS["partialspoof"])
     complete(listed, TRIALS[partition], "spliced (PartialSpoof)", f"partition {partition}")
-    return placed(listed, base / partition / "con_wav", ".wav", partition)
+    return with_paths(listed, base / partition / "con_wav", ".wav", partition)
 
 
 def _base(root: str) -> Path:
@@ -116,10 +114,10 @@ def _listed(base: Path, partition: str) -> list[tuple[Utterance, Stretches]]:
             continue
         audio = base / file
         u, stretches = found.get(file) or (Utterance(audio.stem, str(audio), BONAFIDE, "", "", own, where), [])
-        if (system in NOT_SAID) != (start == end == "") or (file in found and not (stretches and start)):
+        if (system in NO_VALUE) != (start == end == "") or (file in found and not (stretches and start)):
             raise InputError(f"{where}: start, end and system of a spoofed stretch, or `,,-` alone, were expected")
         if start:
-            stretches.append((begin := _seconds(start, where), _seconds(end, where), system))
+            stretches.append((begin := number_of(start, "time", where), number_of(end, "time", where), system))
             if not begin < stretches[-1][1]:
                 raise InputError(f"{where}: the stretch ends at {end} s, before or where it starts, {start} s")
             u = replace(u, label=SPOOF, attack="+".join(sorted({s for *_, s in stretches})))
@@ -128,13 +126,3 @@ def _listed(base: Path, partition: str) -> list[tuple[Utterance, Stretches]]:
         there = ", ".join(sorted(partitions)) or "nothing"
         raise NoPartition(f"{path} lists no {partition} files: {there} is all it has")
     return list(found.values())
-
-
-def _seconds(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise InputError(f"{where}: {text!r} is not a time: seconds from 0 were expected")
-    return value

@@ -1,4 +1,4 @@
-"""The split of a corpus that was published without one."""
+"""Seeded splits of corpora that were published without one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepfake.datasets.layout import NoPartition, check_partition
+from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 
@@ -24,23 +24,22 @@ def split(
 ) -> list[Utterance]:
     """One partition: `train_share` of the corpus, or half of what that leaves (dev, eval).
 
-    A group lies whole in one partition, so that no speaker is in two. Groups are drawn by their own names and the seed
-    alone, those with the same classes apart from the others, so that each partition has its share of every class as
-    far as the sizes of the groups allow.
+    A group is in one partition only, so that no speaker is in two. Groups are drawn by their names and the seed alone,
+    stratified by their classes, so that each partition has its share of every class as far as the sizes of the groups
+    allow.
 
     Args:
         utterances: The whole corpus.
         partition: `train`, `dev` or `eval`.
-        train_share: From 0, with which everything is eval, to below 1.
-        seed: From 0.
+        train_share: Share of train, from 0 (all is eval) to below 1.
+        seed: Seed of the split, from 0.
         source: The corpus, for messages.
-        group: What is kept together: by default a speaker, or where none is known an utterance.
+        group: Group of an utterance: by default its speaker, or its own id where the speaker is unknown.
 
     Raises:
         NoPartition: Train or dev of a corpus that is not split.
         InputError: Share or seed is out of range.
     """
-    check_partition(partition)
     if not 0 <= train_share < 1 or seed < 0:
         raise InputError(
             f"dataset.train_share={train_share} dataset.seed={seed}: a share from 0 to below 1 and a seed from 0 are "

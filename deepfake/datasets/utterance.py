@@ -1,18 +1,18 @@
-"""The record that every corpus yields, and what is done with lists of them."""
+"""Utterances, as every reader of a corpus gives them, and checks, subsets and lists of them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import write_csv
 from deepfake.errors import InputError
 
 BONAFIDE, SPOOF = 1, 0
@@ -25,19 +25,19 @@ LABEL_WORDS = {"spoof": SPOOF, "fake": SPOOF, "0": SPOOF} | dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One audio file of a corpus and what is known of it.
+    """One audio file of a corpus and its metadata.
 
     Args:
         id: The corpus's own name for it (no folder, no extension), unique within a partition.
-        path: Where the audio is.
+        path: Path of the audio.
         label: 1 = bona fide, 0 = spoof, None = unknown.
         attack: The spoofing system (`A07`), `""` for bona fide speech or where unknown.
-        speaker: `""` where the corpus does not say.
+        speaker: The speaker, `""` where unknown.
         partition: `train`, `dev` or `eval`.
         where: The file and line that list it, for messages.
-        conditions: What else the corpus says of it, by name (`codec`, `transmission`, `language` ...); what it does not
-            say is left out. Reports have a table for each.
-        weight: How often it is drawn in training, beside the others.
+        conditions: Other metadata by name (`codec`, `transmission`, `language` ...), without those unknown. Reports
+            have a table for each.
+        weight: Relative frequency with which it is drawn in training.
     """
 
     id: str
@@ -52,10 +52,10 @@ class Utterance:
 
 
 def label_of(word: str, where: str) -> int:
-    """Label that a key word stands for: 1 bona fide, 0 spoof.
+    """Label of a key: 1 bona fide, 0 spoof.
 
     Raises:
-        InputError: The word is none of the known keys; `where` says the file and line.
+        InputError: The key is unknown; `where` names the file and line.
     """
     try:
         return LABEL_WORDS[word.strip().lower()]
@@ -64,17 +64,17 @@ def label_of(word: str, where: str) -> int:
 
 
 def unique(utterances: Iterable[Utterance], source: str) -> list[Utterance]:
-    """The same list, after checking that it is not empty and no id stands in it twice.
+    """The same list, after checking that it is not empty and that no id is in it twice.
 
     Raises:
         InputError: Names the first such id and where it is listed.
     """
-    seen: dict[str, Utterance] = {}
+    by_id: dict[str, Utterance] = {}
     for u in (utterances := list(utterances)):
-        if u.id in seen:
-            places = " and ".join(p for p in (seen[u.id].where, u.where) if p) or f"{seen[u.id].path} and {u.path}"
+        if first := by_id.get(u.id):
+            places = " and ".join(p for p in (first.where, u.where) if p) or f"{first.path} and {u.path}"
             raise InputError(f"{source}: utterance {u.id} is listed twice, in {places}")
-        seen[u.id] = u
+        by_id[u.id] = u
     if not utterances:
         raise InputError(f"{source}: there are no utterances in it")
     return utterances
@@ -96,7 +96,7 @@ def present(utterances: list[Utterance], source: str) -> list[Utterance]:
 
 
 def missing_files(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Those whose audio is not there; a folder is listed once rather than a file asked for once per utterance."""
+    """Those whose audio is missing; each folder is listed once, which is faster than a look at each file."""
     listed: dict[str, set[str]] = {}
     missing = []
     for u in utterances:
@@ -115,29 +115,27 @@ def subset(utterances: Sequence[Utterance], per_class: int, seed: int) -> list[U
     read in.
 
     Raises:
-        InputError: A class has fewer utterances than asked for.
+        InputError: `per_class` is below 1, or a class has fewer utterances.
     """
     if per_class < 1:
         raise InputError(
             f"dataset.per_class asks for {per_class} utterances of each class: a number from 1 was expected"
         )
-    chosen: set[str] = set()
+    drawn: set[str] = set()
     for label, word in ((BONAFIDE, "bona fide"), (SPOOF, "spoof")):
         ids = sorted(u.id for u in utterances if u.label == label)
         if len(ids) < per_class:
             raise InputError(
                 f"dataset.per_class asks for {per_class} {word} utterances, the partition has {len(ids)}: ask for fewer"
             )
-        chosen.update(np.random.default_rng([seed, label]).permutation(ids)[:per_class].tolist())
-    return [u for u in utterances if u.id in chosen]
+        drawn.update(np.random.default_rng([seed, label]).permutation(ids)[:per_class].tolist())
+    return [u for u in utterances if u.id in drawn]
 
 
 def speaker_overlap(partitions: Mapping[str, Sequence[Utterance]]) -> dict[tuple[str, str], list[str]]:
-    """Speakers that stand in two partitions, by pair of partitions: a detector may then have learnt the voice."""
+    """Speakers that are in two partitions, by pair of partitions: their voices may be a cue to a detector."""
     speakers = {name: {u.speaker for u in us if u.speaker} for name, us in partitions.items()}
-    names = list(speakers)
-    pairs = ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
-    return {(a, b): sorted(both) for a, b in pairs if (both := speakers[a] & speakers[b])}
+    return {(a, b): sorted(both) for a, b in combinations(speakers, 2) if (both := speakers[a] & speakers[b])}
 
 
 def by_attack(utterances: Iterable[Utterance]) -> dict[str, int]:
@@ -145,39 +143,43 @@ def by_attack(utterances: Iterable[Utterance]) -> dict[str, int]:
     return dict(sorted(Counter(u.attack or "?" for u in utterances if u.label == SPOOF).items()))
 
 
-def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
     """Write a CSV that `dataset=manifest` reads back, a column per condition; paths are made absolute."""
-    utterances = list(utterances)
     conditions = list(dict.fromkeys(name for u in utterances for name in u.conditions))
     weighted = ["weight"] if any(u.weight != 1 for u in utterances) else []
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*MANIFEST, *weighted, *conditions])
+    rows: list[Sequence[Any]] = [[*MANIFEST, *weighted, *conditions]]
     for u in utterances:
-        label = "" if u.label is None else u.label
-        own = [u.id, str(Path(u.path).absolute()), label, u.attack, u.speaker, u.partition]
-        writer.writerow([*own, *(u.weight for _ in weighted), *(u.conditions.get(name, "") for name in conditions)])
-    write_atomically(path, text.getvalue())
+        own = [u.id, str(Path(u.path).absolute()), u.label, u.attack, u.speaker, u.partition]
+        rows.append([*own, *(u.weight for _ in weighted), *(u.conditions.get(name, "") for name in conditions)])
+    write_csv(path, rows)
 
 
 def write_skipped(path: Path, skipped: Iterable[tuple[Utterance, str]]) -> None:
-    """List the files that were passed over and why, as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("utterance", "partition", "path", "error"))
-    writer.writerows((u.id, u.partition, u.path, error) for u, error in skipped)
-    write_atomically(path, text.getvalue())
+    """List the files that were skipped and why, as CSV."""
+    header = ("utterance", "partition", "path", "error")
+    write_csv(path, [header, *((u.id, u.partition, u.path, error) for u, error in skipped)])
 
 
 def disambiguated(utterances: list[Utterance], root: Path) -> list[Utterance]:
     """Give the utterances whose file names collide (`real/1.wav`, `fake/1.wav`) ids made of their path below `root`."""
-    groups: dict[str, list[Utterance]] = defaultdict(list)
-    for u in utterances:
-        groups[u.id].append(u)
-    out = []
-    for u in utterances:
-        if len(groups[u.id]) > 1:
-            below = Path(u.path).relative_to(root)
-            u = replace(u, id="-".join(below.with_suffix("").parts))
-        out.append(u)
-    return out
+    times = Counter(u.id for u in utterances)
+    return [replace(u, id=_id_below(root, u.path)) if times[u.id] > 1 else u for u in utterances]
+
+
+def _id_below(root: Path, path: str) -> str:
+    return "-".join(Path(path).relative_to(root).with_suffix("").parts)
+
+
+def number_of(text: str, what: str, where: str) -> float:
+    """A finite number from 0 in a list.
+
+    Raises:
+        InputError: It is none; `where` names the file and line.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise InputError(f"{where}: {what} {text!r}: a number from 0 was expected")
+    return value

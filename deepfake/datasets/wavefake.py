@@ -16,23 +16,18 @@ TRIALS = (0, 117985)  # bona fide, spoof
 
 
 def utterances(
-    partition: str,
-    *,
-    root: str,
-    real_root: str | None = None,
-    train_share: float = 0.0,
-    seed: int = 0,
+    partition: str, *, root: str, real_root: str | None = None, train_share: float = 0.0, seed: int = 0
 ) -> list[Utterance]:
     """Read the corpus, or a part of it.
 
-    An attack is the name of a folder (`ljspeech_melgan`). A sentence lies in one partition with all its copies, as far
-    as the file names tell; there are two speakers, both of them in every partition, so that none is stated.
+    An attack is the name of a folder (`ljspeech_melgan`). A sentence is in one partition with all its copies, by the
+    file names; the two speakers are in every partition, so that the speaker is left empty.
 
     Args:
         partition: `eval`; `train` and `dev` too where `train_share` is above 0.
         root: The folder `generated_audio`, or the one above it.
         real_root: The bona fide speech that the corpus lacks: LJSpeech, JSUT, or a folder above both; every audio file
-            below it is taken.
+            below it is read.
         train_share: Share that goes to train; half of the rest is dev, half eval. 0 = all of it is eval.
         seed: Of that split.
 

@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich import box
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rich.console import Group
 from scipy.stats import t as student
 
+from deepfake import terminal
 from deepfake.atomic import write_atomically
 from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.report import FORMS, NAMES, bracketed, interval, number
@@ -29,6 +27,7 @@ from deepfake.figures.html import pictures, write_page
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
 from deepfake.runs.environment import environment_rows, write_environment
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.fusion import aligned
 from deepfake.scores.table import Scores
 
@@ -54,7 +53,7 @@ class Comparison:
     """What was found of systems on the same trials.
 
     Args:
-        systems: Metrics by system, as `judge` gives them.
+        systems: Metrics by system, as `evaluate` gives them.
         differences: Of each pair (of more than `MOST_PAIRED` systems, of the first with each of the others): `a`, `b`,
             `metric`, their values, `difference`, `ci`, `p`.
         mean: Of seeds: by metric `mean`, `sd` (of one run, N - 1), `ci` (other trials, these runs), `ci_seeds` (other
@@ -81,7 +80,7 @@ def compare(
 
     Args:
         scores: By system.
-        metrics: What `judge` said of each.
+        metrics: What `evaluate` made of each.
         tandem: The ASV system, for the t-DCF.
         intervals: How intervals are made; with n = 0 there are none, and no test.
         seeds: Whether the systems are seeds of one, whose mean is of interest and not who is better.
@@ -89,41 +88,32 @@ def compare(
     Raises:
         InputError: The trials are not the same ones, see `aligned`.
     """
-    scores = aligned(scores)
-    trials, values = next(iter(scores.values())), [s.scores for s in scores.values()]
-    differences: list[dict[str, Any]] = []
-    mean: dict[str, dict[str, Any]] | None = None
-    mean_eer: dict[str, dict[str, Any]] = {}
-    options: dict[str, Any] = {"n": intervals.n, "confidence": intervals.confidence, "seed": intervals.seed}
-    weights = dict(tandem.weights) if tandem else {}
-    weights = {key: w for key, w in weights.items() if all(m[key] is not None for m in metrics.values())}
-    resampled = intervals.n and min(np.sum(trials.labels == label) for label in (0, 1)) > 1
-    if intervals.cluster:
-        columns = {**trials.extras, "attack": trials.attacks}
-        options["clusters"] = columns.get(intervals.cluster)
+    scores, how = aligned(scores), intervals
+    trials, values, of = next(iter(scores.values())), [s.scores for s in scores.values()], list(metrics.values())
+    weights = {key: w for key, w in (tandem.weights if tandem else {}).items() if all(m[key] is not None for m in of)}
+    columns = {**trials.extras, "attack": trials.attacks}
+    options: dict[str, Any] = how.resampling | {"clusters": columns.get(how.cluster) if how.cluster else None}
+    fewest = min(int(np.sum(trials.labels == label)) for label in (0, 1))
+    resampled = how.n and fewest > 1
     if seeds:
-        among: Mapping[str, Any] = {}
-        if resampled:
-            among = mean_of_systems(values, trials.labels, tdcf=weights, **options)
-            if not any(m["eer"] for m in metrics.values()):  # no resample of no errors has one
-                fewest = min(int(np.sum(trials.labels == label)) for label in (0, 1))
-                among = {**among, "eer": proportion_interval(0.0, fewest, intervals.confidence)}
-        mean = {}
-        for key in SHOWN:
-            if all(m[key] is not None for m in metrics.values()):
-                mean[key] = _over_seeds(key, [m[key] for m in metrics.values()], among.get(key), intervals.confidence)
-        mean_eer = _mean_eer(trials, values, list(metrics.values()), intervals, options if resampled else None)
-    elif resampled:
-        pairs = list(combinations(scores, 2))
-        if len(scores) > MOST_PAIRED:
-            pairs = pairs[: len(scores) - 1]  # the first system with each of the others
-        for a, b in pairs:
-            for metric, d in paired(scores[a].scores, scores[b].scores, trials.labels, tdcf=weights, **options).items():
-                differences.append(
-                    {"a": a, "b": b, "metric": metric, "of_a": d.a, "of_b": d.b}
-                    | {"difference": d.difference, "ci": [d.low, d.high], "p": d.p}
-                )
-    return Comparison(dict(metrics), differences, mean, mean_eer)
+        among = mean_of_systems(values, trials.labels, tdcf=weights, **options) if resampled else {}
+        if resampled and not any(m["eer"] for m in of):  # no resample of no errors has one
+            among["eer"] = proportion_interval(0.0, fewest, how.confidence)
+        keys = [key for key in SHOWN if all(m[key] is not None for m in of)]
+        mean = {key: _over_seeds(key, [m[key] for m in of], among.get(key), how.confidence) for key in keys}
+        mean_eer = _mean_eer(trials, values, of, how, options if resampled else None)
+        return Comparison(dict(metrics), [], mean, mean_eer)
+    differences: list[dict[str, Any]] = []
+    pairs = list(combinations(scores, 2)) if resampled else []
+    if len(scores) > MOST_PAIRED:
+        pairs = pairs[: len(scores) - 1]  # the first system with each of the others
+    for a, b in pairs:
+        for metric, d in paired(scores[a].scores, scores[b].scores, trials.labels, tdcf=weights, **options).items():
+            differences.append(
+                {"a": a, "b": b, "metric": metric, "of_a": d.a, "of_b": d.b}
+                | {"difference": d.difference, "ci": [d.low, d.high], "p": d.p}
+            )
+    return Comparison(dict(metrics), differences, None, {})
 
 
 def _mean_eer(
@@ -143,10 +133,9 @@ def _mean_eer(
             among = None
             if kind == "by_training" and options:
                 rows = (trials.labels == 1) | np.isin(trials.attacks, entry["attacks"])
-                chosen = (
-                    {**options, "clusters": np.array(options["clusters"])[rows]} if "clusters" in options else options
-                )
-                among = mean_of_systems([s[rows] for s in values], trials.labels[rows], **chosen)["eer"]
+                clusters = None if options["clusters"] is None else np.array(options["clusters"])[rows]
+                part = {**options, "clusters": clusters}
+                among = mean_of_systems([s[rows] for s in values], trials.labels[rows], **part)["eer"]
             of = f"{name} in training" if kind == "by_training" else name
             found[of] = _over_seeds("eer", eers, among, how.confidence)
     return found
@@ -169,7 +158,6 @@ def write_comparison(
     folder: Path, found: Comparison, scores: Mapping[str, Scores], *, title: str, paths: Sequence[str]
 ) -> None:
     """Write `comparison.json`, `report.html`, `environment.json`, `figures/{det,intervals}.{png,svg}` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     facts = write_environment(folder, sys.argv, torch.device("cpu"), 0)
     systems = {f"system {i}": str(Path(path).absolute()) for i, path in enumerate(paths, start=1)}
     labelled = {name: (s.scores[s.labels >= 0], s.labels[s.labels >= 0]) for name, s in scores.items()}
@@ -181,31 +169,28 @@ def write_comparison(
         "intervals": lambda: figures_comparison.intervals(rows, unit="EER (%)", title="EER and its interval"),
     }
     text = json.dumps(vars(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    report = ReportFolder(folder)
     write_page(
-        folder / "report.html",
+        report.page,
         "evaluation/comparison.html",
         title=title,
         provenance={**systems, **environment_rows(facts)},
         found=found,
         eers=[m["eer"] for m in found.systems.values() if m["eer"] is not None],
-        drawn=pictures(folder / "figures", figures),
+        drawn=pictures(report.figures, figures),
         rows=_rows(found, _keys(found), among=True),
-        mean_headings=MEAN_HEADINGS,
-        mean_rows=_mean_rows(found),
-        mean_eer_rows=_mean_eer_rows(found),
-        difference_headings=DIFFERENCE_HEADINGS,
-        difference_rows=_difference_rows(found),
+        tables=_tables(found),
         difference_words=DIFFERENCE_WORDS,
         number=number,
     )
-    write_atomically(folder / "comparison.json", text)
+    write_atomically(report.comparison, text)
 
 
 MEAN_HEADINGS = ("", "mean", "standard deviation", "interval, other utterances", "interval, other seeds")
 DIFFERENCE_HEADINGS = ("systems", "metric", "first", "second", "difference", "interval", "p")
 DIFFERENCE_WORDS = (
-    "Paired bootstrap: both systems are judged on the same resampled utterances. p is the two-sided chance of so large "
-    "a difference where there is none; with many pairs and metrics some will be small by chance."
+    "Paired bootstrap: both systems are measured on the same resampled utterances. p is the two-sided chance of so "
+    "large a difference where there is none; with many pairs and metrics some will be small by chance."
 )
 
 
@@ -215,21 +200,11 @@ def _keys(found: Comparison) -> list[str]:
 
 def _rows(found: Comparison, keys: Sequence[str], *, among: bool) -> list[list[str]]:
     """A row for each metric, a cell for each system, with or without the interval."""
+    systems = found.systems.values()
     return [
-        [
-            NAMES[key],
-            *(number(m[key], FORMS[key]) + (bracketed(m, key) if among else "") for m in found.systems.values()),
-        ]
+        [NAMES[key], *(number(m[key], FORMS[key]) + (bracketed(m, key) if among else "") for m in systems)]
         for key in keys
     ]
-
-
-def _mean_rows(found: Comparison) -> list[list[str]]:
-    return [_mean_row(NAMES[key], entry, FORMS[key]) for key, entry in (found.mean or {}).items()]
-
-
-def _mean_eer_rows(found: Comparison) -> list[list[str]]:
-    return [_mean_row(name, entry, "%") for name, entry in found.mean_eer.items()]
 
 
 def _mean_row(name: str, entry: Mapping[str, Any], form: str) -> list[str]:
@@ -237,37 +212,27 @@ def _mean_row(name: str, entry: Mapping[str, Any], form: str) -> list[str]:
     return [name, *values, *(interval(entry[key], form) for key in ("ci", "ci_seeds"))]
 
 
-def _difference_rows(found: Comparison) -> list[list[str]]:
-    return [
-        [
-            f"{d['a']} - {d['b']}",
-            NAMES[d["metric"]],
-            *(number(d[key], FORMS[d["metric"]]) for key in ("of_a", "of_b", "difference")),
-            interval(d["ci"], FORMS[d["metric"]]),
-            f"{d['p']:.3f}",
-        ]
-        for d in found.differences
-    ]
+def _tables(found: Comparison) -> dict[str, tuple[tuple[str, ...], list[list[str]]]]:
+    """Headings and rows of what was found besides the metrics of each system."""
+    tables = {}
+    if found.mean is not None:
+        tables["mean"] = MEAN_HEADINGS, [_mean_row(NAMES[key], e, FORMS[key]) for key, e in found.mean.items()]
+        headings = ("EER of", *MEAN_HEADINGS[1:])
+        tables["mean_eer"] = headings, [_mean_row(name, entry, "%") for name, entry in found.mean_eer.items()]
+    if found.differences:
+        tables["differences"] = DIFFERENCE_HEADINGS, list(map(_difference_row, found.differences))
+    return tables
 
 
-def table(found: Comparison) -> Table:
+def _difference_row(d: Mapping[str, Any]) -> list[str]:
+    name, form = NAMES[d["metric"]], FORMS[d["metric"]]
+    values = [number(d[key], form) for key in ("of_a", "of_b", "difference")]
+    return [f"{d['a']} - {d['b']}", name, *values, interval(d["ci"], form), f"{d['p']:.3f}"]
+
+
+def table(found: Comparison) -> Group:
     """The comparison as rich tables for the terminal."""
     keys = [key for key in ("eer", "auc", "min_dcf", "min_tdcf", "fpr", "fnr") if key in _keys(found)]
-    view = Table.grid()
-    view.add_row(_rich(("", *found.systems), _rows(found, keys, among=False)))
-    if found.mean is not None:
-        view.add_row(_rich(MEAN_HEADINGS, _mean_rows(found)))
-        view.add_row(_rich(("EER of", *MEAN_HEADINGS[1:]), _mean_eer_rows(found)))
-    if found.differences:
-        view.add_row(_rich(DIFFERENCE_HEADINGS, _difference_rows(found)))
-        view.add_row(Padding(Text(DIFFERENCE_WORDS, style="dim"), (0, 2)))
-    return view
-
-
-def _rich(headings: tuple[str, ...], rows: list[list[str]]) -> Table:
-    made = Table(box=box.SIMPLE_HEAD)
-    for i, name in enumerate(headings):
-        made.add_column(name, justify="right" if i else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(Text, row))
-    return made
+    views = [terminal.table(("", *found.systems), _rows(found, keys, among=False))]
+    views += [terminal.table(headings, rows) for headings, rows in _tables(found).values()]
+    return terminal.with_notes(views, [DIFFERENCE_WORDS] if found.differences else [])

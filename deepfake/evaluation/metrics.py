@@ -1,4 +1,4 @@
-"""What is said of one partition's scores: every metric, its interval, and the same by attack and by condition."""
+"""The metrics of one partition: every metric, its interval, and the same by attack and by condition."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deepfake.metrics.probability import brier, ece, misleading, posterior
 from deepfake.metrics.tdcf import min_tdcf_of
 from deepfake.metrics.teer import t_eer
 from deepfake.metrics.trials import Bools, Trials
-from deepfake.scores.table import Scores
+from deepfake.scores.table import Scores, is_number
 
 log = logging.getLogger(__name__)
 ON_REQUEST: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
@@ -59,8 +59,30 @@ class Intervals:
     method: str = "percentile"
     metrics: tuple[str, ...] = ()
 
+    @property
+    def resampling(self) -> dict[str, Any]:
+        """What every function of the bootstrap takes."""
+        return {"n": self.n, "confidence": self.confidence, "seed": self.seed}
 
-def judge(
+    def of_share(self, share: float, n: int) -> list[float]:
+        """Exact interval of a share of n trials."""
+        return list(proportion_interval(share, n, self.confidence))
+
+    def of_eer(self, trials: Trials, rate: float) -> list[float] | None:
+        """The interval of an EER: bootstrapped, or of no error among the trials of the smaller class where it is 0.
+
+        There is none where none is asked for or a class has but one trial.
+        """
+        fewest = min(trials.n_bonafide, trials.n_spoof)
+        if not self.n or fewest < 2:
+            return None
+        return list(bootstrap.intervals(trials, **self.resampling)["eer"]) if rate else self.of_share(0.0, fewest)
+
+
+NO_INTERVALS = Intervals(n=0)
+
+
+def evaluate(
     scores: Scores,
     *,
     threshold: float | None,
@@ -68,7 +90,7 @@ def judge(
     dataset: str,
     partition: str,
     trained_on: Collection[str] = (),
-    intervals: Intervals | None = None,
+    intervals: Intervals = NO_INTERVALS,
 ) -> dict[str, Any]:
     """Everything that `metrics.json` says of one partition, a pure function of its scores.
 
@@ -85,7 +107,7 @@ def judge(
         partition: Name of the partition.
         trained_on: Attacks that the detector was trained on; `by_training` then holds the spoofs of `seen` and `unseen`
             attacks apart.
-        intervals: How confidence intervals are made, None for none.
+        intervals: How confidence intervals are made.
 
     Returns:
         Flat, rates as fractions. `ci` holds `[low, high]` by metric: bootstrapped, but exact for `fpr` and `fnr` where
@@ -105,7 +127,6 @@ def judge(
     llrs, systems = _llrs(scores, order, trials), Column.of(scores.attacks, blank="-")
     attacks = systems.at(order)
     columns = {name: Column.of(values).at(order) for name, values in scores.extras.items() if name != "llr"}
-    how = intervals if intervals and intervals.n else None
     unlabelled = len(scores) - len(trials)
     notes = [f"{unlabelled} of {len(scores)} utterances have no label and are left out."] if unlabelled else []
 
@@ -116,7 +137,7 @@ def judge(
     metrics |= dict.fromkeys(("fpr", "fnr", "auc", *RATES[2:], *TANDEM, "min_dcf", *CALIBRATION))
     metrics |= {"calibrated": "llr" in scores.extras}
     metrics |= {"tdcf_weights": {k: list(w) for k, w in tandem.weights.items()} if tandem else {}}
-    metrics |= {"confidence": how.confidence if how else None}
+    metrics |= {"confidence": intervals.confidence if intervals.n else None}
     if trials.n_bonafide and trials.n_spoof:
         metrics |= _discrimination(trials, notes) | (_tandem(trials, tandem, notes) if tandem else {})
         metrics |= _calibration(llrs, metrics["calibrated"], notes)
@@ -125,15 +146,17 @@ def judge(
         notes.append(f"There are {counts}: EER and AUC need both.")
     applied = metrics["eer_threshold"] if threshold is None else threshold
     metrics |= _decisions(trials, applied, "eer" if threshold is None else "carried", notes)
-    metrics["ci"] = _exact(metrics, how) if how and applied is not None else {}
-    if how and min(trials.n_bonafide, trials.n_spoof) > 1:
-        clusters = _clusters(how.cluster, {**columns, "attack": attacks})
+    rates = {"fpr": trials.n_spoof, "fnr": trials.n_bonafide} if intervals.n and applied is not None else {}
+    metrics["ci"] = {rate: intervals.of_share(metrics[rate], n) for rate, n in rates.items() if n}
+    if intervals.n and min(trials.n_bonafide, trials.n_spoof) > 1:
+        clusters = _clusters(intervals.cluster, {**columns, "attack": attacks})
         weights = {k: w for k, w in tandem.weights.items() if metrics[k] is not None} if tandem else {}
-        metrics["ci"] |= _intervals(trials, llrs, weights, applied, clusters, how)
+        metrics["ci"] |= _intervals(trials, llrs, weights, applied, clusters, intervals)
         if metrics["eer"] == 0:
-            metrics["ci"]["eer"] = _share(0.0, min(trials.n_bonafide, trials.n_spoof), how)
-    parts = Parts(trials, applied, how)
-    metrics |= _by_attack(parts, attacks, trained_on) | _by_condition(parts, attacks, columns)
+            metrics["ci"]["eer"] = intervals.of_share(0.0, min(trials.n_bonafide, trials.n_spoof))
+    parts, named = Parts(trials, applied, intervals), attacks.groups(~trials.bonafide)
+    named = {} if list(named) == ["-"] else named  # no attack has a name
+    metrics |= _by_attack(parts, named, trained_on) | _by_condition(parts, named, columns)
     return metrics | {"trials_sha256": trials_hash(scores, systems), "notes": notes}
 
 
@@ -167,7 +190,7 @@ class Column(NamedTuple):
 
 
 def trials_hash(scores: Scores, attacks: Column) -> str:
-    """SHA-256 of what was judged: two judgements with the same one are of the same trials, in whatever order.
+    """SHA-256 of the trials: two evaluations with the same one are of the same trials, in whatever order.
 
     Over the number of trials and the names of the attacks, in JSON; then three columns in the order of the ids' bytes:
     the ids without folder and extension (UTF-8, filled up with zeros to the longest), the labels, and which of the
@@ -190,19 +213,11 @@ def _llrs(scores: Scores, order: NDArray[np.intp], trials: Trials) -> Trials:
     """The calibrated log-likelihood ratios of trials where there are any, else the scores as they stand."""
     if "llr" not in scores.extras:
         return trials
-    llrs = np.array([_number(text) for text in scores.extras["llr"]])[order]
-    if np.isnan(llrs).any():
+    if not all(map(is_number, scores.extras["llr"])) or np.isnan(llrs := np.array(scores.extras["llr"], float)).any():
         raise InputError(
             "the column llr of the scores must hold numbers, natural-log likelihood ratios, and nothing else"
         )
-    return Trials.unchecked(llrs, trials.bonafide)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return Trials.unchecked(llrs[order], trials.bonafide)
 
 
 def _discrimination(trials: Trials, notes: list[str]) -> dict[str, Any]:
@@ -246,15 +261,15 @@ def _calibration(llrs: Trials, calibrated: bool, notes: list[str]) -> dict[str, 
         )
     prior = float(np.mean(llrs.bonafide))
     p = Trials.unchecked(posterior(llrs.scores, prior_bonafide=prior), llrs.bonafide)
-    wrong, cost = misleading(llrs), cllr(llrs)
+    (misleading_bonafide, misleading_spoof), cost = misleading(llrs), cllr(llrs)
     return {
         "act_dcf": act_dcf(llrs),
         "cllr": cost if np.isfinite(cost) else None,
         "min_cllr": min_cllr(llrs),
         "ece": ece(p),
         "brier": brier(p),
-        "misleading_bonafide": wrong.bonafide_rate,
-        "misleading_spoof": wrong.spoof_rate,
+        "misleading_bonafide": misleading_bonafide,
+        "misleading_spoof": misleading_spoof,
     }
 
 
@@ -265,12 +280,6 @@ def _decisions(trials: Trials, threshold: float | None, source: str, notes: list
     if source == "eer":
         notes.append("No threshold was carried from dev: the rates at the EER threshold of this data flatter it.")
     return at_threshold(trials, None, threshold) | {"threshold_source": source}
-
-
-def _exact(metrics: Mapping[str, Any], how: Intervals) -> dict[str, list[float]]:
-    """Exact intervals of the two error rates."""
-    among = {"fpr": metrics["n_spoof"], "fnr": metrics["n_bonafide"]}
-    return {rate: _share(metrics[rate], n, how) for rate, n in among.items() if n}
 
 
 def _clusters(name: str | None, columns: Mapping[str, Column]) -> list[str] | None:
@@ -291,7 +300,7 @@ def _intervals(
 ) -> dict[str, list[float]]:
     if unknown := set(how.metrics) - set(ON_REQUEST):
         raise InputError(f"bootstrap.metrics: {sorted(unknown)} are not among {', '.join(ON_REQUEST)}")
-    options: dict[str, Any] = {"n": how.n, "confidence": how.confidence, "seed": how.seed, "clusters": clusters}
+    options: dict[str, Any] = how.resampling | {"clusters": clusters}
     statistics = {name: ON_REQUEST[name] for name in how.metrics}
     found: dict[str, tuple[float, float]] = {}
     if how.method == "bca":
@@ -311,41 +320,34 @@ def _intervals(
     return {name: [float(low), float(high)] for name, (low, high) in found.items()}
 
 
-def _share(share: float, n: int, how: Intervals) -> list[float]:
-    return list(proportion_interval(share, n, how.confidence))
-
-
 class Parts(NamedTuple):
     """Metrics of some of the trials, each group of spoofs against bona fide speech.
 
     Attributes:
         trials: All of them.
         threshold: To decide by, None for none.
-        how: How intervals are made, None for none.
+        how: How intervals are made.
     """
 
     trials: Trials
     threshold: float | None
-    how: Intervals | None
+    how: Intervals
 
     def entry(self, spoof: Bools, bonafide: Bools | None = None) -> dict[str, Any]:
         """Some of the spoofs against all bona fide utterances, or against some of them and then without intervals."""
-        how = self.how if bonafide is None else None
-        bonafide = self.trials.bonafide if bonafide is None else bonafide
-        spoofs, others = self.trials.scores[spoof], self.trials.scores[bonafide]
-        figures: dict[str, Any] = {"n": len(spoofs)} | dict.fromkeys(("eer", "eer_official", "auc", "fpr", "fnr"))
-        figures["ci"] = {}
+        against = self.trials.bonafide if bonafide is None else bonafide
+        spoofs, others = self.trials.scores[spoof], self.trials.scores[against]
+        found: dict[str, Any] = {"n": len(spoofs)} | dict.fromkeys(("eer", "eer_official", "auc", "fpr", "fnr"))
+        found["ci"] = {}
         if len(spoofs) and len(others):
             part = Trials.of_classes(others, spoofs)
-            figures |= {"eer": eer(part)[0], "eer_official": eer_official(part)[0], "auc": auc(part)}
-            if how and (fewest := min(len(spoofs), len(others))) > 1:
-                options = {"n": how.n, "confidence": how.confidence, "seed": how.seed}
-                drawn = bootstrap.intervals(part, **options)["eer"] if figures["eer"] else None
-                figures["ci"] = {"eer": list(drawn) if drawn else _share(0.0, fewest, how)}
+            found |= {"eer": eer(part)[0], "eer_official": eer_official(part)[0], "auc": auc(part)}
+            if bonafide is None and (bounds := self.how.of_eer(part, found["eer"])):
+                found["ci"] = {"eer": bounds}
         if self.threshold is not None:
-            figures["fpr"] = float(np.mean(spoofs > self.threshold)) if len(spoofs) else None
-            figures["fnr"] = float(np.mean(others <= self.threshold)) if len(others) else None
-        return figures
+            found["fpr"] = float(np.mean(spoofs > self.threshold)) if len(spoofs) else None
+            found["fnr"] = float(np.mean(others <= self.threshold)) if len(others) else None
+        return found
 
     def eer(self, spoof: Bools, bonafide: Bools) -> float | None:
         """Of some of the spoofs against some of the bona fide utterances."""
@@ -353,19 +355,11 @@ class Parts(NamedTuple):
         return eer(part)[0] if part.n_bonafide and part.n_spoof else None
 
 
-def _attacks(parts: Parts, attacks: Column) -> dict[str, Bools]:
-    """The spoofs by attack; none where no attack has a name."""
-    named = attacks.groups(~parts.trials.bonafide)
-    return named if list(named) != ["-"] else {}
-
-
-def _by_attack(parts: Parts, attacks: Column, trained_on: Collection[str]) -> dict[str, Any]:
-    """`by_attack` and `by_training`."""
-    named, spoof = _attacks(parts, attacks), ~parts.trials.bonafide
-    seen = np.zeros(len(spoof), dtype=bool)
-    for name in set(trained_on) & set(named):
-        seen |= named[name]
-    split = {"seen": spoof & seen, "unseen": spoof & ~seen}
+def _by_attack(parts: Parts, named: Mapping[str, Bools], trained_on: Collection[str]) -> dict[str, Any]:
+    """`by_attack` and `by_training`, from the spoofs of each attack."""
+    spoof = ~parts.trials.bonafide
+    seen = np.any([np.zeros_like(spoof), *(mask for name, mask in named.items() if name in trained_on)], axis=0)
+    split = {"seen": seen, "unseen": spoof & ~seen}
     split = split if trained_on and all(mask.any() for mask in split.values()) else {}
     return {
         "by_attack": {name: parts.entry(mask) for name, mask in named.items()},
@@ -376,13 +370,12 @@ def _by_attack(parts: Parts, attacks: Column, trained_on: Collection[str]) -> di
     }
 
 
-def _by_condition(parts: Parts, attacks: Column, columns: Mapping[str, Column]) -> dict[str, Any]:
+def _by_condition(parts: Parts, named: Mapping[str, Bools], columns: Mapping[str, Column]) -> dict[str, Any]:
     """`by_<column>` of each further column of the scores, and `by_attack_and_<column>`."""
     found: dict[str, Any] = {}
-    named, bonafide = _attacks(parts, attacks), parts.trials.bonafide
-    everyone = np.ones(len(bonafide), dtype=bool)
+    bonafide = parts.trials.bonafide
     for name, column in columns.items():
-        groups = column.groups(everyone)
+        groups = column.groups(np.ones_like(bonafide))
         if f"by_{name}" in ("by_attack", "by_training") or not 1 < len(groups) <= MOST_GROUPS:
             continue
         own = {value: mask & bonafide for value, mask in groups.items()}

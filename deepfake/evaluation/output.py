@@ -1,38 +1,41 @@
-"""What a judgement leaves behind: a folder with scores, metrics, page, figures, and what it was made with."""
+"""The folder that an evaluation leaves: scores, metrics, page, figures, and what they were made with."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from deepfake.errors import InputError
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tensorboard import show
 from deepfake.runs.environment import environment_rows, write_environment
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.compute import device_of
-from deepfake.scores.table import Scores
+from deepfake.scores.table import AsvScores, Scores
+
+S = TypeVar("S", Scores, AsvScores)
 
 
-class Judged(NamedTuple):
-    """One judgement.
+class Evaluation(NamedTuple, Generic[S]):
+    """What came of one set of scores.
 
     Attributes:
         metrics: What stands in `metrics.json`.
-        scores: What was judged.
+        scores: A detector's, or a verifier's by kind of trial.
         folder: Where it was written.
-        passed_over: Whether some inputs were.
+        skipped: Whether some inputs were.
     """
 
     metrics: dict[str, Any]
-    scores: Scores
+    scores: S
     folder: Path
-    passed_over: bool = False
+    skipped: bool = False
 
 
-def written(
-    folder: Path,
+def write_evaluation(
+    path: Path,
     metrics: dict[str, Any],
     scores: Scores,
     *,
@@ -41,18 +44,17 @@ def written(
     device: str = "cpu",
     seed: int = 0,
 ) -> None:
-    """Write the report, `environment.json` and the TensorBoard events of a judgement."""
+    """Write the report, `environment.json` and the TensorBoard events of a detector's scores into a folder."""
     from torch.utils.tensorboard import SummaryWriter
 
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = write_environment(folder, sys.argv, device_of(device), seed)
+    folder, facts = ReportFolder(path), write_environment(path, sys.argv, device_of(device), seed)
     trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
     write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **environment_rows(facts)})
-    with SummaryWriter(str(folder / "tensorboard")) as board:
+    with SummaryWriter(str(folder.tensorboard)) as board:
         show(board, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
 
 
-def named(paths: Sequence[str]) -> list[str]:
+def short_names(paths: Sequence[str]) -> list[str]:
     """Short names for files or folders: where their paths differ (`a` and `b` of `a/scores.csv` and `b/scores.csv`).
 
     Raises:

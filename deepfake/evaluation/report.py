@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich import box
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
+from deepfake import terminal
 from deepfake.atomic import write_atomically
-from deepfake.errors import InputError
 from deepfake.figures import calibration as figures_calibration
 from deepfake.figures import rates as figures_rates
 from deepfake.figures import style as figures
 from deepfake.figures.html import pictures, write_page
+from deepfake.metrics.trials import Trials
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.table import Scores
 
 # key of metrics.json, name, how it is printed, what it is
@@ -32,32 +32,22 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("min_tdcf_legacy", "min t-DCF, legacy", "f", "tandem cost of ASVspoof 2019; 0 is perfect, 1 is of no use"),
     ("min_tdcf", "min t-DCF", "f", "tandem cost, revised form of ASVspoof 2021; 1 is of no use"),
     ("t_eer", "t-EER", "%", "tandem equal error rate of countermeasure and speaker verifier"),
-    (
-        "eer_threshold",
-        "EER threshold",
-        "g",
-        "score at which the two error rates of this data lie nearest to each other",
-    ),
-    ("threshold", "carried threshold", "g", "threshold that the detector brought along"),
+    ("eer_threshold", "EER threshold", "g", "score at which the two error rates of this data are nearest to equal"),
+    ("threshold", "carried threshold", "g", "threshold fixed beforehand, on other data"),
     ("fpr", "spoof accepted", "%", "false positive rate at the threshold used; positive = bona fide"),
     ("fnr", "bona fide rejected", "%", "false negative rate at the threshold used"),
-    ("accuracy", "accuracy", "%", "decided rightly, of all"),
+    ("accuracy", "accuracy", "%", "share of all utterances that is decided correctly"),
     ("balanced_accuracy", "balanced accuracy", "%", "mean of the accuracies on bona fide and on spoof"),
     ("precision", "precision", "%", "bona fide, of those accepted"),
     ("recall", "recall", "%", "accepted, of the bona fide"),
     ("f1", "F1", "f", "harmonic mean of precision and recall, for bona fide"),
-    ("cllr", "Cllr", "f", "cost of the likelihood ratios in bits; 1 says nothing, above 1 misleads"),
+    ("cllr", "Cllr", "f", "cost of the likelihood ratios in bits; 1 carries no information, above 1 misleads"),
     ("min_cllr", "min Cllr", "f", "what of it is left after the best calibration there can be"),
     ("act_dcf", "actual DCF", "f", "detection cost of ASVspoof 5 at the threshold that its costs ask for"),
     ("ece", "calibration error", "%", "expected calibration error of the probability, 15 bins"),
     ("brier", "Brier score", "f", "mean squared error of the probability"),
-    (
-        "misleading_bonafide",
-        "bona fide misleading",
-        "%",
-        "bona fide utterances whose likelihood ratio speaks for spoof",
-    ),
-    ("misleading_spoof", "spoof misleading", "%", "spoofed utterances whose likelihood ratio speaks for bona fide"),
+    ("misleading_bonafide", "bona fide misleading", "%", "bona fide utterances with a likelihood ratio for spoof"),
+    ("misleading_spoof", "spoof misleading", "%", "spoofed utterances with a likelihood ratio for bona fide"),
 )
 FORMS = {key: form for key, _, form, _ in ROWS}
 NAMES = {key: name for key, name, _, _ in ROWS}
@@ -68,15 +58,15 @@ MOST_ROWS = 20
 
 
 def write_report(
-    folder: str | Path, metrics: Mapping[str, Any], scores: Scores, *, title: str, provenance: Mapping[str, Any]
+    folder: ReportFolder, metrics: Mapping[str, Any], scores: Scores, *, title: str, provenance: Mapping[str, Any]
 ) -> None:
     """Write `metrics.json`, `report.html` and `figures/*.{png,svg}` into a folder.
 
     A figure that the data does not allow is not written, one of an earlier report is then removed.
 
     Args:
-        folder: Made if it is not there.
-        metrics: What `judge` said of the scores; may hold further keys.
+        folder: To write into; made if it is not there.
+        metrics: What `evaluate` made of the scores; may hold further keys.
         scores: The scores themselves, for the figures.
         title: Heading of the page.
         provenance: What was scored with what (run, command, commit, device, date ...), printed as it stands.
@@ -84,58 +74,58 @@ def write_report(
     Raises:
         ValueError: A metric is NaN or infinite, which JSON cannot hold.
     """
-    folder = Path(folder)
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     attacks = {f"{name} in training": entry for name, entry in metrics["by_training"].items()} | metrics["by_attack"]
     write_page(
-        folder / "report.html",
+        folder.page,
         "evaluation/report.html",
         title=title,
         provenance=provenance,
         metrics=metrics,
-        drawn=pictures(folder / "figures", _figures(metrics, scores)),
-        results=_results(metrics),
+        drawn=pictures(folder.figures, _figures(metrics, scores)),
+        results=results(metrics, ROWS),
         attack_headings=ATTACK_HEADINGS,
-        attacks=[[name, *_attack_cells(entry)] for name, entry in attacks.items()],
+        attacks=[_attack_row(name, entry) for name, entry in attacks.items()],
         conditions=_conditions(metrics),
         number=number,
         bracketed=bracketed,
     )
-    write_atomically(folder / "metrics.json", text)
+    write_atomically(folder.metrics, text)
 
 
 def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, Callable[[], Figure]]:
     """How each figure is drawn."""
     known = np.flatnonzero(scores.labels >= 0)
-    s, y = scores.scores[known], scores.labels[known]
+    trials = llrs = Trials(scores.scores[known], scores.labels[known])
+    if metrics["calibrated"]:
+        llrs = Trials(np.array(scores.extras["llr"], dtype=float)[known], scores.labels[known])
     attacks = [scores.attacks[i] for i in known]
-    llrs = np.array(scores.extras["llr"], dtype=float)[known] if metrics["calibrated"] else s
     threshold = metrics["threshold"] if metrics["threshold_source"] == "carried" else metrics["eer_threshold"]
+    decided = np.nan if threshold is None else threshold
     eers = {name: entry["eer"] for name, entry in metrics["by_attack"].items() if entry["eer"] is not None}
     weights = {NAMES[name]: weights for name, weights in metrics["tdcf_weights"].items()}
     interval = metrics["ci"].get("eer")
-    conditions = [key.removeprefix(WITHIN) for key in metrics if key.startswith(WITHIN)]
-    return {
-        "det": lambda: figures.det(s, y, interval=interval),
-        "roc": lambda: figures.roc(s, y, interval=interval),
-        "histogram": lambda: figures.histogram(s, y, threshold=threshold),
-        "precision_recall": lambda: figures_rates.precision_recall(s, y),
+    drawn = {
+        "det": lambda: figures.det(trials, interval=interval),
+        "roc": lambda: figures.roc(trials, interval=interval),
+        "histogram": lambda: figures.histogram(trials, threshold=threshold),
+        "precision_recall": lambda: figures_rates.precision_recall(trials),
         "by_attack": lambda: figures.by_attack(eers, overall=metrics["eer"]),
-        "histogram_by_attack": lambda: figures_rates.histogram_by_attack(s, y, attacks, threshold=threshold),
-        "confusion": lambda: figures_rates.confusion(s, y, _needed(threshold)),
-        "threshold_sweep": lambda: figures_rates.threshold_sweep(s, y, threshold=threshold),
-        "tdcf": lambda: figures_rates.tdcf_curve(s, y, weights, threshold=threshold),
-        "reliability": lambda: figures_calibration.reliability(llrs, y),
-        "tippett": lambda: figures_calibration.tippett(llrs, y),
-        "pav": lambda: figures_calibration.pav(llrs, y),
-        "empirical_cross_entropy": lambda: figures_calibration.ece(llrs, y),
-        "misleading": lambda: figures_calibration.misleading(llrs, y),
-    } | {
-        f"{WITHIN}{name}": partial(
-            figures_rates.heat_map, metrics[f"{WITHIN}{name}"], row_name="attack", column_name=name
-        )
-        for name in conditions
+        "histogram_by_attack": lambda: figures_rates.histogram_by_attack(trials, None, attacks, threshold=threshold),
+        "confusion": lambda: figures_rates.confusion(trials, None, decided),
+        "threshold_sweep": lambda: figures_rates.rates_by_threshold(trials, threshold=threshold),
+        "tdcf": lambda: figures_rates.tdcf_curve(trials, None, weights, threshold=threshold),
+        "reliability": lambda: figures_calibration.reliability(llrs),
+        "tippett": lambda: figures_calibration.tippett(llrs),
+        "pav": lambda: figures_calibration.pav(llrs),
+        "empirical_cross_entropy": lambda: figures_calibration.ece(llrs),
+        "misleading": lambda: figures_calibration.misleading(llrs),
     }
+    for key in metrics:
+        if key.startswith(WITHIN):
+            names = {"row_name": "attack", "column_name": key.removeprefix(WITHIN)}
+            drawn[key] = partial(figures_rates.heat_map, metrics[key], **names)
+    return drawn
 
 
 def number(value: float | None, form: str) -> str:
@@ -159,39 +149,30 @@ def bracketed(metrics: Mapping[str, Any], key: str) -> str:
     return f" ({among})" if among else ""
 
 
-def _attack_cells(entry: Mapping[str, Any]) -> list[str]:
+def _attack_row(name: str, entry: Mapping[str, Any]) -> list[str]:
     eer, *others = (number(entry[key], form) for key, form in ATTACK_COLUMNS.items())
-    return [f"{entry['n']:,}", eer, interval(entry["ci"].get("eer"), "%"), *others]
+    return [name, f"{entry['n']:,}", eer, interval(entry["ci"].get("eer"), "%"), *others]
 
 
-def table(metrics: Mapping[str, Any]) -> Table:
-    """The metrics as a rich table for the terminal: all spoof, then attack by attack, the other metrics, the notes."""
-    attacks = Table(box=box.SIMPLE_HEAD, title=Text(f"{metrics['dataset']} {metrics['partition']}", style="bold"))
-    attacks.add_column("attack")
-    for name in ATTACK_HEADINGS[1:]:
-        attacks.add_column(name, justify="right")
+def table(metrics: Mapping[str, Any]) -> Group:
+    """The metrics as rich tables for the terminal: all spoof, then attack by attack, the other metrics, the notes."""
     whole = {"all": {**metrics, "n": metrics["n_spoof"]}}
     whole |= {f"{name} in training": entry for name, entry in metrics["by_training"].items()}
-    for name, entry in {**whole, **metrics["by_attack"]}.items():
-        attacks.add_row(Text(name), *_attack_cells(entry), end_section=name == list(whole)[-1])
+    rows = [_attack_row(name, entry) for name, entry in {**whole, **metrics["by_attack"]}.items()]
+    attacks = terminal.table(ATTACK_HEADINGS, rows, title=f"{metrics['dataset']} {metrics['partition']}")
+    attacks.rows[len(whole) - 1].end_section = True
     others = Table.grid(padding=(0, 2))
     others.add_row("bona fide", f"{metrics['n_bonafide']:,}")
-    for key, name, form, _ in ROWS:
-        if key not in ATTACK_COLUMNS and metrics[key] is not None:
-            others.add_row(name, number(metrics[key], form), interval(metrics["ci"].get(key), form))
-    view = Table.grid()
-    view.add_row(attacks)
-    view.add_row(Padding(others, (0, 2)))
-    for note in metrics["notes"]:
-        view.add_row(Padding(Text(note, style="yellow"), (0, 2)))
-    return view
+    for name, value, bounds, _ in results(metrics, [row for row in ROWS if row[0] not in ATTACK_COLUMNS]):
+        others.add_row(name, value, bounds)
+    return terminal.with_notes([attacks, Padding(others, (0, 2))], metrics["notes"])
 
 
-def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval and meaning of each metric that could be had."""
+def results(metrics: Mapping[str, Any], rows: Sequence[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """Name, value, interval and meaning of each metric of `rows` that could be had."""
     return [
         (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), meaning)
-        for key, name, form, meaning in ROWS
+        for key, name, form, meaning in rows
         if metrics[key] is not None
     ]
 
@@ -212,9 +193,3 @@ def _condition_rows(groups: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         [value, f"{of['n_bonafide']:,}", f"{of['n']:,}", *(number(of[key], form) for key, form in columns.items())]
         for value, of in shown[:MOST_ROWS]
     ]
-
-
-def _needed(threshold: float | None) -> float:
-    if threshold is None:
-        raise InputError("there is no threshold")
-    return threshold

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,9 @@ from rich.table import Table as RichTable
 
 from deepfake.atomic import write_atomically
 from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.report import interval, number
+from deepfake.evaluation.report import number, results
 from deepfake.figures import comparison as figures_comparison
 from deepfake.figures.html import pictures, write_page
-from deepfake.metrics.bootstrap import intervals as bootstrapped
-from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.dcf import a_dcf
 from deepfake.metrics.eer import eer
 from deepfake.metrics.trials import Trials
@@ -35,22 +34,6 @@ ROWS = (  # key of metrics.json, name, how it is printed, what it is
 )
 
 
-class SasvEvaluation(NamedTuple):
-    """What came of a verifier's scores.
-
-    Attributes:
-        metrics: What stands in `metrics.json`.
-        scores: By kind of trial.
-        folder: Where it was written.
-        passed_over: Whether some inputs were: never.
-    """
-
-    metrics: dict[str, Any]
-    scores: AsvScores
-    folder: Path
-    passed_over: bool = False
-
-
 def against(scores: AsvScores) -> dict[str, Trials]:
     """Targets and what is to be refused, by the EER that tells them apart."""
     target, nontarget, spoof = scores
@@ -58,7 +41,7 @@ def against(scores: AsvScores) -> dict[str, Trials]:
     return {name: Trials.of_classes(target, others) for name, others in refused.items()}
 
 
-def judge_sasv(scores: AsvScores, *, dataset: str, how: Intervals) -> dict[str, Any]:
+def evaluate_sasv(scores: AsvScores, *, dataset: str, how: Intervals) -> dict[str, Any]:
     """What `metrics.json` says of a verifier: the a-DCF (Shim et al. 2024) and three EERs (Jung et al. 2022).
 
     Args:
@@ -72,43 +55,32 @@ def judge_sasv(scores: AsvScores, *, dataset: str, how: Intervals) -> dict[str, 
     metrics |= {"a_dcf": cost, "a_dcf_threshold": threshold} | {k: eer(of)[0] for k, of in against(scores).items()}
     metrics |= {"confidence": how.confidence if how.n else None, "ci": {}, "notes": []}
     for name, trials in against(scores).items():
-        if how.n and (fewest := min(trials.n_bonafide, trials.n_spoof)) > 1:
-            none = proportion_interval(0, fewest, how.confidence)
-            drawn = bootstrapped(trials, n=how.n, confidence=how.confidence, seed=how.seed)["eer"]
-            metrics["ci"][name] = list(drawn if metrics[name] else none)
+        if bounds := how.of_eer(trials, metrics[name]):
+            metrics["ci"][name] = bounds
     if metrics["sasv_eer"] > 0.5:
         metrics["notes"] += ["The SASV-EER is above 50 %: where larger scores mean a refusal, give polarity=-1."]
     return metrics
 
 
 def write_sasv(
-    folder: Path, metrics: Mapping[str, Any], scores: AsvScores, *, title: str, provenance: Mapping[str, Any]
+    path: Path, metrics: Mapping[str, Any], scores: AsvScores, *, title: str, provenance: Mapping[str, Any]
 ) -> None:
     """Write `metrics.json`, `report.html`, `environment.json` and `figures/det.{png,svg}` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts, report = write_environment(folder, sys.argv, torch.device("cpu"), 0), ReportFolder(folder)
+    folder, facts = ReportFolder(path), write_environment(path, sys.argv, torch.device("cpu"), 0)
     curves = {what: against(scores)[key] for key, _, _, what in ROWS if key in against(scores)}
-    classes = ("targets", "others")
-    drawn = pictures(report.figures, {"det": lambda: figures_comparison.det_many(curves, classes=classes)})
+    det = partial(figures_comparison.det_many, curves, classes=("targets", "others"))
     write_page(
-        report.page,
+        folder.page,
         "evaluation/sasv.html",
         title=title,
         provenance={**provenance, **environment_rows(facts)},
         headline=f"{number(metrics['a_dcf'], 'f')} min a-DCF",
         metrics=metrics,
         interval=f"{100 * (metrics['confidence'] or 0.95):g} % interval",
-        rows=_rows(metrics),
-        drawn=drawn,
+        rows=results(metrics, ROWS),
+        drawn=pictures(folder.figures, {"det": det}),
     )
-    write_atomically(report.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    return [
-        (name, number(metrics[key], form), interval(metrics["ci"].get(key), form), what)
-        for key, name, form, what in ROWS
-    ]
+    write_atomically(folder.metrics, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def table(metrics: Mapping[str, Any]) -> RichTable:
@@ -116,7 +88,7 @@ def table(metrics: Mapping[str, Any]) -> RichTable:
     view = RichTable.grid(padding=(0, 2))
     for kind in AsvScores._fields:
         view.add_row(kind, f"{metrics[f'n_{kind}']:,}")
-    for name, value, bounds, _ in _rows(metrics):
+    for name, value, bounds, _ in results(metrics, ROWS):
         view.add_row(name, value, bounds)
     for note in metrics["notes"]:
         view.add_row("note", note)

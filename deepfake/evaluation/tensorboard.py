@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a judged partition."""
+"""What TensorBoard shows of the scores of a partition."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepfake.figures import style as figures
+from deepfake.metrics.trials import Trials
 from deepfake.scores.table import Scores
 
 
@@ -16,9 +17,9 @@ def show(board: Any, metrics: Mapping[str, Any], scores: Scores, tag: str) -> No
 
     Args:
         board: A `SummaryWriter`.
-        metrics: What `judge` said.
-        scores: The scores it said it of.
-        tag: Under which they stand.
+        metrics: What `evaluate` made of the scores.
+        scores: The scores.
+        tag: What the names on the board begin with.
     """
     for key, value in metrics.items():
         if isinstance(value, float):
@@ -28,8 +29,8 @@ def show(board: Any, metrics: Mapping[str, Any], scores: Scores, tag: str) -> No
             board.add_scalar(f"{tag}_eer_by_attack/{attack}", entry["eer"])
     if metrics["eer"] is not None:
         known = scores.labels >= 0
-        s, y = scores.scores[known], scores.labels[known]
+        trials = Trials(s := scores.scores[known], scores.labels[known])
         ranks = (np.searchsorted(np.sort(s), s, side="right") - 1) / len(s)  # the curve takes numbers between 0 and 1
-        board.add_pr_curve(f"{tag}/precision_recall", y, ranks)
+        board.add_pr_curve(f"{tag}/precision_recall", scores.labels[known], ranks)
         for draw in (figures.det, figures.roc, figures.histogram):
-            board.add_figure(f"{tag}/{draw.__name__}", draw(s, y))
+            board.add_figure(f"{tag}/{draw.__name__}", draw(trials))

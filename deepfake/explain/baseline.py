@@ -1,4 +1,4 @@
-"""What stands where a part of a clip is taken away: silence, noise of its own colour, or itself played backwards."""
+"""Fillings, which replace removed parts of a clip: silence, noise of its spectrum, or the clip played backwards."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ BLOCK = 800  # samples; 50 ms at 16 kHz
 
 
 def silence(waveform: Tensor, seed: int = 0) -> Tensor:
-    """Zeros, `[T]` -> `[T]`. To some detectors silence is a cue in itself."""
+    """Zeros, `[T]` -> `[T]`. For some detectors silence is a cue in itself."""
     return torch.zeros_like(waveform)
 
 
 def noise_like(waveform: Tensor, seed: int = 0) -> Tensor:
-    """Gaussian noise with the clip's own level and long-term spectrum, `[T]` -> `[T]`.
+    """Gaussian noise with the clip's level and long-term spectrum, `[T]` -> `[T]`.
 
-    White noise, each bin of its short-time Fourier transform brought to the clip's mean power in that bin. What it
-    keeps of speech is the recording's colour; voice, words and time structure are gone.
+    White noise, with each bin of its short-time Fourier transform scaled to the clip's mean power in that bin. It keeps
+    the spectral colour of the recording; voice, words and time structure are gone.
 
     Args:
         waveform: At least 4 samples.
-        seed: Draws the noise, the same on any device.
+        seed: Of the noise, the same on any device.
     """
     clip = waveform.detach().cpu()
     n_fft = min(N_FFT, len(clip) // 2 * 2)
@@ -41,34 +41,31 @@ def noise_like(waveform: Tensor, seed: int = 0) -> Tensor:
 
 
 def reversed_blocks(waveform: Tensor, seed: int = 0) -> Tensor:
-    """The clip with each 50 ms of it played backwards, `[T]` -> `[T]`: level and spectrum stay, phase and order go.
+    """The clip with each block of 50 ms played backwards, `[T]` -> `[T]`: it keeps level and spectrum, but not phase.
 
     Args:
-        waveform: Any length.
-        seed: Draws where the first block ends.
+        waveform: Of any length.
+        seed: Of the end of the first block.
     """
     first = 1 + int(torch.randint(BLOCK, (), generator=torch.Generator().manual_seed(seed)))
     return torch.cat([block.flip(0) for block in (waveform[:first], *waveform[first:].split(BLOCK))])
 
 
-FILLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "silence": silence,
-    "noise": noise_like,
-    "reversed": reversed_blocks,
-}
+Filling = Callable[[Tensor, int], Tensor]
+FILLINGS: dict[str, Filling] = {"silence": silence, "noise": noise_like, "reversed": reversed_blocks}
 
 
 def require_filling(what: str, name: str) -> None:
-    """Refuse a name that is no filling.
+    """Check the name of a filling.
 
     Raises:
-        InputError: It is none of `FILLINGS`.
+        InputError: It is not one of `FILLINGS`.
     """
     if name not in FILLINGS:
         raise InputError(f"{what}={name}: one of {', '.join(FILLINGS)} was expected")
 
 
 def refilled(clip: Clip, name: str, seed: int = 0) -> Clip:
-    """The same clip and detector with this filling where a cell is turned down."""
+    """The same clip and detector with this filling."""
     filling = FILLINGS[name](clip.source, seed)
     return Clip(clip.detector, clip.source, filling=filling, branch=clip.branch)

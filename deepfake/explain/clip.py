@@ -1,4 +1,4 @@
-"""One clip as a detector takes it, cell by cell of time and frequency: what every explanation works on."""
+"""A clip in cells of time and frequency, with the detector's evidence: the input of every explanation."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ N_BANDS = 40
 
 
 class Clip:
-    """A clip whose cells (mel band x frame) can be turned down, and the detector's log-odds of spoof of what is left.
+    """A clip whose cells (mel band x frame) can be attenuated, and the detector's evidence for spoof in the result.
 
-    The clip is taken apart by a short-time Fourier transform and put together again, so that a cell means the same for
-    every detector, whatever its front end: one that takes the waveform is explained in frequency as well. The cells lie
-    on the source: where a short clip is repeated to the length that the detector takes, each repetition is made of the
-    same cells, and what they are found to be worth is that of all repetitions together.
+    The clip is analysed and resynthesised by a short-time Fourier transform, so that cells are the same for every
+    detector, whatever its front end: one that takes the waveform is explained in frequency as well. The cells lie on
+    the source: where a short clip is repeated to the length that the detector takes, all repetitions consist of the
+    same cells, whose evidence is that of all repetitions together.
 
     Args:
-        detector: In eval mode; its parameters take no gradient from here.
-        waveform: The source `[T]`, at the detector's sample rate, no longer than it takes.
-        filling: What stands where a cell is turned down `[T]`; silence if None.
-        branch: Of a network whose logit is a sum over branches, the one whose part alone is the evidence; None for all.
+        detector: Put into eval mode, its parameters without gradients.
+        waveform: The source `[T]`, at the detector's sample rate, no longer than the clip it takes.
+        filling: Waveform that replaces attenuated cells `[T]`; silence if None.
+        branch: Of a network whose logit is a sum over branches, the one whose part is the evidence; None for all.
 
     Attributes:
-        gain: Of the clip as it is: ones `[1, F, L]`.
+        gain: Of the unchanged clip: ones `[1, F, L]`.
         hz: Edges of the F bands `[F + 1]`.
         seconds: Edges of the L frames `[L + 1]`.
 
@@ -58,9 +58,8 @@ class Clip:
             raise InputError(f"a clip of {len(self.source) / rate:.3f} s is too short to be explained in time")
         self.window = torch.hann_window(self.n_fft, device=self.device)
         self.spectrum = self._transformed(self.source)  # [bins, L]
-        self.filling = (
-            torch.zeros_like(self.spectrum) if filling is None else self._transformed(filling.to(self.device))
-        )
+        filling = torch.zeros_like(self.source) if filling is None else filling.to(self.device)
+        self.filling = self._transformed(filling)
         edges = np.linspace(0, hz_to_mel(rate / 2), N_BANDS + 1)
         self.hz = np.concatenate([[0.0], mel_to_hz(edges[1:-1]), [rate / 2]])
         n_frames = self.spectrum.shape[-1]
@@ -75,21 +74,21 @@ class Clip:
         return len(self.source) / self.detector.sample_rate
 
     def waveform(self, gain: Tensor) -> Tensor:
-        """What the detector is given, `[B, F, L]` -> `[B, T]`: a gain of 1 keeps a cell, 0 puts the filling there."""
+        """The detector's input, `[B, F, L]` -> `[B, T]`: a gain of 1 keeps a cell, 0 replaces it by the filling."""
         shares = self.weights @ gain  # [B, bins, L]
         mixed = self.filling + shares * (self.spectrum - self.filling)
         source = torch.istft(mixed, self.n_fft, self.hop, window=self.window, length=len(self.source))  # [B, T']
         return self.repeated(source)
 
     def repeated(self, source: Tensor) -> Tensor:
-        """The source as often as it takes to fill what the detector takes, `[B, T']` -> `[B, T]`."""
+        """The source repeated to the length that the detector takes, `[B, T']` -> `[B, T]`."""
         n = self.detector.n_samples
         return source.repeat(1, math.ceil(n / source.shape[1]))[:, :n]
 
     def spoof(self, gain: Tensor) -> Tensor:
         """Evidence for spoof, natural log, `[B, F, L]` -> `[B]`.
 
-        The log-likelihood ratio of a calibrated detector, beyond its bounds too, else its log-odds; before any sigmoid.
+        The log-likelihood ratio of a calibrated detector, not capped, else its log-odds; before any sigmoid.
         """
         return self.spoof_of(self.waveform(gain))
 
@@ -102,7 +101,7 @@ class Clip:
         return self.detector.spoof(logits)
 
     def parts_of(self, waveform: Tensor) -> dict[str, Tensor]:
-        """What each branch adds to the evidence, and `rest` what belongs to none, `[B, T]` -> `[B]` each."""
+        """The part of each branch in the evidence, and `rest`, that of none, `[B, T]` -> `[B]` each."""
         detector, calibration = self.detector, self.detector.calibration
         weight, offset = (1.0, 0.0) if calibration is None else (calibration.weight, calibration.offset)
         with torch.backends.cudnn.flags(enabled=False):
@@ -117,14 +116,14 @@ class Clip:
         return (db - db.max()).clamp(min=-80).cpu().numpy()
 
     def input(self) -> Tensor:
-        """The clip as it is, repeated to the length that the detector takes, `[1, T]`."""
+        """The unchanged clip, repeated to the length that the detector takes, `[1, T]`."""
         return self.repeated(self.source.unsqueeze(0))
 
     def _transformed(self, waveform: Tensor) -> Tensor:
         return torch.stft(waveform, self.n_fft, self.hop, window=self.window, return_complex=True)
 
     def _shares(self, edges: np.ndarray, rate: int) -> Tensor:
-        """How much of each bin belongs to each band, `[bins, F]`; a bin's shares sum to 1."""
+        """Share of each bin in each band, `[bins, F]`; a bin's shares sum to 1."""
         centres = (edges[1:] + edges[:-1]) / 2
         mel = hz_to_mel(np.linspace(0, rate / 2, self.n_fft // 2 + 1))
         place = np.clip(np.interp(mel, centres, np.arange(N_BANDS)), 0, N_BANDS - 1)

@@ -1,6 +1,8 @@
-"""What an explanation has to beat: a map drawn at random, and one of how loud the clip is."""
+"""Controls that an explanation has to beat: a random map, and the loudness of the clip."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,15 +11,15 @@ from deepfake.explain.map import Map
 from deepfake.explain.method import Method
 
 
+@dataclass(frozen=True, kw_only=True)
 class Random(Method):
-    """Evidence drawn at random, cell by cell; it knows neither clip nor detector.
+    """Random evidence, cell by cell; it depends on neither clip nor detector.
 
     Args:
         seed: The same map for the same seed and size.
     """
 
-    def __init__(self, *, seed: int = 0) -> None:
-        self.seed = seed
+    seed: int = 0
 
     def attribute(self, clip: Clip) -> Map:
         values = np.random.default_rng(self.seed).standard_normal(clip.gain.shape[1:])
@@ -25,7 +27,7 @@ class Random(Method):
 
 
 class Loudness(Method):
-    """The level of each cell, in dB above the least that is told apart; it knows the clip, but no detector."""
+    """The level of each cell, in dB above the floor of `Clip.levels`; it depends on the clip alone."""
 
     def attribute(self, clip: Clip) -> Map:
         values = clip.levels().astype(np.float64) + 80

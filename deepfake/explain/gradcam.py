@@ -1,4 +1,4 @@
-"""Grad-CAM: the last map of the convolutions, weighed by what it is worth to the detector."""
+"""Grad-CAM: the last map of the convolutions, weighted by its gradients."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from deepfake.explain.method import Method
 class GradCam(Method):
     r"""Gradient-weighted class activation map (Selvaraju et al., 2017, by Captum's `LayerGradCam`), signed.
 
-    The map A `[D, rows, frames]` that a network names as its `last_map`, each of its channels weighed by the mean
-    gradient of the evidence for spoof, summed over channels:
+    The map A `[D, rows, frames]` that a network names as its `last_map`, its channels weighted by the mean gradient of
+    the evidence for spoof, and summed:
 
     \[ v_{rl} = \sum_d A_{drl} \; \frac{1}{R L} \sum_{r' l'} \frac{\partial f}{\partial A_{dr'l'}} \]
 
     without the ReLU of the paper, so that evidence for bona fide shows as well. The values are Captum's. They add up to
-    nats for a network that ends in averaging and a linear layer; elsewhere they rank cells, and are no share of the
-    evidence.
+    nats for a network that ends in averaging and a linear layer; for others they only rank cells.
 
-    Cells are those of the map, not interpolated: the time between poolings, which the facts state, and the bands that a
-    row came from. The receptive field of a cell is wider than the cell. Where a short clip is repeated to the length
-    that the detector takes, each cell is folded back to where it lies on the source, in parts if it lies across a
-    seam or across two cells of the first time through; the sum stays. The outermost cells reach to the ends of the
-    clip.
+    Cells are those of the map, not interpolated: the time step of the map, which the facts state, and the bands of a
+    row. The receptive field of a cell is wider than the cell. Where a short clip is repeated to the length that the
+    detector takes, each cell is folded back to its place on the source, in parts if it lies across a seam or across two
+    cells of the first repetition; the sum stays. The outermost cells extend to the ends of the clip.
     """
 
     rank, saves_array = 3, True
@@ -66,7 +64,7 @@ class GradCam(Method):
         hz = front_end.band_edges_hz
         if last.hz is not None:
             rows, hz = f"groups of {last.bands} filters", last.hz[: len(cells) + 1].clip(max=detector.sample_rate / 2)
-        elif hz is not None and last.bands * len(cells) <= len(hz) - 1:  # all that the map stands for are bands
+        elif hz is not None and last.bands * len(cells) <= len(hz) - 1:  # all rows of the map are bands
             hz = np.interp(last.bands * np.arange(len(cells) + 1), np.arange(len(hz)), hz)
         else:
             rows, hz = "one: the front end has no axis of frequency", np.array([0.0, detector.sample_rate / 2])
@@ -85,13 +83,13 @@ def folded(edges: NDArray, duration: float, total: float) -> tuple[NDArray[np.fl
     """Cells of a repeated clip, on the source.
 
     Args:
-        edges: Of the cells of the repeated clip, in seconds `[L + 1]`; the outermost are moved to its ends.
+        edges: Of the cells of the repeated clip, in seconds `[L + 1]`; the outermost are set to its ends.
         duration: Of the source, in seconds.
         total: Of the repeated clip, in seconds, at least `duration`.
 
     Returns:
-        Edges on the source, in seconds `[L' + 1]`: those of the cells that lie in it the first time through, and which
-        part of each cell lies in each of them `[L, L']`, whose rows sum to 1.
+        Edges on the source, in seconds `[L' + 1]`: those of the cells of the first repetition; and the share of each
+        cell that lies in each of them `[L, L']`, whose rows sum to 1.
     """
     edges = np.concatenate([[0.0], edges[1:-1], [total]])
     own = np.concatenate([[0.0], edges[(edges > 0) & (edges < duration - 1e-9)], [duration]])

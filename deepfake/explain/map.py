@@ -1,4 +1,4 @@
-"""What an explanation is: evidence by time and frequency."""
+"""The map of an explanation: evidence by time and frequency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepfake.errors import InputError
 
 
 class Map(NamedTuple):
-    """Evidence by time and frequency: positive speaks for spoof, negative for bona fide.
+    """Evidence by time and frequency: positive for spoof, negative for bona fide.
 
     Attributes:
         method: Name of the method.
@@ -32,7 +32,7 @@ class Map(NamedTuple):
         return self.values.sum(axis=0)
 
     def on(self, hz: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values on another grid, `[F', L']`: each of its cells has that of the cell which holds its centre."""
+        """The values on another grid, `[F', L']`: each cell has the value of the cell that contains its centre."""
         rows, columns = (
             np.clip(np.searchsorted(own, (grid[1:] + grid[:-1]) / 2, side="right") - 1, 0, len(own) - 2)
             for own, grid in ((self.hz, hz), (self.seconds, seconds))

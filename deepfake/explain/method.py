@@ -1,4 +1,4 @@
-"""What every explanation is: a method from a clip to a map of the evidence for spoof."""
+"""The contract of explanation methods: from a clip to a map of the evidence for spoof."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Method:
     """Base of the explanations.
 
     Attributes:
-        rank: Of the methods that are run, the one with the highest says where the regions are.
+        rank: Regions are taken from the method of the highest rank.
         saves_array: Whether its values are saved as `mel_NAME.npy`.
     """
 
@@ -33,12 +33,12 @@ class Method:
         raise NotImplementedError
 
     def lacks(self, detector: Detector) -> str | None:
-        """What the detector does not have and the method needs; None where nothing is missing."""
+        """What the method needs and the detector lacks; None if nothing."""
         return None
 
 
 def supported(methods: Mapping[str, Method], detector: Detector) -> dict[str, Method]:
-    """The methods that can explain this detector; all of them where none can, so that they say so themselves."""
+    """The methods that can explain this detector; all of them if none can, so that they raise their own errors."""
     lacking = {name: lack for name, method in methods.items() if (lack := method.lacks(detector))}
     if len(lacking) == len(methods):
         return dict(methods)
@@ -48,5 +48,5 @@ def supported(methods: Mapping[str, Method], detector: Detector) -> dict[str, Me
 
 
 def strongest(methods: Mapping[str, Method]) -> str | None:
-    """The name of the method whose map the regions are taken from: of the highest rank; None where there is none."""
+    """The name of the method of the highest rank, whose map has the regions; None if there is none."""
     return max(methods, key=lambda name: methods[name].rank, default=None)

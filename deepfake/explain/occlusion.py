@@ -1,8 +1,9 @@
-"""Occlusion: what the detector says when a patch of time and frequency is taken away."""
+"""Occlusion: the evidence that is lost when a patch of time and frequency is replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,64 +20,57 @@ from deepfake.explain.method import Method
 ROUNDING = 1e-6  # nats
 
 
+@dataclass(frozen=True, kw_only=True)
 class Occlusion(Method):
     r"""The evidence for spoof that is lost with each patch: f(clip) - f(clip without the patch), in nats.
 
     After Zeiler and Fergus (2014). The clip is tiled with patches of `seconds` x a group of mel bands, and each is
-    replaced by a filling in turn; with `shifts` it is tiled that often, each time moved on by a fraction of a patch.
+    replaced by a filling in turn; with `shifts` there are several tilings, each shifted by a fraction of a patch.
     The cells of the map are the pieces that all tilings cut it into. A cell's value is the mean over the tilings of
     the evidence of its patch times its share of that patch's duration:
 
     \[ v_c = \frac1S \sum_{s=1}^{S} \frac{|c|}{|p_s(c)|} \bigl( f(x) - f(x \setminus p_s(c)) \bigr) \]
 
-    so that the map adds up to what the patches of a tiling carry together. For a detector that adds up evidence of
-    single cells that is f(clip) - f(filling); how far the sum is from it (`difference`) says how much a network
-    sees only in patches together. Each tiling is a feature mask of Captum's `FeatureAblation`; Captum's `Occlusion`,
-    which is built on it, has no half patches at the ends and gives each cell the whole patch's evidence.
+    so that the map adds up to the evidence of all patches of a tiling. For a detector that sums evidence of single
+    cells that is f(clip) - f(filling); the distance of the sum from it (`difference`) is evidence that a network
+    takes from several patches together. Each tiling is a feature mask of Captum's `FeatureAblation`; Captum's
+    `Occlusion`, which is built on it, has no half patches at the ends and gives each cell the whole patch's evidence.
 
-    A detector is asked patches x shifts x fillings times: 84 times for 4 s with the defaults.
-    Patches of half that length found less of known fakes.
+    The detector runs patches x shifts x fillings times: 84 times for 4 s with the defaults. Patches of half that length
+    localise known fakes less well.
 
     Args:
         seconds: Duration of a patch.
-        bands: Groups that the mel bands are split into.
-        shifts: Tilings, each moved on by `seconds` / `shifts`: 2 is an overlap of one half.
+        bands: Number of groups that the mel bands are split into.
+        shifts: Number of tilings, each shifted by `seconds` / `shifts`: 2 is an overlap of one half.
         fillings: Of `noise`, `silence` and `reversed`; the map is the mean over them, and the facts state the lowest
             correlation between the maps of two of them.
-        batch_size: Patches at a time; memory grows with it.
-        seed: Draws the fillings.
+        batch_size: Patches per step; memory grows with it.
+        seed: Of the fillings.
 
     Raises:
         InputError: A number out of range, or an unknown filling.
     """
 
+    seconds: float = 0.4
+    bands: int = 4
+    shifts: int = 2
+    fillings: Sequence[str] = ("noise",)
+    batch_size: int = 4
+    seed: int = 0
+
     rank = 4
 
-    def __init__(
-        self,
-        *,
-        seconds: float = 0.4,
-        bands: int = 4,
-        shifts: int = 2,
-        fillings: Sequence[str] = ("noise",),
-        batch_size: int = 4,
-        seed: int = 0,
-    ) -> None:
-        if not fillings:
+    def __post_init__(self) -> None:
+        if not self.fillings:
             raise InputError("fillings is empty: at least one was expected")
-        for filling in fillings:
+        for filling in self.fillings:
             require_filling("fillings", filling)
-        if seconds < HOP_SECONDS or bands < 1 or shifts < 1 or batch_size < 1:
+        if self.seconds < HOP_SECONDS or min(self.bands, self.shifts, self.batch_size) < 1:
             raise InputError(
-                f"seconds={seconds}, bands={bands}, shifts={shifts}, batch_size={batch_size}: at least {HOP_SECONDS} s "
-                "and 1 of the others were expected"
+                f"seconds={self.seconds}, bands={self.bands}, shifts={self.shifts}, batch_size={self.batch_size}: at "
+                f"least {HOP_SECONDS} s and 1 of the others were expected"
             )
-        self.seconds = seconds
-        self.bands = bands
-        self.shifts = shifts
-        self.fillings = tuple(fillings)
-        self.batch_size = batch_size
-        self.seed = seed
 
     def attribute(self, clip: Clip) -> Map:
         """The clip's map: its frames are `seconds` / `shifts` long, its rows groups of mel bands."""
@@ -113,28 +107,22 @@ class Occlusion(Method):
         self, clip: Clip, rows: NDArray, columns: NDArray, durations: NDArray, shift: int
     ) -> NDArray[np.float64]:
         """The map of one tiling, `[rows, columns]`."""
+        n_bands, n_frames = clip.gain.shape[1:]
         patches = (np.arange(len(columns)) + shift) // self.shifts  # of each column, [columns]
         patches -= patches[0]
-        n_patches = patches[-1] + 1
-        lost = self._lost(clip, rows, columns, patches).reshape(len(rows), n_patches)
-        share = durations / np.bincount(patches, weights=durations)[patches]  # [columns]
-        return lost[:, patches] * share
-
-    def _lost(self, clip: Clip, rows: NDArray, columns: NDArray, patches: NDArray) -> NDArray[np.float64]:
-        """Evidence of each patch, `[rows x patches]`."""
-        n_bands, n_frames = clip.gain.shape[1:]
         band = np.searchsorted(rows, np.arange(n_bands), side="right") - 1
         patch = patches[np.searchsorted(columns, np.arange(n_frames), side="right") - 1]
         mask = torch.from_numpy(band[:, None] * (patches[-1] + 1) + patch).to(clip.device)  # [F, L]
         values: Tensor = attr.FeatureAblation(clip.spoof).attribute(
             clip.gain, baselines=0, feature_mask=mask[None], perturbations_per_eval=self.batch_size
         )
-        first = np.unique(mask.cpu().numpy(), return_index=True)[1]
-        return values[0].double().cpu().numpy().ravel()[first]
+        lost = values[0].double().cpu().numpy()[np.ix_(rows, columns)]  # of the patch of each cell
+        share = durations / np.bincount(patches, weights=durations)[patches]  # [columns]
+        return lost * share
 
 
 def _lowest_correlation(maps: list[NDArray[np.float64]]) -> float:
-    """Between any two; 0 where a map is the same everywhere, but for rounding."""
+    """Between any two; 0 if a map is constant, but for rounding."""
     if min(m.std() for m in maps) < ROUNDING:
         return 0.0
     return float(np.corrcoef([m.ravel() for m in maps]).min())

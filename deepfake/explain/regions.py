@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,18 +11,18 @@ from deepfake.errors import InputError
 from deepfake.explain.map import Map
 from deepfake.metrics.localisation import stretches
 
-CARRIED = 0.8  # share of a region's evidence that its band holds
+CARRIED = 0.8  # share of a region's evidence in its band
 
 
 class Region(NamedTuple):
-    """A stretch of a clip that speaks for spoof.
+    """A stretch of a clip with evidence for spoof.
 
     Attributes:
-        start_s: Begin, in seconds.
+        start_s: Start, in seconds.
         end_s: End, in seconds.
         low_hz: Lower edge of its band, in hertz.
-        high_hz: Upper edge.
-        strength: Evidence for spoof of its frames, summed: natural log, in the unit of the map.
+        high_hz: Upper edge of its band, in hertz.
+        strength: Evidence for spoof summed over its frames, in the unit of the map.
     """
 
     start_s: float
@@ -38,39 +37,34 @@ def regions(
 ) -> list[Region]:
     """Find the stretches whose frames exceed `threshold` times the evidence of the strongest frame.
 
-    A frame's evidence is that of all its bands together, as far as it is positive. The threshold is relative to the
-    clip's own maximum: a region is where most of the evidence lies, however little there is. Its band is the narrowest
-    run of bands that holds 80 % of its positive evidence.
+    A frame's evidence is the sum over its bands, where that is positive. The threshold is relative to the maximum of
+    the clip: a region is where most of the evidence lies, however little there is. Its band is the narrowest run of
+    bands that holds 80 % of its positive evidence.
 
     Args:
         map: Evidence.
-        threshold: Share of the maximum, above 0 and below 1.
-        shortest_seconds: Shorter regions are left out, after merging.
-        gap_seconds: Regions no further apart are one.
+        threshold: On the map, as a share of its maximum, above 0 and below 1.
+        shortest_seconds: Shorter regions are dropped, after merging.
+        gap_seconds: Regions this far apart or nearer are merged.
 
     Returns:
-        In the order of time; none where no frame speaks for spoof.
+        In order of time; none where no frame has evidence for spoof.
 
     Raises:
         InputError: A setting is out of its range.
     """
     if not 0 < threshold < 1:
         raise InputError(f"threshold={threshold}: a share of the map's maximum above 0 and below 1 was expected")
-    for name, value in (("shortest_seconds", shortest_seconds), ("gap_seconds", gap_seconds)):
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name}={value}: seconds from 0 were expected")
     evidence = np.maximum(map.over_time(), 0)  # [L]
-    if not (peak := evidence.max(initial=0)) > 0:
-        return []
-    limits = {"gap_seconds": gap_seconds, "shortest_seconds": shortest_seconds}
+    strong = evidence > threshold * evidence.max(initial=0)
     return [
         Region(float(map.seconds[i]), float(map.seconds[j]), *_band(map, i, j), float(evidence[i:j].sum()))
-        for i, j in stretches(evidence > threshold * peak, map.seconds, **limits)
+        for i, j in stretches(strong, map.seconds, gap_seconds=gap_seconds, shortest_seconds=shortest_seconds)
     ]
 
 
 def coverage(regions: Sequence[Region], duration: float) -> float:
-    """Share of `duration` (seconds) that lies in regions, which do not overlap."""
+    """Share of `duration` (seconds) that regions cover; they do not overlap."""
     return min(1.0, sum(r.end_s - r.start_s for r in regions) / duration) if duration > 0 else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -16,49 +17,46 @@ from deepfake.explain.map import Map, checked
 from deepfake.explain.method import Method
 
 
+@dataclass(frozen=True, kw_only=True)
 class Saliency(Method):
-    """What changes, in nats, if the amplitude of a cell is changed by 100 %, to first order.
+    """The change of evidence, in nats, if the amplitude of a cell is changed by 100 %, to first order.
 
     The signed gradient with respect to the gain of each cell of mel band and frame (Simonyan, Vedaldi and Zisserman,
-    2014, by Captum), the others left as they are. Positive: the cell, if louder, speaks for spoof. It is local: a cue
-    whose evidence does not grow with its level has none. With `n_samples` it is the mean over clips whose gains have
-    noise on them (SmoothGrad: Smilkov et al., 2017).
+    2014, by Captum). Positive: a louder cell is more evidence for spoof. It is local: a cue whose evidence does not
+    grow with its level has none. With `n_samples` it is the mean over clips with noise on their gains (SmoothGrad:
+    Smilkov et al., 2017).
 
     Args:
-        n_samples: Noisy clips to average over; 0: the clip itself, no noise.
-        noise: Standard deviation of the noise on the gain, where 1 is the clip as it is.
-        seed: Draws the noise.
+        n_samples: Noisy clips to average over; 0 for the clip itself, without noise.
+        noise: Standard deviation of the noise on the gain, which is 1 for the unchanged clip.
+        seed: Of the noise.
 
     Raises:
         InputError: A negative number of samples, or no noise for them.
     """
 
+    n_samples: int = 0
+    noise: float = 0.1
+    seed: int = 0
+
     rank, saves_array = 1, True
 
-    def __init__(self, *, n_samples: int = 0, noise: float = 0.1, seed: int = 0) -> None:
-        if n_samples < 0 or noise <= 0:
-            raise InputError(f"n_samples={n_samples}, noise={noise}: samples from 0 and noise above 0 were expected")
-        self.n_samples = n_samples
-        self.noise = float(noise)
-        self.seed = seed
+    def __post_init__(self) -> None:
+        if self.n_samples < 0 or self.noise <= 0:
+            raise InputError(
+                f"n_samples={self.n_samples}, noise={self.noise}: samples from 0 and noise above 0 were expected"
+            )
 
     def attribute(self, clip: Clip) -> Map:
         """The clip's map, on the cells of `clip`."""
         gain = clip.gain.clone().requires_grad_()
-        gradient = attr.Saliency(clip.spoof)
-        if self.n_samples == 0:
-            values = gradient.attribute(gain, abs=False)
-        else:
-            with torch.random.fork_rng(devices=[gain.device] if gain.is_cuda else []):
-                torch.manual_seed(self.seed)
-                values = attr.NoiseTunnel(gradient).attribute(
-                    gain,
-                    nt_type="smoothgrad",
-                    nt_samples=self.n_samples,
-                    nt_samples_batch_size=1,
-                    stdevs=self.noise,
-                    abs=False,
-                )
+        method, options = attr.Saliency(clip.spoof), {}
+        if self.n_samples:
+            method = attr.NoiseTunnel(method)
+            options = {"nt_samples": self.n_samples, "nt_samples_batch_size": 1, "stdevs": float(self.noise)}
+        with torch.random.fork_rng(devices=[gain.device] if gain.is_cuda else []):
+            torch.manual_seed(self.seed)
+            values = method.attribute(gain, abs=False, **options)
         facts = {"unit": "nats per 100 % of the cell's amplitude", "additive": "no", "n_samples": self.n_samples}
         if self.n_samples:
             facts |= {"noise": self.noise, "seed": self.seed}
@@ -70,7 +68,7 @@ def waveform_saliency(clip: Clip) -> NDArray[np.float64]:
     """Gradient of the evidence for spoof with respect to each sample of the source, nats per full scale, `[T]`.
 
     Where a short clip is repeated to the length that the detector takes, a sample's gradients are summed over the
-    repetitions. Of a network of branches it is the evidence of its last one, the sequence, unless one was asked for.
+    repetitions. For a network with branches the evidence is that of the clip's branch, by default its last one.
 
     Raises:
         InputError: A value is not finite.

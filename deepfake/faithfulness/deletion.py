@@ -1,4 +1,4 @@
-"""Deletion and insertion: does the evidence go where a map says it was, when that is taken away?"""
+"""Deletion and insertion: how the evidence changes when the cells of most evidence are removed or restored first."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from deepfake.explain.map import Map
 
 
 class Blocks:
-    """A clip in blocks of time and frequency, each kept or given over to the filling of `clip` as a whole.
+    """A clip in blocks of time and frequency, each kept or replaced by the filling of `clip`.
 
     All maps are compared on the same blocks, whatever their own resolution.
 
     Args:
         clip: The clip and its filling.
-        seconds: Of a block.
-        bands: Groups of mel bands.
-        batch_size: Clips that the detector scores at a time.
+        seconds: Duration of a block.
+        bands: Number of groups of mel bands.
+        batch_size: Clips per step.
 
     Attributes:
-        shape: Groups of bands R and blocks in time C.
+        shape: Number of groups of bands R and of blocks in time C.
     """
 
     def __init__(self, clip: Clip, *, seconds: float = 0.05, bands: int = 8, batch_size: int = 8) -> None:
@@ -38,15 +38,12 @@ class Blocks:
 
     def values(self, map: Map) -> NDArray[np.float64]:
         """The mean of a map over each block, `[R, C]`."""
-        cells = map.on(self.clip.hz, self.clip.seconds)
-        total, count = np.zeros(self.shape), np.zeros(self.shape)
-        at = self.rows[:, None], self.columns[None]
-        np.add.at(total, at, cells)
-        np.add.at(count, at, 1)
-        return total / count
+        block = (self.rows[:, None] * self.shape[1] + self.columns).ravel()  # of each cell
+        total = np.bincount(block, map.on(self.clip.hz, self.clip.seconds).ravel())
+        return (total / np.bincount(block)).reshape(self.shape)
 
     def evidence(self, kept: ArrayLike) -> NDArray[np.float64]:
-        """Evidence for spoof where blocks are kept (1) or filled (0), `[B, R, C]` -> `[B]`; each is scored once."""
+        """Evidence for spoof with blocks kept (1) or filled (0), `[B, R, C]` -> `[B]`; equal masks are scored once."""
         masks = np.asarray(kept, dtype=np.float32)
         new = list({mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._evidence}.values())
         for start in range(0, len(new), self.batch_size):
@@ -62,9 +59,10 @@ class Areas(NamedTuple):
     """Areas under the two curves, in nats.
 
     Attributes:
-        deletion: Mean change of the evidence for spoof from that in the clip, what speaks for spoof being filled first;
-            lower is better.
-        insertion: Mean change from that in the filling, what speaks for spoof coming back first; higher is better.
+        deletion: Mean change of the evidence for spoof from that of the clip, with the blocks of most evidence filled
+            first; lower is better.
+        insertion: Mean change from that of the filling, with the blocks of most evidence restored first; higher is
+            better.
     """
 
     deletion: float
@@ -74,8 +72,8 @@ class Areas(NamedTuple):
     def margin(self) -> float:
         """Insertion minus deletion; higher is better.
 
-        A clip in few large pieces sounds less odd than one in many small ones, in which order they are filled or not,
-        so an order that keeps neighbours together lowers both areas. In the margin that cancels.
+        A clip in few large pieces is less unnatural than one in many small ones, whatever their order, so an order that
+        keeps neighbours together lowers both areas. In the margin that cancels.
         """
         return self.insertion - self.deletion
 
@@ -83,15 +81,14 @@ class Areas(NamedTuple):
 def areas(blocks: Blocks, map: Map, *, steps: int = 10, seed: int = 0) -> Areas:
     """Deletion and insertion (Petsiuk, Das and Saenko 2018, "RISE"), from share 0 of the blocks to share 1.
 
-    The area is left in nats and not divided by the difference between clip and filling: a clip in pieces can be far
-    outside the two, and where they are near each other a quotient says nothing. Blocks of one value come in random
-    order.
+    The area is in nats and not divided by the difference between clip and filling: a clip in pieces can be far outside
+    the two, and the quotient is meaningless where they are close. Blocks of equal value are in random order.
 
     Args:
         blocks: Of the clip, with the filling.
         map: Of the clip.
-        steps: Of each curve, of equal size.
-        seed: Orders what is equal.
+        steps: Number of equal steps of each curve.
+        seed: Of the order of blocks of equal value.
     """
     values = blocks.values(map).ravel()
     order = np.lexsort((np.random.default_rng(seed).random(len(values)), -values))
@@ -106,10 +103,7 @@ def areas(blocks: Blocks, map: Map, *, steps: int = 10, seed: int = 0) -> Areas:
 
 
 def at_random(blocks: Blocks, map: Map, *, n: int = 2, steps: int = 10, seed: int = 0) -> Areas:
-    """Mean areas of n maps whose cells are those of this one, shuffled: random order of pieces of the same size.
-
-    A clip in larger pieces is less disturbed than one in smaller ones, whatever their order.
-    """
+    """Mean areas of n maps with the cells of this one shuffled: random order of pieces of the same size."""
     rng = np.random.default_rng(seed)
     shuffled = (map._replace(values=rng.permutation(map.values.ravel()).reshape(map.values.shape)) for _ in range(n))
     return Areas(*np.mean([areas(blocks, other, steps=steps, seed=seed) for other in shuffled], axis=0))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from captum import metrics
@@ -11,26 +9,24 @@ from torch import Tensor
 
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
+from deepfake.explain.method import Method
 from deepfake.faithfulness.deletion import Blocks
-
-if TYPE_CHECKING:
-    from deepfake.explain.method import Method
 
 SNR_DB = 40.0
 
 
 def infidelity(blocks: Blocks, map: Map, *, n: int = 16, seed: int = 0) -> float:
-    """Share of what changes in evidence, squared, that the map does not foretell.
+    """Share of the squared change of evidence that the map does not predict.
 
-    Rectangles of time and frequency are filled, and the sum of the map over each is held against what the evidence
-    loses, up to one factor for the clip (Captum's `infidelity`, normalised), over the mean square of that loss: 0 for a
-    map that foretells each loss, 1 for one that says nothing.
+    Rectangles of time and frequency are filled, and the sum of the map over each is compared with the loss of evidence,
+    up to one factor for the clip (Captum's `infidelity`, normalised), over the mean square of that loss: 0 for a map
+    that predicts each loss, 1 for an uninformative one.
 
     Args:
         blocks: Of the clip, with the filling.
         map: Of the clip.
-        n: Rectangles.
-        seed: Draws them.
+        n: Number of rectangles.
+        seed: Of the rectangles.
     """
     gone = torch.from_numpy(_rectangles(blocks.shape, n, seed))  # [n, R, C]
     clip = torch.ones(1, *blocks.shape)
@@ -51,7 +47,7 @@ def infidelity(blocks: Blocks, map: Map, *, n: int = 16, seed: int = 0) -> float
 
 
 def _rectangles(shape: tuple[int, int], n: int, seed: int) -> np.ndarray:
-    """A sixteenth to all of the time, and of the bands at least one group, `[n, R, C]`."""
+    """Each of a sixteenth to all of the time and of at least one group of bands, `[n, R, C]`."""
     rng = np.random.default_rng(seed)
     found = np.zeros((n, *shape), dtype=np.float32)
     for rectangle in found:
@@ -62,16 +58,15 @@ def _rectangles(shape: tuple[int, int], n: int, seed: int) -> np.ndarray:
 
 
 def max_sensitivity(method: Method, clip: Clip, *, n: int = 2, seed: int = 0) -> float:
-    """How much a map changes, at most, with noise 40 dB below the clip: norm of the change over that of the map.
+    """Largest change of a map with noise 40 dB below the clip: norm of the change over that of the map.
 
-    Captum's `sensitivity_max`, with Gaussian noise of one level in the place of a ball: of the clips that a recording
-    could as well have been.
+    Captum's `sensitivity_max`, with Gaussian noise of one level instead of a ball around the clip.
 
     Args:
         method: Of the map.
         clip: The clip.
-        n: Noisy clips.
-        seed: Draws the noise.
+        n: Number of noisy clips.
+        seed: Of the noise.
     """
     source = (clip.source.unsqueeze(0),)
     level = float(clip.source.square().mean().sqrt()) * 10 ** (-SNR_DB / 20)

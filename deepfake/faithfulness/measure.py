@@ -1,12 +1,11 @@
-"""How far explanations can be trusted: each method against known splices, against the detector, and beside controls."""
+"""Faithfulness of explanation methods: against known splices, against the detector, and against controls."""
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,15 @@ from deepfake.explain.method import Method
 from deepfake.faithfulness import pointing, sanity, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
+from deepfake.metrics.classification import auc
+from deepfake.metrics.localisation import Stretches, frame_labels
 from deepfake.metrics.ranked import Pool
 from deepfake.runs import provenance
 from deepfake.terminal import progress
 
-log = logging.getLogger(__name__)
 CONTROLS = ("random", "loudness")
-Values = dict[str, dict[str, dict[int, float]]]  # by method, measure, file
+Row = dict[str, float]  # of a map, by measure
+Units = tuple[NDArray, NDArray]  # of a file: evidence for spoof, and labels (1 = bona fide, 0 = spoof)
 
 
 def measure(
@@ -45,117 +46,146 @@ def measure(
     steps: int = 10,
     fillings: Sequence[str] = ("noise", "silence", "reversed"),
 ) -> dict[str, Any]:
-    """Measure explanation methods, and the controls `random` and `loudness` beside them, on the clips of a corpus.
+    """Measure explanation methods, and the controls `random` and `loudness`, on the clips of a corpus.
 
-    What is measured stands in `deepfake.faithfulness.report.MEASURES`. Each measure is a mean over the files
-    for which it can be taken, with a percentile bootstrap interval of 95 % over files; what is held against random
-    order is the mean of the differences within files.
+    The measures are those of `deepfake.faithfulness.report.MEASURES`, each the mean over the files for which it can be
+    computed, with a percentile bootstrap interval of 95 % over files. Those relative to random order are means of the
+    differences within files.
 
     Args:
         detector: In eval mode.
         utterances: Bona fide and spoofed.
         methods: By name.
-        segments: Stretches known to be spoofed by utterance id, an empty list where there is none; None: not known.
-        seed: Of all that is drawn.
+        segments: Known spoofed stretches by utterance id, an empty list where there is none; None if unknown.
+        seed: Of all random draws.
         n_bootstrap: Resamples of the files.
-        n_slow: Files on which sensitivity and sanity are measured, which take each method six times more; drawn evenly.
+        n_slow: Number of files for sensitivity and sanity, which run each method six more times; evenly spaced.
         steps: Of the curves of deletion and insertion.
-        fillings: That take the place of what is deleted, of `deepfake.explain.baseline.FILLINGS`; infidelity is
-            measured with the first. None at all: deletion, insertion and infidelity are left out, which take most of
-            the time of a slow detector.
+        fillings: Replacements of what is deleted, of `deepfake.explain.baseline.FILLINGS`; infidelity takes the first.
+            Without any, deletion, insertion and infidelity are skipped, which take most of the time of a slow detector.
 
     Returns:
         `methods`: by name, controls last, `measures` (by name `value`, `low`, `high`, `n`), `warnings` (sentences);
-        `recommended`: the method to be the default by these figures, or None; `notes`; counts and settings.
+        `recommended`: the method that should be the default by these results, or None; `notes`; counts and settings.
 
     Raises:
-        InputError: A method has the name of a control, a filling is none, no file can be used, or no method can
+        InputError: A method has the name of a control, a filling is unknown, no file can be used, or no method can
             explain the detector.
     """
     for filling in fillings:
         require_filling("fillings", filling)
     if taken := set(methods) & set(CONTROLS):
-        raise InputError(f"explain: {taken.pop()!r} is the name of a control, which stands beside every method anyway")
-    values: Values = defaultdict(lambda: defaultdict(dict))
+        raise InputError(f"explain: {taken.pop()!r} is the name of a control, which is measured anyway: rename it")
+    rows: dict[str, list[Row]] = defaultdict(list)
+    units: dict[str, list[Units]] = defaultdict(list)
     notes: dict[str, list[str]] = defaultdict(list)
-    pools: dict[str, dict[int, tuple[NDArray, NDArray]]] = defaultdict(dict)
-    slow = {int(i) for i in np.linspace(0, len(utterances) - 1, min(n_slow, len(utterances)))}
+    slow = set(np.linspace(0, len(utterances) - 1, min(n_slow, len(utterances))).astype(int).tolist())
     used = []
     for i, utterance in enumerate(progress(utterances, "measuring explanations")):
         try:
             clip = Clip(detector, provenance.source(utterance.path, detector))
         except InputError as error:
-            notes[f"passed over: {error}"].append(utterance.id)
+            notes[f"skipped: {error}"].append(utterance.id)
             continue
         used.append(utterance)
-        known = None if segments is None else segments.get(utterance.id)
-        clip_end = detector.n_samples / detector.sample_rate
-        stretches = None if known is None else [(start, end if end < math.inf else clip_end) for start, end, _ in known]
+        stretches = _stretches(utterance, segments, detector.seconds)
         blocks = {name: Blocks(refilled(clip, name, seed)) for name in fillings}
-        everyone = {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}
-        for name, method in everyone.items():
-            found = values[name]
+        for name, method in _with_controls(methods, seed + i).items():
             try:
                 began = time.perf_counter()
                 map = method.attribute(clip)
-                found["seconds"][i] = time.perf_counter() - began
+                row = {"seconds": time.perf_counter() - began}
             except InputError as error:
                 notes[f"{name} is missing for some files: {error}"].append(utterance.id)
                 continue
             if stretches is not None:
-                evidence, labels = pointing.by_unit(map, seconds=pointing.SMOOTHING), pointing.labels(map, stretches)
-                pools[name][i] = evidence, labels
-                _localise(found, i, map, stretches, labels, evidence)
+                units[name].append(_units(map, stretches))
+                row |= _localisation(map, stretches, *units[name][-1])
             if "completeness_error" in map.facts:
-                found["completeness_error"][i] = map.facts["completeness_error"]
-            for filling, cells in blocks.items():
-                _delete(found, i, cells, map, filling, steps=steps, seed=seed + i)
+                row["completeness_error"] = map.facts["completeness_error"]
+            for filling, of_clip in blocks.items():
+                row |= _deletion(of_clip, map, filling, steps=steps, seed=seed + i)
             if blocks:
-                found["infidelity"][i] = infidelity(next(iter(blocks.values())), map, seed=seed + i)
+                row["infidelity"] = infidelity(next(iter(blocks.values())), map, seed=seed + i)
             if i in slow and name != "random":
-                found["max_sensitivity"][i] = max_sensitivity(method, clip, seed=seed + i)
-                for stage, share in sanity.STAGES.items():
-                    other = Clip(sanity.redrawn(detector, share, seed=seed + i), clip.source)
-                    correlation = sanity.rank_correlation(map, method.attribute(other))
-                    found[f"sanity_{stage}"][i] = correlation
-                    found[f"sanity_{stage}_unsigned"][i] = abs(correlation)
+                row |= _stability(map, clip, method, seed=seed + i)
+            rows[name].append(row)
     if not used:
         raise InputError(f"none of the {len(utterances)} files can be explained: {next(iter(notes), 'there are none')}")
-    if not any(values[name]["seconds"] for name in methods):
+    if not any(rows[name] for name in methods):
         raise InputError(f"no method can explain this detector: {next(iter(notes), 'none was given')}")
-    _seam_control(values, detector, utterances, methods, seed)
-    return _result(values, pools, methods, used, notes, n_bootstrap=n_bootstrap, seed=seed) | {
-        "settings": {"seed": seed, "steps": steps, "fillings": list(fillings), "n_slow": len(slow), "n": n_bootstrap}
+    for name, row in _seams_of_bona_fide(detector, utterances, methods, seed):
+        rows[name].append(row)
+    by_method = {}
+    for name in [*methods, *CONTROLS]:
+        measures = _summary(rows[name], units[name], n_bootstrap, seed)
+        by_method[name] = {"measures": measures, "warnings": [] if name in CONTROLS else _warnings(measures)}
+    return {
+        "n_bonafide": sum(u.label == BONAFIDE for u in used),
+        "n_spoof": sum(u.label == SPOOF for u in used),
+        "methods": by_method,
+        "recommended": recommended({name: by_method[name] for name in methods}),
+        "notes": [f"{note} ({len(ids)} files, the first {ids[0]})" for note, ids in notes.items()],
+        "settings": {"seed": seed, "steps": steps, "fillings": list(fillings), "n_slow": len(slow), "n": n_bootstrap},
     }
 
 
-def _localise(found, i: int, map: Map, stretches, labels: NDArray, evidence: NDArray) -> None:
-    """AUC, pointing game and seams of one clip whose stretches are known."""
+def _with_controls(methods: Mapping[str, Method], seed: int) -> dict[str, Method]:
+    return {**methods, "random": Random(seed=seed), "loudness": Loudness()}
+
+
+def _stretches(utterance: Utterance, segments: Segments | None, seconds: float) -> Stretches | None:
+    """The known spoofed stretches; one without an end lasts to the end of the detector's clip."""
+    known = None if segments is None else segments.get(utterance.id)
+    return None if known is None else [(start, end if end < math.inf else seconds) for start, end, _ in known]
+
+
+def _units(map: Map, stretches: Stretches) -> Units:
+    """Smoothed evidence and labels of the units of time."""
+    labels = frame_labels(stretches, resolution=pointing.RESOLUTION, duration=map.seconds[-1])
+    return pointing.by_unit(map, seconds=pointing.SMOOTHING), labels
+
+
+def _localisation(map: Map, stretches: Stretches, smooth: NDArray, labels: NDArray) -> Row:
+    """AUC, pointing game and seams of a map with known spoofed stretches."""
+    row: Row = {}
     if 0 < labels.sum() < len(labels):
-        for name, units in (("", pointing.by_unit(map)), ("_smooth", evidence)):
-            found[f"localisation_auc{name}"][i] = _pool([(units, labels)]).auc(np.ones(1))
-        hit, chance = pointing.points_at(map, stretches)
-        found["pointing"][i], found["pointing_chance"][i] = float(hit), chance
-    duration = map.seconds[-1]
-    inside = [t for stretch in stretches for t in stretch if seams.NEAR_SECONDS < t < duration - seams.NEAR_SECONDS]
-    if inside:
-        found["seams_of_fakes"][i] = seams.share_near(map, inside)
-        found["seams_of_fakes_time"][i] = seams.time_near(duration, inside)
+        row |= {
+            "localisation_auc": auc(-pointing.by_unit(map), labels),
+            "localisation_auc_smooth": auc(-smooth, labels),
+        }
+        row["pointing"], row["pointing_chance"] = pointing.points_at(map, stretches)
+    near, duration = seams.NEAR_SECONDS, map.seconds[-1]
+    if inside := [t for stretch in stretches for t in stretch if near < t < duration - near]:
+        row["seams_of_fakes"], row["seams_of_fakes_time"] = seams.shares_near(map, inside)
+    return row
 
 
-def _delete(found, i: int, blocks: Blocks, map: Map, filling: str, *, steps: int, seed: int) -> None:
-    """Deletion and insertion with one filling, and how far they are from random order."""
+def _deletion(blocks: Blocks, map: Map, filling: str, *, steps: int, seed: int) -> Row:
+    """Deletion and insertion with one filling, also relative to random order."""
     own = areas(blocks, map, steps=steps, seed=seed)
     chance = at_random(blocks, map, steps=steps, seed=seed)
+    row: Row = {}
     for name in ("deletion", "insertion", "margin"):
-        found[f"{name}_{filling}"][i] = getattr(own, name)
-        found[f"{name}_{filling}_minus_random"][i] = getattr(own, name) - getattr(chance, name)
+        row[f"{name}_{filling}"] = getattr(own, name)
+        row[f"{name}_{filling}_minus_random"] = getattr(own, name) - getattr(chance, name)
+    return row
 
 
-def _seam_control(
-    values: Values, detector: Detector, utterances: Sequence[Utterance], methods: Mapping[str, Method], seed: int
-) -> None:
-    """Splice each bona fide clip with the next one, and see how much of a map lies at the seams."""
+def _stability(map: Map, clip: Clip, method: Method, *, seed: int) -> Row:
+    """Sensitivity to noise, and the sanity check."""
+    row: Row = {"max_sensitivity": max_sensitivity(method, clip, seed=seed)}
+    for stage, share in sanity.STAGES.items():
+        other = Clip(sanity.randomised(clip.detector, share, seed=seed), clip.source)
+        row[f"sanity_{stage}"] = sanity.rank_correlation(map, method.attribute(other))
+        row[f"sanity_{stage}_unsigned"] = abs(row[f"sanity_{stage}"])
+    return row
+
+
+def _seams_of_bona_fide(
+    detector: Detector, utterances: Sequence[Utterance], methods: Mapping[str, Method], seed: int
+) -> Iterator[tuple[str, Row]]:
+    """By method, how much of a map lies at the seams, of each bona fide clip with a stretch of the next one."""
     real = [(i, u) for i, u in enumerate(utterances) if u.label == BONAFIDE]
     for (i, host), (_, guest) in zip(real, real[1:] + real[:1], strict=True):
         if host is guest:
@@ -166,34 +196,25 @@ def _seam_control(
             clip = Clip(detector, waveform)
         except InputError:
             continue
-        for name, method in {**methods, "random": Random(seed=seed + i), "loudness": Loudness()}.items():
+        for name, method in _with_controls(methods, seed + i).items():
             try:
-                map = method.attribute(clip)
+                share, time_share = seams.shares_near(method.attribute(clip), at)
             except InputError:
                 continue
-            values[name]["seams_of_bona_fide"][i] = seams.share_near(map, at)
-            values[name]["seams_of_bona_fide_time"][i] = seams.time_near(clip.duration, at)
+            yield name, {"seams_of_bona_fide": share, "seams_of_bona_fide_time": time_share}
 
 
-def _result(values: Values, pools, methods, used, notes, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    by_method: dict[str, Any] = {}
-    for name in [*methods, *CONTROLS]:
-        measures = {measure: _mean(list(of.values()), n_bootstrap, seed) for measure, of in values[name].items()}
-        if name in pools:
-            measures["localisation_auc_pooled"] = _pooled(pools[name].values(), n_bootstrap, seed)
-        by_method[name] = {"measures": {k: m for k, m in measures.items() if m is not None}}
-        by_method[name]["warnings"] = [] if name in CONTROLS else _warnings(by_method[name]["measures"])
-    return {
-        "n_bonafide": sum(u.label == BONAFIDE for u in used),
-        "n_spoof": sum(u.label == SPOOF for u in used),
-        "methods": by_method,
-        "recommended": recommended({name: by_method[name] for name in methods}),
-        "notes": [f"{note} ({len(ids)} files, the first {ids[0]})" for note, ids in notes.items()],
-    }
+def _summary(rows: Sequence[Row], units: Sequence[Units], n: int, seed: int) -> dict[str, Any]:
+    """Measures with intervals, by name; those without a finite value are left out."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    measures = {name: _mean([row[name] for row in rows if name in row], n, seed) for name in names}
+    if units:
+        measures["localisation_auc_pooled"] = _pooled_auc(units, n, seed)
+    return {name: found for name, found in measures.items() if found is not None}
 
 
 def _mean(found: Sequence[float], n: int, seed: int) -> dict[str, Any] | None:
-    """Mean of what could be measured, and its percentile interval."""
+    """Mean of the finite values, and its percentile interval."""
     numbers = np.array([x for x in found if math.isfinite(x)])
     if not len(numbers):
         return None
@@ -201,14 +222,10 @@ def _mean(found: Sequence[float], n: int, seed: int) -> dict[str, Any] | None:
     return _interval(float(numbers.mean()), numbers[draws].mean(axis=1), len(numbers))
 
 
-def _pool(units: Collection[tuple[NDArray, NDArray]]) -> Pool:
-    """Files' units by evidence for spoof, from that and their labels."""
+def _pooled_auc(units: Sequence[Units], n: int, seed: int) -> dict[str, Any] | None:
+    """AUC of the units of all files, and its percentile interval over files."""
     evidence, labels = zip(*units, strict=True)
-    return Pool([-e for e in evidence], labels, [1 - y for y in labels])
-
-
-def _pooled(units: Collection[tuple[NDArray, NDArray]], n: int, seed: int) -> dict[str, Any] | None:
-    files, pool = len(units), _pool(units)
+    files, pool = len(units), Pool([-e for e in evidence], labels, [1 - y for y in labels])
     value = pool.auc(np.ones(files))
     if not math.isfinite(value):
         return None
@@ -218,34 +235,26 @@ def _pooled(units: Collection[tuple[NDArray, NDArray]], n: int, seed: int) -> di
 
 
 def _interval(value: float, replicates: NDArray, n: int) -> dict[str, Any]:
-    low, high = np.nanquantile(replicates, [0.025, 0.975]) if n > 1 else (None, None)
-    return {
-        "value": value,
-        "low": low if low is None else float(low),
-        "high": high if high is None else float(high),
-    } | {"n": n}
+    low, high = np.nanquantile(replicates, [0.025, 0.975]).tolist() if n > 1 else (None, None)
+    return {"value": value, "low": low, "high": high, "n": n}
 
 
 def passes_sanity(measures: Mapping[str, Any]) -> bool | None:
-    """Whether maps of a detector with other weights are others; None: not measured.
+    """Whether the maps depend on the detector's weights; None: not measured.
 
-    The mean size of the rank correlation has to be below 0.3 where all layers are re-drawn. Its sign is set aside: with
-    other weights the detector may well turn it, and a map that draws the clip, upside down or not, would average out.
+    The mean absolute rank correlation has to be below 0.3 with the weights of all layers randomised. Absolute, since
+    other weights may turn the sign of the evidence, and a map that only shows the clip would average out.
     """
     found = measures.get(f"sanity_{list(sanity.STAGES)[-1]}_unsigned")
     return None if found is None else found["value"] < sanity.PASSES_BELOW
 
 
 def beats_random(measures: Mapping[str, Any]) -> bool | None:
-    """Whether deletion and the margin of insertion over it are better than random order with every filling.
+    """Whether deletion and its margin to insertion are better than random order with every filling; None: not measured.
 
-    The intervals have to be clear of zero. Deletion alone does not tell: loudness passes it with some fillings. None:
-    not measured.
+    The intervals have to exclude zero. Deletion alone is not enough: loudness passes it with some fillings.
     """
-    deletion, margin = (
-        [m for name, m in measures.items() if name.startswith(f"{which}_") and name.endswith("_minus_random")]
-        for which in ("deletion", "margin")
-    )
+    deletion, margin = (_minus_random(measures, what) for what in ("deletion", "margin"))
     if not deletion or any(m["low"] is None for m in deletion + margin):
         return None
     return all(m["high"] < 0 for m in deletion) and all(m["low"] > 0 for m in margin)
@@ -253,25 +262,27 @@ def beats_random(measures: Mapping[str, Any]) -> bool | None:
 
 def recommended(methods: Mapping[str, Any]) -> str | None:
     """The method that localises best, or else deletes best, of those that pass sanity and beat random order."""
-    passed = {
-        n: m["measures"] for n, m in methods.items() if passes_sanity(m["measures"]) and beats_random(m["measures"])
-    }
-    if not passed:
-        return None
 
     def merit(name: str) -> tuple[float, float]:
-        deletion = [m["value"] for k, m in passed[name].items() if k.startswith("deletion_") and k.endswith("_random")]
-        return passed[name].get("localisation_auc_smooth", {"value": 0.0})["value"], -float(np.mean(deletion))
+        measures = methods[name]["measures"]
+        auc = measures.get("localisation_auc_smooth", {"value": 0.0})["value"]
+        return auc, -float(np.mean([m["value"] for m in _minus_random(measures, "deletion")]))
 
-    return max(passed, key=merit)
+    passed = [n for n, m in methods.items() if passes_sanity(m["measures"]) and beats_random(m["measures"])]
+    return max(passed, key=merit, default=None)
+
+
+def _minus_random(measures: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
+    """Of each filling."""
+    return [m for name, m in measures.items() if name.startswith(f"{what}_") and name.endswith("_minus_random")]
 
 
 def _warnings(measures: Mapping[str, Any]) -> list[str]:
     found = []
     if passes_sanity(measures) is False:
         found.append(
-            "Fails the sanity check: the map of a detector with other weights is much the same, so it draws the clip."
+            "Fails the sanity check: with randomised weights the map stays much the same, so it shows the clip only."
         )
     if beats_random(measures) is False:
-        found.append("Deletion and insertion in its order are not better than in random order with every filling.")
+        found.append("Deletion and insertion by this map are not better than in random order with every filling.")
     return found

@@ -1,4 +1,4 @@
-"""Does a map point at the stretches that are known to be spoofed?"""
+"""Localisation of known spoofed stretches by a map: its evidence by unit of time, and its peak."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake.explain.map import Map
-from deepfake.metrics.localisation import Stretches, frame_labels, unit_edges
+from deepfake.metrics.localisation import Stretches, unit_edges
 
 RESOLUTION = 0.02  # seconds; the finest of PartialSpoof's labels
 SMOOTHING = 0.2  # seconds
 
 
 def by_unit(map: Map, *, seconds: float = RESOLUTION) -> NDArray[np.float64]:
-    """Evidence for spoof per second around each unit of 20 ms, `[U]`: the mean over `seconds`, less at the ends."""
+    """Evidence for spoof per second around each unit of 20 ms, `[U]`: the mean over `seconds`, fewer at the ends."""
     units = unit_edges(resolution=RESOLUTION, duration=map.seconds[-1])
     middles = (units[1:] + units[:-1]) / 2
     total = np.append(0.0, np.cumsum(map.over_time()))  # evidence up to each edge
@@ -22,17 +22,12 @@ def by_unit(map: Map, *, seconds: float = RESOLUTION) -> NDArray[np.float64]:
     return (np.interp(high, map.seconds, total) - np.interp(low, map.seconds, total)) / (high - low)
 
 
-def labels(map: Map, spoofed: Stretches) -> NDArray[np.int64]:
-    """Of the same units, 1 = bona fide, 0 = spoof."""
-    return frame_labels(spoofed, resolution=RESOLUTION, duration=map.seconds[-1])
-
-
-def points_at(map: Map, spoofed: Stretches) -> tuple[bool, float]:
+def points_at(map: Map, spoofed: Stretches) -> tuple[float, float]:
     """The pointing game (Zhang et al. 2018, "Top-down neural attention"), in time.
 
     Returns:
-        Whether the frame with the most evidence for spoof per second lies in a spoofed stretch, give or take one frame
-        of the map; and the share of the time for which that is so: what a peak at random reaches.
+        1 if the frame with the most evidence for spoof per second lies in a spoofed stretch (with a tolerance of one
+        frame of the map), else 0; and the share of the time that counts as a hit: the rate of a random peak.
     """
     widths = np.diff(map.seconds)
     middles = (map.seconds[1:] + map.seconds[:-1]) / 2
@@ -40,4 +35,4 @@ def points_at(map: Map, spoofed: Stretches) -> tuple[bool, float]:
     for start, end in spoofed:
         hits |= (middles >= start - widths) & (middles <= end + widths)
     peak = int(np.argmax(map.over_time() / widths))
-    return bool(hits[peak]), float(widths @ hits / widths.sum())
+    return float(hits[peak]), float(widths @ hits / widths.sum())

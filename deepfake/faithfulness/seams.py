@@ -1,4 +1,4 @@
-"""The control for splices: bona fide speech in bona fide speech, so that there is a seam and nothing else."""
+"""The control for splices: bona fide speech spliced into bona fide speech, which has seams but no spoof."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from deepfake.audio.crossfade import crossfade
 from deepfake.explain.map import Map
+from deepfake.metrics.localisation import overlaps
 
 FADE_SECONDS = 0.01
 NEAR_SECONDS = 0.08
@@ -22,9 +22,9 @@ def spliced(host: Tensor, guest: Tensor, *, sample_rate: int, seed: int = 0) -> 
 
     Args:
         host: `[T]`.
-        guest: `[T']`; where it is shorter than the stretch, the stretch is as short.
+        guest: `[T']`; if it is shorter than the stretch, the stretch is shortened.
         sample_rate: In hertz.
-        seed: Draws where the stretch lies, in either, and how long it is: a fifth to half of the host.
+        seed: Of the positions of the stretch in both, and of its length: a fifth to half of the host.
 
     Returns:
         The spliced clip `[T]`, and the middles of its two seams in seconds.
@@ -41,25 +41,12 @@ def spliced(host: Tensor, guest: Tensor, *, sample_rate: int, seed: int = 0) -> 
     return mixed, [(start + fade / 2) / sample_rate, (start + n - fade / 2) / sample_rate]
 
 
-def share_near(map: Map, seams: Sequence[float]) -> float:
-    """Share of a map's evidence for spoof (over time, where positive) within 80 ms of a seam; NaN where it has none."""
+def shares_near(map: Map, seams: Sequence[float]) -> tuple[float, float]:
+    """Share of a map's positive evidence over time within 80 ms of a seam, and share of the time that is so near.
+
+    The first is NaN for a map without positive evidence; the second is what evidence spread evenly would reach.
+    """
+    near = overlaps(map.seconds, [(seam - NEAR_SECONDS, seam + NEAR_SECONDS) for seam in seams])  # [L]
     positive = np.maximum(map.over_time(), 0)
-    if not positive.any():
-        return math.nan
-    near = _near(map.seconds, seams) / np.diff(map.seconds)
-    return float(positive @ near / positive.sum())
-
-
-def time_near(duration: float, seams: Sequence[float]) -> float:
-    """Share of the time within 80 ms of a seam: that of evidence spread evenly."""
-    return float(_near(np.array([0.0, duration]), seams)[0] / duration)
-
-
-def _near(edges: NDArray[np.float64], seams: Sequence[float]) -> NDArray[np.float64]:
-    """Seconds of each frame `[L]` within 80 ms of a seam."""
-    total, reached = np.zeros(len(edges) - 1), -math.inf
-    for seam in sorted(seams):
-        low, high = max(seam - NEAR_SECONDS, reached), seam + NEAR_SECONDS
-        total += np.maximum(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0)
-        reached = high
-    return total
+    share = positive @ (near / np.diff(map.seconds)) / positive.sum() if positive.any() else math.nan
+    return float(share), float(near.sum() / map.seconds[-1])

@@ -15,12 +15,12 @@ HOP = N_FFT // 4
 N_DEVIATIONS = 1.5  # that a cell must stand above the mean of its frequency
 SMOOTH_HZ, SMOOTH_MS = 500, 50
 RANGE_DB = 80.0
-PADDING = 30_000  # samples of silence before the clip, which say where the frames lie
+PADDING = 30_000  # samples of silence before the clip, on which the position of the frames depends
 FLOOR = float(np.finfo(np.float64).eps)  # of amplitude
 
 
 class Denoise(nn.Module):
-    """Turn down what stands out of a recording's own noise floor at no time: stationary spectral gating.
+    """Stationary spectral gating: turns down the cells of a spectrum that lie within the recording's noise floor.
 
     The stationary, non-torch form of noisereduce (Sainburg, Thielk and Gentner, PLOS Computational Biology 2020) with
     its defaults, the noise being estimated from the clip itself: cells of the short-time spectrum that do not exceed
@@ -38,7 +38,7 @@ class Denoise(nn.Module):
         waveform `[B, T]` -> `[B, T]`
 
     Raises:
-        InputError: A proportion that is none, or a sample rate for which the smoothing has no meaning.
+        InputError: A proportion outside [0, 1], or a sample rate for which the smoothing is not defined.
     """
 
     window: Tensor
@@ -67,14 +67,14 @@ class Denoise(nn.Module):
             return waveform
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.to(self.window.dtype)
-            before = PADDING % HOP + 2 * N_FFT  # what of it matters
+            before = PADDING % HOP + 2 * N_FFT  # enough of it for the same frames
             spectrum = self._spectrum(F.pad(waveform, (before, 2 * N_FFT)))  # [B, bins, L]
             denoised = torch.istft(spectrum * self._mask(waveform, spectrum), N_FFT, HOP, window=self.window)
             return denoised[:, before : before + waveform.shape[1]]
 
     @torch.no_grad()
     def _mask(self, waveform: Tensor, spectrum: Tensor) -> Tensor:
-        """What each cell is multiplied by, `[B, bins, L]`."""
+        """The gain of each cell, `[B, bins, L]`."""
         noise = self._decibels(self._spectrum(waveform))
         deviation, mean = torch.std_mean(noise, dim=-1, keepdim=True, correction=0)
         kept = (self._decibels(spectrum) > mean + N_DEVIATIONS * deviation).to(spectrum.real.dtype)

@@ -1,4 +1,4 @@
-"""What every front end is: a module from waveforms to features that says what its channels and frames are."""
+"""The contract of the front ends: from waveforms to features, stating what their channels and frames are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepfake.features.normalise import Normalise
 class FrontEnd(nn.Module):
     """Base of the front ends: `extract` denoises and computes the feature, `normalise` scales it.
 
-    What a subclass does not say is that of an embedding: channels in no order, which stand for no frequency.
+    By default it is an embedding: its channels have no order and stand for no frequency.
 
     Args:
         n_channels: Channels (bands, coefficients) of the feature.
@@ -26,7 +26,7 @@ class FrontEnd(nn.Module):
         sample_rate: In hertz.
 
     Attributes:
-        kind: What the channels are, for networks that do not take all: `raw audio` (one, the waveform), `spectrum`
+        kind: Kind of channels, for networks that do not take every one: `raw audio` (one, the waveform), `spectrum`
             (bands or coefficients, in order, so that convolutions may slide over them) or `embedding`.
         band_edges_hz: Edges in hertz of the channels that are bands, the first K of C, `[K + 1]`; None where none are.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,8 +30,7 @@ class LFCC(SpectralFrontEnd):
         n_fft: Length of the transform in samples.
         win_length: Samples of the window (320: 20 ms at 16 kHz).
         hop_length: Samples between frames (160: 10 ms).
-        normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
-        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
+        **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Shape:
         waveform `[B, T]` -> features `[B, 3 * n_coefficients, 1 + T // hop_length]`
@@ -48,12 +49,12 @@ class LFCC(SpectralFrontEnd):
         n_fft: int = 512,
         win_length: int = 320,
         hop_length: int = 160,
-        normalise: str = "none",
-        denoise: float = 0.0,
+        **common: Any,
     ) -> None:
-        super().__init__(3 * n_coefficients, sample_rate, hop_length, normalise, denoise)
+        super().__init__(3 * n_coefficients, sample_rate, hop_length, **common)
         self.spectrogram = linear_spectrogram(sample_rate, n_coefficients, n_fft, win_length, hop_length)
-        self.register_buffer("dct", _dct(n_coefficients), persistent=False)
+        cosines = dct(np.eye(n_coefficients), axis=0, norm="ortho")
+        self.register_buffer("dct", torch.from_numpy(cosines).float(), persistent=False)
 
     def spectral(self, waveform: Tensor) -> Tensor:
         waveform = waveform.to(self.dct.dtype)
@@ -68,11 +69,3 @@ def difference(features: Tensor) -> Tensor:
     """d[l] = x[l + 1] - x[l - 1], the edge frames repeated, `[B, C, L]` -> `[B, C, L]`."""
     padded = F.pad(features, (1, 1), mode="replicate")
     return padded[..., 2:] - padded[..., :-2]
-
-
-def _dct(n: int) -> Tensor:
-    """Orthonormal DCT-II, `[n, n]`: row k is the k-th cosine."""
-    k = torch.arange(n, dtype=torch.float64)
-    matrix = math.sqrt(2.0 / n) * torch.cos(math.pi / n * k[:, None] * (k + 0.5))
-    matrix[0] /= math.sqrt(2.0)
-    return matrix.float()

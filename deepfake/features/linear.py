@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,8 +26,7 @@ class LinearBands(SpectralFrontEnd):
         n_fft: Length of the transform in samples.
         win_length: Samples of the Hamming window (320: 20 ms at 16 kHz).
         hop_length: Samples between frames (160: 10 ms).
-        normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
-        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
+        **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Shape:
         waveform `[B, T]` -> features `[B, n_bands, 1 + T // hop_length]`
@@ -42,10 +43,9 @@ class LinearBands(SpectralFrontEnd):
         n_fft: int = 512,
         win_length: int = 320,
         hop_length: int = 160,
-        normalise: str = "none",
-        denoise: float = 0.0,
+        **common: Any,
     ) -> None:
-        super().__init__(n_bands, sample_rate, hop_length, normalise, denoise)
+        super().__init__(n_bands, sample_rate, hop_length, **common)
         self.spectrogram = linear_spectrogram(sample_rate, n_bands, n_fft, win_length, hop_length)
         self.band_edges_hz = self.spectrogram.edges_hz
 
@@ -55,10 +55,5 @@ class LinearBands(SpectralFrontEnd):
 
 def linear_spectrogram(sample_rate: int, n_bands: int, n_fft: int, win_length: int, hop_length: int) -> Spectrogram:
     """Power in `n_bands` equal triangles from 0 Hz to half the sample rate, through a Hamming window."""
-    return Spectrogram(
-        window=torch.hamming_window(win_length),
-        filterbank=triangles(np.linspace(0, sample_rate / 2, n_bands + 2), n_fft, sample_rate),
-        sample_rate=sample_rate,
-        n_fft=n_fft,
-        hop_length=hop_length,
-    )
+    filterbank = triangles(np.linspace(0, sample_rate / 2, n_bands + 2), n_fft, sample_rate)
+    return Spectrogram(torch.hamming_window(win_length), filterbank, sample_rate, n_fft, hop_length)

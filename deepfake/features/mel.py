@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -32,8 +34,7 @@ class Mel(SpectralFrontEnd):
         f_max: Upper edge of the last band in hertz; None is half the sample rate.
         scale: `unit`: decibels below the clip's loudest point, cut at 80 dB and mapped to 0 ... 1, so that the level
             of the recording is lost. `log`: the natural logarithm of the power, which keeps it.
-        normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
-        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
+        **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Shape:
         waveform `[B, T]` -> features `[B, n_bands, 1 + T // hop_length]`
@@ -53,23 +54,17 @@ class Mel(SpectralFrontEnd):
         f_min: float = 0.0,
         f_max: float | None = None,
         scale: str = "unit",
-        normalise: str = "none",
-        denoise: float = 0.0,
+        **common: Any,
     ) -> None:
-        super().__init__(n_bands, sample_rate, hop_length, normalise, denoise)
+        super().__init__(n_bands, sample_rate, hop_length, **common)
         if scale not in SCALES:
             raise InputError(f"features.scale={scale}: one of {', '.join(SCALES)} was expected")
         self.scale = scale
-        corners = np.linspace(hz_to_mel(f_min), hz_to_mel(f_max or sample_rate / 2), n_bands + 2)
-        corners_hz = mel_to_hz(corners)
-        area = 2.0 / (corners_hz[2:] - corners_hz[:-2])
-        self.spectrogram = Spectrogram(
-            window=torch.hann_window(win_length or n_fft),
-            filterbank=triangles(corners_hz, n_fft, sample_rate) * area[:, None],
-            sample_rate=sample_rate,
-            n_fft=n_fft,
-            hop_length=hop_length,
-        )
+        corners_hz = mel_to_hz(np.linspace(hz_to_mel(f_min), hz_to_mel(f_max or sample_rate / 2), n_bands + 2))
+        heights = 2.0 / (corners_hz[2:] - corners_hz[:-2])
+        filterbank = triangles(corners_hz, n_fft, sample_rate) * heights[:, None]
+        window = torch.hann_window(win_length or n_fft)
+        self.spectrogram = Spectrogram(window, filterbank, sample_rate, n_fft, hop_length)
         self.band_edges_hz = self.spectrogram.edges_hz
 
     def spectral(self, waveform: Tensor) -> Tensor:

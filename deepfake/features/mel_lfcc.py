@@ -25,8 +25,7 @@ class MelLFCC(SpectralFrontEnd):
         win_length: Samples of the windows (320: 20 ms at 16 kHz).
         hop_length: Samples between frames (160: 10 ms).
         scale: Of the mel bands, `unit` or `log`; see `Mel`.
-        normalise: `none`, `utterance` or `train_stats`, per channel; see `Normalise`.
-        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
+        **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Shape:
         waveform `[B, T]` -> features `[B, n_mels + 3 * n_coefficients, 1 + T // hop_length]`
@@ -45,10 +44,9 @@ class MelLFCC(SpectralFrontEnd):
         win_length: int = 320,
         hop_length: int = 160,
         scale: str = "unit",
-        normalise: str = "none",
-        denoise: float = 0.0,
+        **common: Any,
     ) -> None:
-        super().__init__(n_mels + 3 * n_coefficients, sample_rate, hop_length, normalise, denoise)
+        super().__init__(n_mels + 3 * n_coefficients, sample_rate, hop_length, **common)
         frames: dict[str, Any] = {"n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
         self.mel = Mel(sample_rate=sample_rate, n_bands=n_mels, scale=scale, **frames)
         self.lfcc = LFCC(sample_rate=sample_rate, n_coefficients=n_coefficients, **frames)

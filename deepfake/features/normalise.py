@@ -55,13 +55,13 @@ class Normalise(nn.Module):
         if not self._ready:
             raise InputError(
                 "features.normalise=train_stats, but its statistics are not fitted: train first, or load a detector "
-                "that was trained with it"
+                "trained with it"
             )
         return (features - self.mean[:, None]) / self.std[:, None]
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
-        """Take in the frames of a batch `[B, C, L]`; one pass over the partition, in float64.
+        """Add the frames of a batch `[B, C, L]` to the statistics; one pass over the partition, in float64.
 
         Mean and sum of squared deviations of two sets are merged exactly (Chan, Golub and LeVeque, 1979), so that
         nothing cancels and the batches need not be of one size.
@@ -78,18 +78,18 @@ class Normalise(nn.Module):
         self._count = total
 
     def finish(self) -> None:
-        """Fix the statistics of all that `update` took in.
+        """Fix the statistics of all frames given to `update`.
 
         Raises:
-            InputError: Another mode than `train_stats`, or nothing was taken in, or it was not finite.
+            InputError: Another mode than `train_stats`, or no frames, or frames that are not finite.
         """
         if self.mode != "train_stats":
             raise InputError(f"features.normalise={self.mode} has no statistics to fit; train_stats has")
         variance = self._sum_squares / max(self._count, 1)
         if self._count == 0 or not variance.isfinite().all():
             raise InputError(
-                f"features.normalise=train_stats: no statistics come out of {self._count} frames that are empty or not "
-                "finite; check the training partition"
+                f"features.normalise=train_stats, {self._count} frames: finite frames were expected; check the "
+                "training partition"
             )
         self.mean.copy_(self._sum_mean)
         self.std.copy_(variance.sqrt().clamp(min=MIN_STD))

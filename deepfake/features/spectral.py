@@ -1,6 +1,8 @@
-"""What the front ends that stand on a short-time Fourier transform share."""
+"""The base of the front ends on a short-time Fourier transform."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +17,7 @@ class SpectralFrontEnd(FrontEnd):
         n_channels: Bands, or coefficients.
         sample_rate: In hertz.
         hop_length: Samples between frames.
-        normalise: `none`, `utterance` or `train_stats`; see `Normalise`.
-        denoise: By how much stationary noise is reduced first, 0 is off; see `Denoise`.
+        **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Shape:
         waveform `[B, T]` -> features `[B, C, 1 + T // hop_length]`
@@ -24,21 +25,15 @@ class SpectralFrontEnd(FrontEnd):
 
     kind = "spectrum"
 
-    def __init__(self, n_channels: int, sample_rate: int, hop_length: int, normalise: str, denoise: float) -> None:
+    def __init__(self, n_channels: int, sample_rate: int, hop_length: int, **common: Any) -> None:
         rate = sample_rate / hop_length
-        super().__init__(
-            n_channels=n_channels,
-            frames_per_second=rate,
-            start_seconds=-0.5 / rate,
-            normalise=normalise,
-            denoise=denoise,
-            sample_rate=sample_rate,
-        )
+        common |= {"start_seconds": -0.5 / rate, "sample_rate": sample_rate}
+        super().__init__(n_channels=n_channels, frames_per_second=rate, **common)
 
     def extract(self, waveform: Tensor) -> Tensor:
         with torch.autocast(waveform.device.type, enabled=False):
             return self.spectral(self.denoise(waveform))
 
     def spectral(self, waveform: Tensor) -> Tensor:
-        """The feature of a waveform that is already denoised, in its own precision, `[B, T]` -> `[B, C, L]`."""
+        """The feature of a denoised waveform, in its own precision, `[B, T]` -> `[B, C, L]`."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What the spectral front ends share: the power spectrogram and triangular filters."""
+"""The power spectrogram of the spectral front ends, and triangular filters."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ class Spectrogram(nn.Module):
     window: Tensor
     filterbank: Tensor
 
-    def __init__(
-        self, *, window: Tensor, filterbank: np.ndarray, sample_rate: int, n_fft: int, hop_length: int
-    ) -> None:
+    def __init__(self, window: Tensor, filterbank: np.ndarray, sample_rate: int, n_fft: int, hop_length: int) -> None:
         super().__init__()
         if not 1 <= len(window) <= n_fft or hop_length < 1:
             raise InputError(
@@ -98,7 +96,7 @@ def triangles(corners_hz: np.ndarray, n_fft: int, sample_rate: int) -> np.ndarra
     filters = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
     if empty := int((filters.max(axis=1) == 0).sum()):
         raise InputError(
-            f"{empty} of {len(filters)} bands hold no bin of a transform of {n_fft} samples; ask for fewer bands or a "
+            f"{empty} of {len(filters)} bands hold no bin of a transform of {n_fft} samples: set fewer bands or a "
             "larger n_fft"
         )
     return filters

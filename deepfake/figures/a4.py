@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import matplotlib
 from fontTools.ttLib import TTFont
@@ -26,19 +26,13 @@ LEADING = 1.38  # height of a line by the size of its font
 ROW_LINES = 40  # of a table's row that are kept together; longer rows go on in the next one
 SANS, MONO = "sans", "mono"
 FONTS = {(SANS, ""): "DejaVuSans", (SANS, "B"): "DejaVuSans-Bold", (MONO, ""): "DejaVuSansMono"}  # of matplotlib
-OTHER_SCRIPTS = (  # fonts of CJK and much else that systems have, for what DejaVu Sans has no glyphs for
-    *(
-        "WenQuanYi Zen Hei",
-        "WenQuanYi Micro Hei",
-        "Droid Sans Fallback",
-        "IPAexGothic",
-        "IPAGothic",
-        "Arial Unicode MS",
-    ),
-    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "NanumGothic", "Noto Sans Devanagari", "Noto Sans Thai"),
-)
+LINUX = ("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAexGothic", "IPAGothic")
+WINDOWS = ("Arial Unicode MS", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic")
+NOTO = ("NanumGothic", "Noto Sans Devanagari", "Noto Sans Thai")
+OTHER_SCRIPTS = (*LINUX, *WINDOWS, *NOTO)  # fonts of CJK and much else, for what DejaVu Sans has no glyphs for
 INK, QUIET, RULE, BAND = "#222222", "#555555", "#cccccc", "#eef3f8"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+N_PAGES = "\0nb"  # stands for the number of pages; `drawable` lets no text contain it
 
 
 @lru_cache
@@ -73,7 +67,7 @@ def _covered(file: str) -> frozenset[int]:
 def drawable(text: str) -> str:
     """Text with each character that cannot be drawn, or that hides itself or others, as its code: `[U+202E]`.
 
-    No two texts look the same, whatever fonts there are.
+    No two texts look the same, whatever fonts there are, but for what the order of right-to-left letters hides.
     """
     glyphs = _glyphs()
     return "".join(c if c.isprintable() and ord(c) in glyphs else f"[U+{ord(c):04X}]" for c in text)
@@ -92,11 +86,14 @@ class Pages(FPDF):
         self.set_margin(MARGIN)
         self.set_auto_page_break(True, BOTTOM)
         self.set_creation_date(EPOCH)
+        self.alias_nb_pages(N_PAGES)
         for (family, style), name in FONTS.items():
             self.add_font(family, style, own_font(name))
         for name, file in fallbacks().items():
             self.add_font(name, "", file)
         self.set_fallback_fonts(list(fallbacks()), exact_match=False)
+        if find_spec("uharfbuzz"):  # otherwise letters of right-to-left scripts stand unjoined, from left to right
+            self.set_text_shaping(direction="ltr")
         self.add_page()
 
     def file_id(self) -> Any:
@@ -113,7 +110,7 @@ class Pages(FPDF):
             text = f"{self.foot[:half]}…{self.foot[-half:]}"
         self.set_xy(MARGIN, -36)
         self.cell(room, 10, text)
-        self.cell(90, 10, f"page {self.page_no()} of {{nb}}", align="R")
+        self.cell(90, 10, f"page {self.page_no()} of {N_PAGES}", align="R")
 
     def heading(self, text: str, *, size: float = 12.0, keep: float = 60.0) -> None:
         """A heading, never the last thing on a page: `keep` points after it are on the same."""
@@ -140,9 +137,7 @@ class Pages(FPDF):
         self.set_fill_color(colour)
         for size, style, text in ((20.0, "B", words), *((10.0, "", line) for line in below)):
             self._pen(size, "#ffffff", style)
-            self.multi_cell(
-                0, size * LEADING, drawable(text), fill=True, padding=(2, 14), new_x=XPos.LMARGIN, new_y=YPos.NEXT
-            )
+            self._flow(text, size, fill=True, padding=(2, 14))
         self.ln(8)
 
     def columns(
@@ -170,9 +165,8 @@ class Pages(FPDF):
         self.set_fill_color("#ffffff")
         band = FontFace(emphasis="BOLD", fill_color=BAND)
         style = {"borders_layout": "HORIZONTAL_LINES", "line_height": size * LEADING, "padding": (1.5, 4)}
-        with self.table(
-            col_widths=tuple(widths), first_row_as_headings=bool(header), text_align="LEFT", **style
-        ) as table:
+        style |= {"first_row_as_headings": bool(header), "text_align": "LEFT"}
+        with self.table(col_widths=tuple(widths), **style) as table:
             if header:
                 table.row([drawable(cell) for cell in header])
             for at, row in enumerate(rows):
@@ -184,14 +178,14 @@ class Pages(FPDF):
                         line.cell(cell, style=band if at == marked else FontFace(family=family))
         self.ln(5)
 
-    def picture(self, source: Path | bytes, caption: str, *, name: str, highest: float = 330.0) -> None:
+    def picture(self, source: Path | IO[bytes], caption: str, *, name: str, highest: float = 330.0) -> None:
         """A picture as wide as the text, or `highest` points high, and the words below it.
 
         Raises:
             InputError: It cannot be read as a PNG.
         """
         try:
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"])
+            image = Image.open(source, formats=["PNG"])
             image.load()
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"the picture {name} of a report cannot be read as a PNG: {error}") from None
@@ -223,8 +217,8 @@ class Pages(FPDF):
         self.set_font(SANS, style, size)
         self.set_text_color(colour)
 
-    def _flow(self, text: str, size: float) -> None:
-        self.multi_cell(0, size * LEADING, drawable(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    def _flow(self, text: str, size: float, **look: Any) -> None:
+        self.multi_cell(0, size * LEADING, drawable(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT, **look)
 
     def _lines(self, width: float, text: str) -> list[str]:
         """Text as it would be broken into lines."""

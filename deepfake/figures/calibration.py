@@ -40,7 +40,7 @@ FEW = 200  # trials: fewer are marked one by one
 STRENGTHS = (1, 10, 100, 1000)
 
 
-def reliability(llrs: Scored, labels: Labels = None, *, title: str = "Reliability") -> Figure:
+def reliability(llrs: Scored, labels: Labels = None) -> Figure:
     """Share of bona fide that was observed against the probability that was predicted, and the trials in each bin.
 
     Both are at a prior of 1/2: the LLR alone makes the prediction, and the classes are given equal weight. The bars are
@@ -70,7 +70,7 @@ def reliability(llrs: Scored, labels: Labels = None, *, title: str = "Reliabilit
 
     figure = figure_of(5.2, 6.2)
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
-    dress(axes, title, "", "bona fide observed, classes weighted equally (%)")
+    dress(axes, "Reliability", "", "bona fide observed, classes weighted equally (%)")
     dress(strip, "", "predicted probability of bona fide at a prior of 1/2 (%)", "trials per bin")
     axes.plot([0, 1], [0, 1], color=REFERENCE, linestyle=":", linewidth=1.4, label="perfectly calibrated")
     error = np.maximum([observed - low, high - observed], 0)
@@ -87,7 +87,7 @@ def reliability(llrs: Scored, labels: Labels = None, *, title: str = "Reliabilit
     return figure
 
 
-def tippett(llrs: Scored, labels: Labels = None, *, title: str = "Tippett plot") -> Figure:
+def tippett(llrs: Scored, labels: Labels = None) -> Figure:
     """Cumulative shares of both classes against the LR; where each crosses LR = 1 is its rate of misleading evidence.
 
     As in forensic voice comparison (Morrison et al. 2021, "Consensus on validation of forensic voice comparison",
@@ -98,11 +98,11 @@ def tippett(llrs: Scored, labels: Labels = None, *, title: str = "Tippett plot")
         InputError: See `deepfake.metrics.cllr.cllr`.
     """
     trials = Trials.of(llrs, labels, infinite=True)
-    s, y = trials.scores, trials.bonafide
-    s = s / LN10
+    s, y = trials.scores / LN10, trials.bonafide
     low, high = span(_tamed(Trials.unchecked(s, y)).scores, 0.0)
-    figure, axes = axes_of(title, "log$_{10}$ LR (larger = more bona fide)", "share of the class (%)", height=4.8)
-    axes.axvline(0, color=REFERENCE, linestyle=":", linewidth=1.4, label="LR = 1: says nothing")
+    xlabel = "log$_{10}$ LR (larger = more bona fide)"
+    figure, axes = axes_of("Tippett plot", xlabel, "share of the class (%)", height=4.8)
+    axes.axvline(0, color=REFERENCE, linestyle=":", linewidth=1.4, label="LR = 1: no information")
     for name, side, of_class, colour, line, mark in (
         ("bona fide: this LR or a lower one", 1, s[y], BONAFIDE, "-", "o"),
         ("spoof: this LR or a higher one", -1, s[~y], SPOOF, (0, (6, 2)), "s"),
@@ -121,12 +121,12 @@ def tippett(llrs: Scored, labels: Labels = None, *, title: str = "Tippett plot")
     return figure
 
 
-def pav(llrs: Scored, labels: Labels = None, *, title: str = "PAV plot") -> Figure:
+def pav(llrs: Scored, labels: Labels = None) -> Figure:
     """The LR that the best monotone recalibration gives to each trial, against the LR that the detector gave.
 
     On the diagonal the LRs are right; below it they are too high, and flatter than it they claim too much. The
-    recalibration (pool adjacent violators, Brümmer and du Preez 2006) has seen the answers. Where only one class is
-    left it is infinite: drawn on the edge.
+    recalibration (pool adjacent violators, Brümmer and du Preez 2006) is fitted to these very labels. Where only one
+    class remains it is infinite: drawn on the edge.
 
     Raises:
         InputError: See `deepfake.metrics.cllr.cllr`.
@@ -138,9 +138,8 @@ def pav(llrs: Scored, labels: Labels = None, *, title: str = "PAV plot") -> Figu
     reach = np.concatenate([span(s, 0.0), mapped[finite]])
     edge = 1.06 * float(np.abs(reach).max())
 
-    figure, axes = axes_of(
-        title, "log$_{10}$ LR of the detector", "log$_{10}$ LR after the best recalibration", height=5.4
-    )
+    names = "PAV plot", "log$_{10}$ LR of the detector", "log$_{10}$ LR after the best recalibration"
+    figure, axes = axes_of(*names, height=5.4)
     axes.plot([-edge, edge], [-edge, edge], color=REFERENCE, linestyle=":", linewidth=1.4, label="perfectly calibrated")
     x, inner = s[finite], mapped[finite]
     drawn = thin(x, inner)
@@ -150,15 +149,14 @@ def pav(llrs: Scored, labels: Labels = None, *, title: str = "PAV plot") -> Figu
         if len(ends):
             style = {"color": SPOOF if side < 0 else BONAFIDE, "linestyle": "--", "clip_on": False}
             x = np.clip([ends[0], ends[-1]], -edge, edge)
-            axes.plot(
-                x, [side * edge] * 2, marker=mark, **style, label=f"LR {name}: {len(ends):,} of {len(s):,} trials"
-            )
+            words = f"LR {name}: {len(ends):,} of {len(s):,} trials"
+            axes.plot(x, [side * edge] * 2, marker=mark, **style, label=words)
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
-def ece(llrs: Scored, labels: Labels = None, *, title: str = "Empirical cross-entropy") -> Figure:
+def ece(llrs: Scored, labels: Labels = None) -> Figure:
     """Bits still missing to know the answer, against the prior odds (Ramos and Gonzalez-Rodriguez 2013).
 
     Where the detector lies above the line of no information (LR = 1 throughout) its LRs do harm. The distance to its
@@ -174,9 +172,8 @@ def ece(llrs: Scored, labels: Labels = None, *, title: str = "Empirical cross-en
     best = empirical_cross_entropy(calibrated(tamed), trials.bonafide, odds)
     given = empirical_cross_entropy(trials, None, odds)
 
-    figure, axes = axes_of(
-        title, "log$_{10}$ prior odds of bona fide", "empirical cross-entropy (bits)", width=5.6, height=4.8
-    )
+    names = "Empirical cross-entropy", "log$_{10}$ prior odds of bona fide", "empirical cross-entropy (bits)"
+    figure, axes = axes_of(*names, width=5.6, height=4.8)
     axes.axvline(0, color=REFERENCE, linewidth=0.8)
     axes.plot(PRIORS, nothing, color=REFERENCE, linestyle=":", linewidth=1.8, label="no information: LR = 1, Cllr 1")
     words = f"detector, Cllr {cllr(trials):.4f}"
@@ -193,7 +190,7 @@ def ece(llrs: Scored, labels: Labels = None, *, title: str = "Empirical cross-en
     return figure
 
 
-def misleading(llrs: Scored, labels: Labels = None, *, title: str = "Misleading evidence by strength") -> Figure:
+def misleading(llrs: Scored, labels: Labels = None) -> Figure:
     """Share and number of each class's trials whose LR points the wrong way, beyond 1, 10, 100 and 1000.
 
     The rates of misleading evidence of Royall 1997, "Statistical evidence": bona fide speech with an LR below 1/k,
@@ -204,7 +201,8 @@ def misleading(llrs: Scored, labels: Labels = None, *, title: str = "Misleading 
     """
     trials = Trials.of(llrs, labels, infinite=True)
     s, y = trials.scores, trials.bonafide
-    figure, axes = axes_of(title, "strength k of the evidence", "share of the class (%)", width=6.0, height=4.4)
+    names = "Misleading evidence by strength", "strength k of the evidence", "share of the class (%)"
+    figure, axes = axes_of(*names, width=6.0, height=4.4)
     highest = 0.0
     for name, of_class, side, colour, hatch in (
         ("bona fide with an LR below 1/k", -s[y], -1, BONAFIDE, ""),

@@ -14,7 +14,6 @@ from deepfake.figures.style import (
     CLASSES,
     CURVE,
     MOST_ATTACKS,
-    MOST_SYSTEMS,
     REFERENCE,
     STYLES,
     axes_of,
@@ -24,38 +23,29 @@ from deepfake.figures.style import (
     plain,
     probit,
     shorten,
-    smallest_rate,
 )
 from deepfake.metrics.eer import eer
 from deepfake.metrics.trials import Trials
 
 
 def det_many(
-    systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]],
-    *,
-    classes: tuple[str, str] = CLASSES,
-    title: str = "DET curves",
+    systems: Mapping[str, Trials | tuple[ArrayLike, ArrayLike]], *, classes: tuple[str, str] = CLASSES
 ) -> Figure:
-    """DET curves of several systems, as `deepfake.figures.style.det` draws one, each with its EER marked.
+    """DET curves of several systems, as `det` draws one, each with its EER marked.
 
     Args:
         systems: Scores `[N]` and labels `[N]`, or trials, by the system's name, at most 8; N may differ.
-        classes: What is to be accepted and what rejected.
-        title: Of the figure.
+        classes: Names of the class to be accepted and the one to be rejected.
 
     Raises:
         InputError: There is no system or more than 8; see also `deepfake.metrics.trials.Trials`.
     """
-    if not 0 < len(systems) <= MOST_SYSTEMS:
-        raise InputError(f"got {len(systems)} systems to be drawn in one DET plot: 1 to {MOST_SYSTEMS} were expected")
+    if not 0 < len(systems) <= len(STYLES):
+        raise InputError(f"got {len(systems)} systems to be drawn in one DET plot: 1 to {len(STYLES)} were expected")
     trials = [Trials.of(*of) if isinstance(of, tuple) else Trials.of(of) for of in systems.values()]
-    rates = [eer(of)[0] for of in trials]
-    smallest = min(map(smallest_rate, trials, rates))
-    figure, axes = det_axes(
-        title, smallest=smallest, worst=max(rates), height=5.6 + 0.2 * len(systems), classes=classes
-    )
-    rows = zip(shorten(systems, most=44), trials, rates, STYLES, strict=False)
-    for name, of, rate, (colour, line, marker) in rows:
+    figure, axes = det_axes("DET curves", trials, height=5.6 + 0.2 * len(systems), classes=classes)
+    for name, of, (colour, line, marker) in zip(shorten(systems, most=44), trials, STYLES, strict=False):
+        rate, _ = eer(of)
         drawn = {"color": colour, "linestyle": line, "linewidth": 1.6}
         axes.plot(*det_points(of), **drawn)
         words = f"{name}: EER {rate:.2%}{' (below these axes)' if rate == 0 else ''}"

@@ -1,4 +1,4 @@
-"""Figures of rates: precision and recall, the sweep of the threshold, confusion, scores and EER per attack, t-DCF."""
+"""Figures of rates: precision and recall, rates by threshold, confusion, scores and EER per attack, t-DCF."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from deepfake.figures.style import (
     BONAFIDE,
     CURVE,
     MOST_ATTACKS,
-    MOST_SYSTEMS,
     REFERENCE,
     SPOOF,
     STYLES,
@@ -40,7 +39,7 @@ HIGHEST_COST = 1.25
 THRESHOLD = {"color": "black", "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2, "zorder": 1.5}
 
 
-def precision_recall(scores: Scored, labels: Labels = None, *, title: str = "Precision and recall") -> Figure:
+def precision_recall(scores: Scored, labels: Labels = None) -> Figure:
     """Share of bona fide among the accepted against the share of the bona fide accepted; **positive = bona fide**.
 
     Average precision is the area below the steps, the sum of `(R_n - R_{n-1}) P_n` over the distinct thresholds. It
@@ -54,9 +53,8 @@ def precision_recall(scores: Scored, labels: Labels = None, *, title: str = "Pre
     average = float(np.sum(np.diff(recall, prepend=0.0) * precision))
     base = float(precision[-1])  # everything is accepted
     drawn = thin(recall, precision)
-    figure, axes = axes_of(
-        title, "recall: bona fide accepted (%)", "precision: bona fide among the accepted (%)", height=4.8
-    )
+    names = "recall: bona fide accepted (%)", "precision: bona fide among the accepted (%)"
+    figure, axes = axes_of("Precision and recall", *names, height=4.8)
     x, y = np.append(0.0, recall[drawn]), np.append(precision[0], precision[drawn])
     axes.plot(x, y, drawstyle="steps-pre", color=CURVE, linewidth=1.8, label=f"average precision {average:.4f}")
     axes.axhline(base, color=REFERENCE, linestyle=":", linewidth=1.4, label=f"base rate of bona fide {base:.1%}")
@@ -66,9 +64,7 @@ def precision_recall(scores: Scored, labels: Labels = None, *, title: str = "Pre
     return figure
 
 
-def threshold_sweep(
-    scores: Scored, labels: Labels = None, *, threshold: float | None = None, title: str = "Rates against the threshold"
-) -> Figure:
+def rates_by_threshold(scores: Scored, labels: Labels = None, *, threshold: float | None = None) -> Figure:
     """Precision, recall and F1 of bona fide, and both error rates, at every threshold; a trial is accepted above it.
 
     Precision ends where nothing is accepted any more.
@@ -81,7 +77,7 @@ def threshold_sweep(
     with np.errstate(invalid="ignore"):
         f1 = np.nan_to_num(2 * precision * recall / (precision + recall))  # nothing right is accepted: 0
     low, high = span(thresholds[1:], threshold)
-    figure, axes = axes_of(title, "threshold on the score", "rate (%)", width=6.4, height=4.8)
+    figure, axes = axes_of("Rates against the threshold", "threshold on the score", "rate (%)", width=6.4, height=4.8)
     curves = {
         "precision": (precision, BONAFIDE, "-"),
         "recall": (recall, "#009E73", (0, (6, 2))),
@@ -100,7 +96,7 @@ def threshold_sweep(
     return figure
 
 
-def confusion(scores: Scored, labels: Labels, threshold: float, *, title: str = "Decisions at the threshold") -> Figure:
+def confusion(scores: Scored, labels: Labels, threshold: float) -> Figure:
     """Counts of the decisions `score > threshold` by class, and their share of the class; a class may be missing.
 
     Raises:
@@ -108,22 +104,21 @@ def confusion(scores: Scored, labels: Labels, threshold: float, *, title: str = 
     """
     trials = Trials.of(scores, labels, both_classes=False)
     y, accepted = trials.bonafide, trials.scores > finite(threshold)
-    figure, axes = axes_of(title, f"decision at the threshold {threshold + 0.0:.4g}", "truth", width=5.2, height=3.8)
+    xlabel = f"decision at the threshold {threshold + 0.0:.4g}"
+    figure, axes = axes_of("Decisions at the threshold", xlabel, "truth", height=3.8)
     axes.patch.set(**EMPTY)
-    for row, truth in enumerate((y, ~y)):
-        n = int(truth.sum())
-        for column, decided in enumerate((accepted, ~accepted)):
-            count = int(np.sum(truth & decided))
-            right = row == column
-            words = (("hits", "misses"), ("false alarms", "correct rejections"))[row][column]
-            colour, ink = _cell(count / n if n else math.nan)
-            if n:
-                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0))
-            text = f"{count:,}\n{count / n:.2%}" if n else "no trials"
-            axes.text(column, row - 0.05, text, color=ink, ha="center", va="center", fontsize=14, linespacing=1.3)
-            if n:
-                mark = "right" if right else "wrong"
-                axes.text(column, row + 0.36, f"{words} ({mark})", color=ink, ha="center", va="center", fontsize=8)
+    words = (("hits (right)", "misses (wrong)"), ("false alarms (wrong)", "correct rejections (right)"))
+    for (row, column), of_cell in np.ndenumerate(words):
+        truth, decided = y == (row == 0), accepted == (column == 0)
+        if not (n := int(truth.sum())):
+            axes.text(column, row - 0.05, "no trials", ha="center", va="center", fontsize=14)
+            continue
+        count = int(np.sum(truth & decided))
+        colour = mpl.colormaps["Blues"](0.85 * count / n)
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0))
+        ink, text = _ink(colour), f"{count:,}\n{count / n:.2%}"
+        axes.text(column, row - 0.05, text, color=ink, ha="center", va="center", fontsize=14, linespacing=1.3)
+        axes.text(column, row + 0.36, of_cell, color=ink, ha="center", va="center", fontsize=8)
     axes.set_xticks([0, 1], ["accepted as bona fide", "rejected as spoof"])
     axes.set_yticks([0, 1], [f"bona fide\n({trials.n_bonafide:,})", f"spoof\n({trials.n_spoof:,})"])
     axes.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5))
@@ -135,12 +130,7 @@ def confusion(scores: Scored, labels: Labels, threshold: float, *, title: str = 
 
 
 def histogram_by_attack(
-    scores: Scored,
-    labels: Labels,
-    attacks: Iterable[str],
-    *,
-    threshold: float | None = None,
-    title: str = "Scores by attack",
+    scores: Scored, labels: Labels, attacks: Iterable[str], *, threshold: float | None = None
 ) -> Figure:
     """One small histogram per attack above one axis of scores, bona fide speech on top; of very many, the hardest.
 
@@ -152,17 +142,17 @@ def histogram_by_attack(
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof; one class may be missing.
         attacks: N names; those of bona fide trials do not matter.
         threshold: Drawn, and the share of each row that it accepts as bona fide is written beside it.
-        title: Of the figure.
 
     Raises:
         InputError: There are not N attacks, the threshold is not finite; see also `deepfake.metrics.trials.Trials`.
     """
     trials = Trials.of(scores, labels, both_classes=False)
     s, rows = trials.scores, _by_attack(trials, list(attacks))
-    if len(rows) > MOST_ATTACKS + 1:
-        spoofed = [name for name in rows if name is not None]
-        hardest = set(sorted(spoofed, key=lambda name: -float(np.median(rows[name])))[:MOST_ATTACKS])
-        title = f"{title}: the {MOST_ATTACKS} of {len(spoofed)} with the highest medians"
+    title = "Scores by attack"
+    medians = {name: float(np.median(of_row)) for name, of_row in rows.items() if name is not None}
+    if len(medians) > MOST_ATTACKS:
+        hardest = sorted(medians, key=lambda name: -medians[name])[:MOST_ATTACKS]
+        title = f"{title}: the {MOST_ATTACKS} of {len(medians)} with the highest medians"
         rows = {name: of_row for name, of_row in rows.items() if name is None or name in hardest}
     low, high = span(s, threshold)
     outside = bool(np.any((s < low) | (s > high)))
@@ -245,16 +235,11 @@ def heat_map(
 
 
 def tdcf_curve(
-    scores: Scored,
-    labels: Labels,
-    weights: Mapping[str, tuple[float, float, float]],
-    *,
-    threshold: float | None = None,
-    title: str = "Tandem detection cost against the CM threshold",
+    scores: Scored, labels: Labels, weights: Mapping[str, tuple[float, float, float]], *, threshold: float | None = None
 ) -> Figure:
     """Normalised t-DCF `(C0 + C1 P_miss + C2 P_fa) / (C0 + min(C1, C2))` at every CM threshold, its minimum marked.
 
-    At 1 the CM is worth as much as one that does not listen. The points are those of the organisers' curve, from which
+    At 1 the CM is worth as much as one without information. The points are those of the organisers' curve, from which
     `deepfake.metrics.tdcf.min_tdcf_of` takes the minimum, those inside tied scores included.
 
     Args:
@@ -262,18 +247,18 @@ def tdcf_curve(
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
         weights: C0, C1 and C2 by the name of the form, such as "legacy" and "revised"; at most 8.
         threshold: The CM threshold in use; the cost there is written into the legend.
-        title: Of the figure.
 
     Raises:
         InputError: There are no weights or too many, the threshold is not finite; see also `min_tdcf_of`.
     """
-    if not 0 < len(weights) <= MOST_SYSTEMS:
-        raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {MOST_SYSTEMS} were expected")
+    if not 0 < len(weights) <= len(STYLES):
+        raise InputError(f"got the t-DCF weights of {len(weights)} forms: 1 to {len(STYLES)} were expected")
     trials = Trials.of(scores, labels)
     far, frr, thresholds = trials.official
     low, high = span(thresholds[1:], threshold)
+    title = "Tandem detection cost against the CM threshold"
     figure, axes = axes_of(title, "CM threshold", "normalised t-DCF", width=6.4, height=4.8)
-    axes.axhline(1, color=REFERENCE, linestyle=":", linewidth=1.4, label="a CM that does not listen: 1")
+    axes.axhline(1, color=REFERENCE, linestyle=":", linewidth=1.4, label="a CM without information: 1")
     highest = 1.0
     for name, (c0, c1, c2), (colour, line, marker) in zip(shorten(weights), weights.values(), STYLES, strict=False):
         least, best = min_tdcf_of(trials, c0=c0, c1=c1, c2=c2)
@@ -307,12 +292,6 @@ def _draw_threshold(axes: Axes, threshold: float | None) -> None:
         axes.axvline(threshold, **THRESHOLD, label=f"threshold in use {threshold + 0.0:.4g}")
 
 
-def _cell(share: float) -> tuple[tuple[float, ...], str]:
-    """Colour of a cell by its share, and of the ink on it."""
-    colour = mpl.colormaps["Blues"](0.85 * share)
-    return colour, "black" if math.isnan(share) else _ink(colour)
-
-
 def _ink(colour: tuple[float, ...]) -> str:
     """Black or white, whichever is read more easily on a colour (its relative luminance, Rec. 709)."""
     luminance = sum(weight * channel**2.2 for weight, channel in zip((0.2126, 0.7152, 0.0722), colour[:3], strict=True))
@@ -324,19 +303,11 @@ def _by_attack(trials: Trials, attacks: list[str]) -> dict[str | None, np.ndarra
     s, y = trials.scores, trials.bonafide
     if len(attacks) != len(s):
         raise InputError(f"got {len(attacks)} attacks of {len(s)} trials: one name each was expected")
-    codes: dict[str | None, int] = {None: 0}
-    code = np.fromiter(
-        (
-            0 if bonafide else codes.setdefault(attack if attack not in ("", "-") else "unknown", len(codes))
-            for bonafide, attack in zip(y.tolist(), attacks, strict=True)
-        ),
-        dtype=np.int64,
-        count=len(s),
-    )
-    parts = np.split(s[np.argsort(code, kind="stable")], np.cumsum(np.bincount(code, minlength=len(codes)))[:-1])
-    rows = dict(zip(codes, parts, strict=True))
-    named = sorted(name for name in rows if name is not None)
-    return {name: rows[name] for name in [None, *named] if len(rows[name])}
+    rows: dict[str | None, list[float]] = {}
+    for score, bonafide, attack in zip(s.tolist(), y.tolist(), attacks, strict=True):
+        name = None if bonafide else "unknown" if attack in ("", "-") else attack
+        rows.setdefault(name, []).append(score)
+    return {name: np.array(rows[name]) for name in sorted(rows, key=lambda name: (name is not None, name or ""))}
 
 
 def _draw_row(axes: Axes, row: int, scores: np.ndarray, edges: np.ndarray, colour: str) -> None:

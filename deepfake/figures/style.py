@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +39,6 @@ STYLES = (  # of several systems: colour, line, mark
     ("#56B4E9", (0, (3, 1, 1, 1)), ">"),
     ("#666666", (0, (1, 2.5)), "p"),
 )
-MOST_SYSTEMS = len(STYLES)
 LARGEST = 1e100
 CELLS = 1500  # of `thin`, per axis: about a printed figure's own resolution
 
@@ -52,7 +51,7 @@ def figure_of(width: float, height: float) -> Figure:
 
 
 def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Give a pair of axes the house's look."""
+    """Give a pair of axes the look of all figures."""
     axes.set_title(plain(title), fontsize=11)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -62,7 +61,7 @@ def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
 
 
 def axes_of(title: str, xlabel: str, ylabel: str, *, width: float = 5.2, height: float = 4.4) -> tuple[Figure, Axes]:
-    """A figure of the house's look with one pair of axes, sizes in inches."""
+    """A figure with one pair of axes, sizes in inches."""
     figure = figure_of(width, height)
     axes = figure.add_subplot()
     dress(axes, title, xlabel, ylabel)
@@ -171,18 +170,22 @@ def det_points(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
 
 
 def det_axes(
-    title: str, *, smallest: float, worst: float, height: float = 5.0, classes: tuple[str, str] = CLASSES
+    title: str, trials: Sequence[Trials], *, height: float = 5.0, classes: tuple[str, str] = CLASSES
 ) -> tuple[Figure, Axes]:
     """Axes of a DET plot in probits, and the line of equal rates.
 
+    The axes begin one step below the smallest rate that so many trials can show, and end at 50 % unless an EER is high.
+
     Args:
         title: Of the figure.
-        smallest: The axes begin one step below this rate, a fraction.
-        worst: Largest EER to be shown, a fraction.
+        trials: Of each system that is to be drawn.
         height: Of the figure, in inches.
-        classes: What is to be accepted and what rejected.
+        classes: Names of the class to be accepted and the one to be rejected.
     """
-    wide = worst > 0.35
+    rates = [eer(of)[0] for of in trials]
+    finest = [1 / min(of.n_bonafide, of.n_spoof) for of in trials]
+    smallest = min(0.01, *finest, *(rate for rate in rates if rate))
+    wide = max(rates) > 0.35
     low = DET_TICKS[max(np.searchsorted(DET_TICKS, smallest) - 1, 0)]
     high = DET_TICKS[-1] if wide else 0.5
     ticks = DET_TICKS[(low <= DET_TICKS) & (high >= DET_TICKS) & ~(wide & np.isin(DET_TICKS, CROWDED))]
@@ -197,25 +200,16 @@ def det_axes(
     return figure, axes
 
 
-def smallest_rate(trials: Trials, rate: float) -> float:
-    """The rate at which a DET plot of trials with this EER should begin: the finest step of the smaller class."""
-    return min(1 / min(trials.n_bonafide, trials.n_spoof), 0.01, rate or 1)
-
-
-def det(
-    scores: Scored, labels: Labels = None, *, interval: tuple[float, float] | None = None, title: str = "DET curve"
-) -> Figure:
+def det(scores: Scored, labels: Labels = None, *, interval: tuple[float, float] | None = None) -> Figure:
     """Detection error trade-off: misses against false alarms, both on the normal-deviate scale, with the EER marked.
 
     Gaussian scores give a straight line (Martin et al. 1997, "The DET curve in assessment of detection task
     performance").
-    The axes begin one step below the smallest rate that this many trials can show.
 
     Args:
         scores: Scores `[N]`, larger = more bona fide.
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
         interval: The EER's interval, fractions, put into words beside it.
-        title: Of the figure.
 
     Raises:
         InputError: See `deepfake.metrics.trials.Trials`.
@@ -223,7 +217,7 @@ def det(
     trials = Trials.of(scores, labels)
     x, y = det_points(trials)
     rate, _ = eer(trials)
-    figure, axes = det_axes(title, smallest=smallest_rate(trials, rate), worst=rate)
+    figure, axes = det_axes("DET curve", [trials])
     axes.plot(x, y, color=CURVE, linewidth=1.8, label="detector")
     axes.plot(probit([rate]), probit([rate]), "o", color=SPOOF, markersize=7, label=eer_label(rate, interval))
     if rate == 0:
@@ -257,9 +251,7 @@ def roc(
     return figure
 
 
-def histogram(
-    scores: Scored, labels: Labels = None, *, threshold: float | None = None, title: str = "Scores by class"
-) -> Figure:
+def histogram(scores: Scored, labels: Labels = None, *, threshold: float | None = None) -> Figure:
     """Share of each class's trials per bin of score, and the threshold; a class without trials is left out.
 
     Raises:
@@ -267,7 +259,7 @@ def histogram(
     """
     trials = Trials.of(scores, labels, both_classes=False)
     s, y = trials.scores, trials.bonafide
-    figure, axes = axes_of(title, "score (larger = more bona fide)", "share of the class per bin (%)")
+    figure, axes = axes_of("Scores by class", "score (larger = more bona fide)", "share of the class per bin (%)")
     edges = np.histogram_bin_edges(drawable(s), bins=int(np.clip(2 * np.sqrt(len(s)), 10, 60)))
     for name, of_class, colour, line in (("spoof", ~y, SPOOF, "--"), ("bona fide", y, BONAFIDE, "-")):
         if n := int(of_class.sum()):
@@ -282,9 +274,7 @@ def histogram(
     return figure
 
 
-def by_attack(
-    eers: Mapping[str, float], *, overall: float | None = None, title: str = "EER per attack against all bona fide"
-) -> Figure:
+def by_attack(eers: Mapping[str, float], *, overall: float | None = None) -> Figure:
     """One bar per attack, in the order given, with the pooled EER as a line; of very many, the hardest ones.
 
     Args:
@@ -296,6 +286,7 @@ def by_attack(
     """
     if not eers:
         raise InputError("there is no attack whose EER could be drawn")
+    title = "EER per attack against all bona fide"
     if len(eers) > MOST_ATTACKS:
         hardest = set(sorted(eers, key=lambda name: -eers[name])[:MOST_ATTACKS])
         title = f"{title}: the {MOST_ATTACKS} hardest of {len(eers)}"

@@ -1,4 +1,4 @@
-"""The assessment of one recording, from which every command takes what it says of a file."""
+"""The assessment of one recording, from which every command takes its results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.audio.waveform import Info, Source
 from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
 from deepfake.errors import InputError
-from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measured, reasons, state
+from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measure, reasons, state
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
-from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline, timeline
+from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
 
 EVEN = 0.5
 WHOLE, FIRST = "whole", "first"
@@ -30,12 +30,12 @@ DEFAULT = Threshold(THRESHOLD, "default")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What is said of a score, and of what speaks against it.
+    """A score, and the reasons to mistrust it.
 
     Attributes:
-        detector: Which gave the score.
+        detector: The one that gave the score.
         score: Of the recording, larger for bona fide speech.
-        reasons: What speaks against taking the result at its word.
+        reasons: To mistrust the result.
     """
 
     detector: Detector
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """`bonafide` or `spoof`, or `inconclusive` where a reason is against either."""
+        """`bonafide` or `spoof`, or `inconclusive` where a reason forbids either."""
         return INCONCLUSIVE if self.state == INCONCLUSIVE else self.detector.verdict(self.score)
 
     @property
@@ -58,7 +58,7 @@ class Finding:
         return self.detector.llr(self.score)
 
     def p_fake(self, prior: float = EVEN) -> float:
-        """Probability of spoof at a prior one; without calibration an uncalibrated figure that knows no prior.
+        """Probability of spoof at a prior one; without calibration an uncalibrated figure, whatever the prior.
 
         Raises:
             InputError: The prior is not between 0 and 1.
@@ -82,7 +82,7 @@ class Assessment(Finding):
         samples_sha256: Of all samples at the detector's rate, mono, as 32-bit little-endian floating point.
         seconds: Its length, by the samples decoded.
         scored_seconds: How much of that the score rests on.
-        quality: What `deepfake.forensics.cautions.measured` found in what was scored.
+        quality: What `deepfake.forensics.cautions.measure` found in what was scored.
         scores: Of the windows, in order of time `[W]`; their mean is the score.
         clip: Of the windows the one with the strongest evidence for spoof, the first of equals: what is explained.
         timeline: p_fake over time; None where it was not asked for.
@@ -156,12 +156,12 @@ def assess(
     with recording(source, sample_rate=detector.sample_rate, native_seconds=LONGEST_SECONDS) as opened:
         n_bytes, file_sha256 = opened.digest() or (None, None)
         one_pass = _Pass(detector, opened.name, ALL if clips == WHOLE else detector.n_samples, scanning)
-        clip = _kept(one_pass.windows_of(opened.blocks), clip_start, detector.sample_rate)
+        clip = _clip(one_pass.windows_of(opened.blocks), clip_start, detector.sample_rate)
         if clip is None:
             raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
         windows, rate = one_pass.windows, opened.header.sample_rate
         scored_seconds = windows.cutter.n_taken / detector.sample_rate
-        quality = measured(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
+        quality = measure(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
     return Assessment(
         detector=detector,
         score=windows.score,
@@ -215,15 +215,12 @@ class _Pass:
             return None
         found, name = self.scanner.finish(), Path(self.name).name
         settings = {"threshold": self.scanning.threshold, "rule": self.scanning.rule}
-        return timeline(found, name=name, **settings, frame_seconds=FRAME_SECONDS)
+        return Timeline.of(found, name=name, **settings, frame_seconds=FRAME_SECONDS)
 
 
-def _kept(windows: Iterable[Window], start: float | None, sample_rate: int) -> Window | None:
-    """Of all windows the one that begins at a time in seconds, or whose score is lowest; no other is held."""
-    kept: Window | None = None
-    for window in windows:
-        if start is None:
-            kept = window if kept is None or window.score < kept.score else kept
-        elif window.start == round(start * sample_rate):
-            kept = window
-    return kept
+def _clip(windows: Iterable[Window], start: float | None, sample_rate: int) -> Window | None:
+    """Of all windows the one that begins at a time in seconds, or whose score is lowest; no other is kept."""
+    if start is None:
+        return min(windows, key=lambda window: window.score)
+    found = [window for window in windows if window.start == round(start * sample_rate)]
+    return found[0] if found else None

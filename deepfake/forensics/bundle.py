@@ -9,6 +9,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from deepfake.errors import InputError
 from deepfake.forensics.verify import read_report
@@ -51,11 +52,11 @@ def bundle(folder: str | Path, *, include_audio: bool = False) -> Path:
         elif hash_of_file(path) != recording["sha256"]:
             packed[name] = path
     if include_audio:
-        packed[f"{AUDIO}/{_name(recording['name'])}"] = _unchanged(Path(recording["path"]), recording["sha256"])
+        packed |= _audio(recording)
     target = folder.with_name(f"{folder.name}.zip")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        _write(part, packed, left_out, expected={f"{AUDIO}/{recording['name']}": recording["sha256"]})
+        _write(part, packed, left_out, recording["sha256"])
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -77,21 +78,19 @@ def _members(folder: Path) -> Iterator[tuple[str, Path]]:
             yield relative, path
 
 
-def _name(name: str) -> str:
+def _audio(recording: dict[str, Any]) -> dict[str, Path]:
+    """Where the recording of a report lies, by its name in the bundle."""
+    name, path = recording["name"], Path(recording["path"])
     if Path(name).name != name or name in ("", ".", ".."):
         raise InputError(f"the report calls the recording {name!r}: a name without folders was expected")
-    return name
-
-
-def _unchanged(path: Path, sha256: str) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: the recording is not there any more; leave out --include-audio, or bring it back")
-    if hash_of_file(path) != sha256:
+    if hash_of_file(path) != recording["sha256"]:
         raise InputError(f"{path} is not the recording that the report speaks of: its SHA-256 is another")
-    return path
+    return {f"{AUDIO}/{name}": path}
 
 
-def _write(target: Path, packed: dict[str, Path], left_out: list[str], *, expected: dict[str, str]) -> None:
+def _write(target: Path, packed: dict[str, Path], left_out: list[str], audio_sha256: str) -> None:
     rows = []
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(packed):
@@ -101,7 +100,7 @@ def _write(target: Path, packed: dict[str, Path], left_out: list[str], *, expect
                     digest.update(block)
                     size += len(block)
                     copy.write(block)
-            if digest.hexdigest() != expected.get(name, digest.hexdigest()):
+            if name.startswith(f"{AUDIO}/") and digest.hexdigest() != audio_sha256:
                 raise InputError(f"{packed[name]} changed while it was packed: do it again")
             rows.append({"path": name, "bytes": size, "sha256": digest.hexdigest()})
         manifest = {"schema": VERSION, "files": rows, "left_out": sorted(left_out)}

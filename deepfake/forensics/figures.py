@@ -1,4 +1,4 @@
-"""Pictures of one explained clip. Each function returns a matplotlib Figure of the house's look.
+"""Pictures of one explained clip. Each function returns a matplotlib Figure.
 
 Blue speaks for bona fide and vermilion for spoof, as in every other figure; a map has the same colours for the same
 evidence in every clip, so that a clip without evidence looks like one. Nothing is interpolated: what is drawn as one
@@ -14,18 +14,19 @@ from textwrap import fill
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
+from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.explain.map import Map
 from deepfake.features.mel import hz_to_mel, mel_to_hz
 from deepfake.figures.style import BONAFIDE, REFERENCE, SPOOF, axes_of, dress, figure_of, plain
+from deepfake.metrics.localisation import stretches
 
-WIDTH, HEIGHT = 8.0, 3.4  # inches
+WIDTH = 8.0  # inches
 LEVELS_DB = (-80.0, 0.0)
 LEVELS = colormaps["cividis"]
 GREY = LinearSegmentedColormap.from_list("speech", ["#ffffff", "#707070"])  # light enough for a map to lie on it
@@ -39,70 +40,42 @@ FRAME_LIMIT = 0.5  # nats at the end of the axis, of a frame of 10 ms
 MOST_COLUMNS = 2000  # of a drawn waveform: about a printed figure's own resolution
 
 
-def spectrogram(
-    levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike, *, title: str = "Spectrogram in mel bands"
-) -> Figure:
+def spectrogram(levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike) -> Figure:
     """Level of each cell of mel band and frame, from 80 dB below the loudest cell up to it.
 
     Args:
         levels_db: In dB relative to the loudest cell `[F, L]`.
         hz: Edges of the bands `[F + 1]`.
         seconds: Edges of the frames `[L + 1]`.
-        title: Of the figure.
     """
-    figure, axes = axes_of(title, "", "frequency (Hz, mel-spaced)", width=WIDTH, height=HEIGHT)
-    cells = _cells(axes, levels_db, hz, seconds, cmap=LEVELS, norm=Normalize(*LEVELS_DB))
+    figure, axes, cells = _spectrogram("Spectrogram in mel bands", levels_db, hz, seconds, LEVELS)
     figure.colorbar(cells, ax=axes, label="level (dB, loudest cell 0)", pad=0.01, extend="min")
-    _mel_axis(axes, hz)
-    time_axis(axes, *np.asarray(seconds)[[0, -1]])
     return figure
 
 
-def overlay(
-    levels_db: ArrayLike,
-    hz: ArrayLike,
-    seconds: ArrayLike,
-    map: Map,
-    *,
-    alpha: float = 0.5,
-    limit: float | None = None,
-    unit: str | None = None,
-    title: str | None = None,
-) -> Figure:
+def overlay(levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike, map: Map) -> Figure:
     """A map in its own cells over the spectrogram in grey.
 
-    The colours end at `limit` whatever the clip; cells beyond have a colour of their own, shown at the ends of the
-    colour bar. A cell without a value (NaN) stays grey.
+    The colours end at `limit_of` the map, whatever the clip; cells beyond have a colour of their own, shown at the ends
+    of the colour bar. A cell without a value (NaN) stays grey.
 
     Args:
         levels_db: In dB relative to the loudest cell `[F, L]`, of the spectrogram.
         hz: Edges of the spectrogram's bands `[F + 1]`.
         seconds: Edges of the spectrogram's frames `[L + 1]`.
         map: What is drawn over it; its grid may differ.
-        alpha: Opacity of the map.
-        limit: Evidence at the ends of the colours, > 0; `limit_of` the map if None. Maps to be compared need the same.
-        unit: Of the evidence; what the map's facts say if None.
-        title: Of the figure; the method and the size of its cells if None.
-
-    Raises:
-        InputError: `limit` is not a number above 0.
     """
-    limit = limit_of(map) if limit is None else limit
-    if not (math.isfinite(limit) and limit > 0):
-        raise InputError(f"limit={limit} of a map's colours: a number above 0 was expected")
-    title = title or f"{map.method.replace('_', ' ')}: {resolution(map)}"
-    figure, axes = axes_of(title, "", "frequency (Hz, mel-spaced)", width=WIDTH, height=HEIGHT)
-    _cells(axes, levels_db, hz, seconds, cmap=GREY, norm=Normalize(*LEVELS_DB))
+    limit, unit = limit_of(map), unit_of(map)
+    cell_ms = 1000 * float(np.median(np.diff(map.seconds)))
+    title = f"{map.method.replace('_', ' ')}: cells of {cell_ms:.3g} ms in {len(map.hz) - 1} bands"
+    figure, axes, _ = _spectrogram(title, levels_db, hz, seconds, GREY)
     values = np.ma.masked_where(np.isnan(map.values), np.clip(map.values, -2 * limit, 2 * limit))
-    cells = _cells(axes, values, map.hz, map.seconds, cmap=SIDES, norm=Normalize(-limit, limit), alpha=alpha)
+    cells = _cells(axes, values, map.hz, map.seconds, cmap=SIDES, norm=Normalize(-limit, limit), alpha=0.5)
     bar = figure.colorbar(cells, ax=axes, pad=0.01, extend="both", ticks=[-limit, -limit / 2, 0, limit / 2, limit])
     sides = {-limit: f"{_signed(-limit)}\nbona fide", limit: f"spoof\n{_signed(limit)}"}
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: sides.get(value, _signed(value))))
     bar.ax.tick_params(labelsize=8)
-    unit = unit or unit_of(map)
     bar.set_label(plain(fill(f"{unit} per cell" if unit == "nats" else unit, 42)), fontsize=9)
-    _mel_axis(axes, hz)
-    time_axis(axes, *np.asarray(seconds)[[0, -1]])
     return figure
 
 
@@ -130,15 +103,7 @@ def unit_of(map: Map) -> str:
     return str(map.facts.get("unit", "nats"))
 
 
-def resolution(map: Map) -> str:
-    """The size of a map's cells in words: `cells of 10 ms in 40 bands`."""
-    widths = np.diff(map.seconds)
-    return f"cells of {1000 * float(np.median(widths)):.3g} ms in {len(map.hz) - 1} bands"
-
-
-def time_importance(
-    maps: Sequence[Map], *, regions: Sequence[tuple[float, float]] = (), title: str = "Evidence over time"
-) -> Figure:
+def time_importance(maps: Sequence[Map], *, regions: Sequence[tuple[float, float]] = ()) -> Figure:
     """What each frame speaks for, all bands together, a row for each map: above the line spoof, below it bona fide.
 
     Each has its own frames and its own unit. The axes end at `limit_of` the map, whatever the clip; a triangle marks
@@ -146,8 +111,7 @@ def time_importance(
 
     Args:
         maps: Of one clip.
-        regions: Start and end in seconds of what is to be shaded grey.
-        title: Of the figure.
+        regions: Start and end in seconds of what is shaded grey.
 
     Raises:
         InputError: There is no map.
@@ -165,28 +129,23 @@ def time_importance(
         axes.stairs(np.minimum(shown, 0), edges, fill=True, color=BONAFIDE, alpha=0.35)
         axes.stairs(shown, edges, baseline=None, color="black", linewidth=0.8, label="evidence")
         for side, mark in ((1, "^"), (-1, "v")):
-            starts, ends = _runs(side * values > limit)
-            if len(starts):  # the layout engine trips over a mark without points
-                at = (edges[starts] + edges[ends]) / 2
+            beyond = stretches(side * values > limit, edges, gap_seconds=0, shortest_seconds=0)
+            if beyond:  # the layout engine trips over a mark without points
+                at = edges[np.array(beyond)].mean(axis=1)
                 axes.plot(at, np.full(len(at), side * limit), mark, color="black", markersize=4, clip_on=False)
         axes.axhline(0, color=REFERENCE, linewidth=0.8)
         axes.set(ylim=(-limit, limit), yticks=[-limit, 0, limit])
         axes.yaxis.set_major_formatter(FuncFormatter(_signed))
         for start, end in regions:
             axes.axvspan(start, end, facecolor="#eeeeee", edgecolor="#999999", linewidth=0.8, zorder=0.4)
-    figure.suptitle(plain(title), fontsize=11)
+    figure.suptitle("Evidence over time", fontsize=11)
     figure.supylabel("← bona fide      spoof →", fontsize=9)
     time_axis(rows[-1], min(map.seconds[0] for map in maps), max(map.seconds[-1] for map in maps))
     return figure
 
 
 def waveform_highlight(
-    waveform: ArrayLike,
-    rate: float,
-    regions: Sequence[tuple[float, float]],
-    *,
-    start: float = 0.0,
-    title: str = "Waveform",
+    waveform: ArrayLike, rate: float, regions: Sequence[tuple[float, float]], *, start: float = 0.0
 ) -> Figure:
     """The waveform with the suspicious regions hatched and coloured.
 
@@ -195,9 +154,8 @@ def waveform_highlight(
     Args:
         waveform: Samples `[T]`, full scale is 1.
         rate: Samples per second.
-        regions: Start and end of each in seconds.
+        regions: Start and end of each in seconds; no two overlap.
         start: Time of the first sample in seconds.
-        title: Of the figure.
 
     Raises:
         InputError: There are no samples.
@@ -205,6 +163,9 @@ def waveform_highlight(
     samples = np.asarray(waveform, dtype=float)
     if not len(samples):
         raise InputError("there are no samples of which a waveform could be drawn")
+    share = sum(end - start for start, end in regions) * rate / len(samples)
+    words = f"{len(regions)} suspicious region{'s' * (len(regions) != 1)}, {share:.1%} of the time"
+    title = f"Waveform: {words if regions else 'no suspicious region'}"
     figure, axes = axes_of(title, "", "amplitude (full scale 1)", width=WIDTH, height=2.8)
     end = start + len(samples) / rate
     if len(samples) > 2 * MOST_COLUMNS:
@@ -219,62 +180,42 @@ def waveform_highlight(
     for first, last in regions:
         look = {"facecolor": (SPOOF, 0.22), "edgecolor": (SPOOF, 0.9), "linewidth": 0.8}
         axes.axvspan(first, last, hatch="///", zorder=0.9, **look)
-    share = _covered(regions) / (end - start)
-    words = f"{len(regions)} suspicious region{'s' * (len(regions) != 1)}, {share:.1%} of the time"
-    axes.set_title(plain(f"{title}: {words if regions else 'no suspicious region'}"), fontsize=11)
     time_axis(axes, start, end)
     return figure
 
 
-def radar(
-    cues: Mapping[str, float | None],
-    *,
-    even: Mapping[str, float] | None = None,
-    title: str = "Where the evidence for spoof lies",
-) -> Figure:
+def radar(cues: Mapping[str, float | None], even: Mapping[str, float | None]) -> Figure:
     """A radar chart of cues: each is a share from 0 in the middle to 1 at the rim.
 
     Args:
         cues: Share by name; None was not measured, and no line is drawn to it.
         even: The shares that evidence spread evenly over the clip would have, dashed: what stands out is beyond them.
-        title: Of the figure.
-
-    Raises:
-        InputError: There is no cue, or one is not a share.
     """
-    if not cues:
-        raise InputError("there is no cue that could be drawn")
-    for name, share in {**cues, **(even or {})}.items():
-        if share is not None and not 0 <= share <= 1:
-            raise InputError(f"cue {name}: {share} was given, a share from 0 to 1 was expected")
     figure = figure_of(5.6, 4.6)
     axes = figure.add_subplot(projection="polar")
     assert isinstance(axes, PolarAxes)
-    axes.set_title(plain(title), fontsize=11, pad=14)
+    axes.set_title("Where the evidence for spoof lies", fontsize=11, pad=14)
     angles = np.linspace(0, 2 * np.pi, len(cues), endpoint=False)
     axes.set(theta_offset=np.pi / 2, theta_direction=-1, ylim=(0, 1))
-    measured = ["not measured" if share is None else f"{share:.0%}" for share in cues.values()]
-    axes.set_xticks(angles, [f"{plain(n)}\n{m}" for n, m in zip(cues, measured, strict=True)], fontsize=9)
+    words = [f"{plain(name)}\n{'not measured' if x is None else f'{x:.0%}'}" for name, x in cues.items()]
+    axes.set_xticks(angles, words, fontsize=9)
     for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
         side = math.sin(angle)
         label.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
     axes.set_yticks([0.25, 0.5, 0.75, 1], ["", "50%", "", ""], fontsize=7, color=REFERENCE)
     around = np.append(angles, angles[0])
-    shares = np.array([np.nan if share is None else share for share in cues.values()], dtype=float)
-    shares = np.append(shares, shares[0])
+    names = [*cues, next(iter(cues))]
+    shares, expected = (np.array([of.get(name) for name in names], dtype=float) for of in (cues, even))
     emptiest = int(np.argmin(np.nan_to_num(shares[1:] + shares[:-1])))  # there the scale is best read
     axes.set_rlabel_position((emptiest + 0.5) * 360 / len(cues))
     axes.tick_params(axis="x", pad=6)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines["polar"].set_color("#bbbbbb")
-    if even is not None:
-        expected = [even.get(name, np.nan) for name in [*cues, next(iter(cues))]]
-        axes.plot(around, expected, color=REFERENCE, linestyle="--", linewidth=1.2, label="spread evenly")
+    axes.plot(around, expected, color=REFERENCE, linestyle="--", linewidth=1.2, label="spread evenly")
     if not np.isnan(shares).any():
         axes.fill(around, shares, color=SPOOF, alpha=0.2)
     axes.plot(around, shares, "o-", color=SPOOF, linewidth=1.8, label="this file", clip_on=False)
-    if even is not None:
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
@@ -298,36 +239,26 @@ def clock(seconds: float, *, hours: bool) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _spectrogram(title: str, levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike, colours: Colormap):
+    """The figure, its axes of time and mel-spaced frequency, and the cells that are drawn."""
+    figure, axes = axes_of(title, "", "frequency (Hz, mel-spaced)", width=WIDTH, height=3.4)
+    cells = _cells(axes, levels_db, hz, seconds, cmap=colours, norm=Normalize(*LEVELS_DB))
+    low, high = np.asarray(hz, dtype=float)[[0, -1]]
+    axes.set_yscale("function", functions=(hz_to_mel, mel_to_hz))
+    axes.set_ylim(low, high)
+    axes.set_yticks([tick for tick in HZ_TICKS if low - 0.5 <= tick <= high + 0.5])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.grid(visible=False)
+    time_axis(axes, *np.asarray(seconds)[[0, -1]])
+    return figure, axes, cells
+
+
 def _cells(axes: Axes, values: ArrayLike, hz: ArrayLike, seconds: ArrayLike, **look):
     mesh = axes.pcolormesh(np.asarray(seconds), np.asarray(hz), np.ma.asarray(values), **look)
     mesh.set(rasterized=True, edgecolor="none", antialiased=False)
     return mesh
 
 
-def _mel_axis(axes: Axes, hz: ArrayLike) -> None:
-    low, high = np.asarray(hz, dtype=float)[[0, -1]]
-    axes.set_yscale("function", functions=(hz_to_mel, mel_to_hz))
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(FixedLocator([tick for tick in HZ_TICKS if low - 0.5 <= tick <= high + 0.5]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-    axes.grid(visible=False)
-
-
 def _signed(value: float, _: int | None = None) -> str:
     return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
-
-
-def _runs(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First index of each run of true flags, and the one after its last."""
-    steps = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    return np.flatnonzero(steps > 0), np.flatnonzero(steps < 0)
-
-
-def _covered(regions: Sequence[tuple[float, float]]) -> float:
-    """Seconds that lie in at least one region."""
-    covered, last = 0.0, -math.inf
-    for start, end in sorted(regions):
-        covered += max(end - max(start, last), 0.0)
-        last = max(last, end)
-    return covered

@@ -67,10 +67,7 @@ def report(
     found = {
         "schema": schema.VERSION,
         **finding(assessment, source=provenance.calibration_set(run, detector), prior=prior),
-        "threshold": {
-            **{k: detector.config["threshold"][k] for k in ("value", "source")},
-            "dev": provenance.dev_rates(run, detector),
-        },
+        "threshold": detector.config["threshold"] | {"dev": provenance.dev_rates(run, detector)},
         "reasons": [reason._asdict() for reason in assessment.reasons],
         "quality": dict(assessment.quality),
         "file": _file(assessment),
@@ -110,28 +107,24 @@ def finding(found: Finding, *, source: str | None = None, prior: float = EVEN) -
 
     Args:
         found: The score and the reasons.
-        source: What the detector was calibrated on, as it is to be called.
+        source: Name of what the detector was calibrated on.
         prior: As in `report`.
 
     Raises:
         InputError: The prior is not between 0 and 1.
     """
     obstacles = [r.sentence for r in found.reasons if LIMITS[r.name].state == INCONCLUSIVE and r.name != "uncertain"]
-    said = statement.statement(found.detector, found.score, source=source, obstacles=obstacles)
-    llr = found.llr
+    sentences = statement.statement(found.detector, found.score, source=source, obstacles=obstacles)
+    log10, capped = found.llr or (None, None)
     return {
         "verdict": found.verdict,
         "state": found.state,
         "score": float(found.score),
-        "llr": {
-            "calibrated": llr is not None,
-            "log10_lr_spoof": llr.log10_lr_spoof if llr else None,
-            "capped": llr.capped if llr else None,
-        },
+        "llr": {"calibrated": log10 is not None, "log10_lr_spoof": log10, "capped": capped},
         "p_fake": found.p_fake(prior),
-        "prior": prior if llr else None,
+        "prior": None if log10 is None else prior,
         "words": {
-            **said._asdict(),
+            **sentences._asdict(),
             "limits": list(statement.LIMITS),
             "scale_id": statement.SCALE.scale_id,
             "scale_version": statement.SCALE.version,
@@ -169,10 +162,10 @@ def _plain(value: Any) -> Any:
     """As JSON has it: null where a number is not finite, and nothing of numpy."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

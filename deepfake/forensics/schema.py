@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,18 +20,15 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "llr.log10_lr_spoof": ("number?", "base-10 logarithm of the likelihood ratio of spoof against bona fide"),
     "llr.capped": ("flag?", "whether it is cut to what the calibration supports"),
     "p_fake": ("number", "probability of spoof at `prior`: a calculation, not a finding; uncalibrated, a mere figure"),
-    "prior": ("number?", "prior probability of spoof that was chosen; null where the detector is not calibrated"),
+    "prior": ("number?", "prior probability of spoof that was asked for; null where the detector is not calibrated"),
     "threshold.value": ("number", "a score above it means bona fide"),
     "threshold.source": ("text", "where it was set"),
     "threshold.dev": ("object?", "error rates on dev at this threshold, as fractions, with the counts"),
-    "reasons[].name": ("text", "what speaks against the result"),
+    "reasons[].name": ("text", "reason to mistrust the result"),
     "reasons[].value": ("number", "as measured"),
-    "reasons[].limit": ("number", "what it was held against"),
+    "reasons[].limit": ("number", "beyond which it is a reason"),
     "reasons[].sentence": ("text", "both in words"),
-    "quality.nonfinite_samples": (
-        "number",
-        "samples that are no finite numbers; where there are any, the rest is null",
-    ),
+    "quality.nonfinite_samples": ("number", "samples that are not finite; where there are any, the rest is null"),
     "quality.speech_s": ("number?", "net speech"),
     "quality.snr_db": ("number?", "speech above the noise floor"),
     "quality.silence_share": ("number?", "share of frames 40 dB below the loudest"),
@@ -47,7 +44,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "words.limits[]": ("text", "what the finding does not show"),
     "words.scale_id": ("text", "name of the verbal scale"),
     "words.scale_version": ("text", "of the scale"),
-    "words.scale_source": ("text", "whence it is"),
+    "words.scale_source": ("text", "where it comes from"),
     "words.scale_convention": ("text", "what holds on a bound and below 1"),
     "words.scale[].from": ("number", "least ratio of a row of the scale"),
     "words.scale[].to": ("number?", "where the next row begins"),
@@ -95,17 +92,11 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "environment": ("object", "command, start, commit, versions, device, threads"),
     "finished": ("text", "date and time, UTC"),
 }
-KINDS: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "number": (int, float),
-    "integer": (int,),
-    "flag": (bool,),
-    "object": (dict,),
-}
+KINDS = {"text": str, "number": int | float, "integer": int, "flag": bool, "object": dict}
 
 
 def check(report: Any) -> None:
-    """Hold a report against `SCHEMA`: nothing missing, nothing unknown, kinds as they should be, numbers finite.
+    """Check a report against `SCHEMA`: nothing missing, nothing unknown, kinds as they should be, numbers finite.
 
     Raises:
         InputError: It is another version's, or does not keep to this one: names the first entry.
@@ -120,13 +111,13 @@ def check(report: Any) -> None:
 def _check(value: Any, name: str) -> None:
     if name in SCHEMA:
         _check_leaf(value, name)
-    elif any(key.startswith(f"{name}[]") for key in SCHEMA):
-        if not isinstance(value, list):
-            raise InputError(f"the report's {name} is {value!r:.80}: a list was expected")
+    elif not any(key.startswith(f"{name}[]") for key in SCHEMA):
+        _check_object(value, name)
+    elif isinstance(value, list):
         for item in value:
             _check(item, f"{name}[]")
     else:
-        _check_object(value, name)
+        raise InputError(f"the report's {name} is {value!r:.80}: a list was expected")
 
 
 def _check_object(value: Any, name: str) -> None:
@@ -145,16 +136,11 @@ def _check_leaf(value: Any, name: str) -> None:
     kind = SCHEMA[name][0]
     if value is None and kind.endswith("?"):
         return
-    wanted = KINDS[kind.removesuffix("?")]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise InputError(f"the report's {name} is {value!r:.80}: {kind.removesuffix('?')} was expected")
-    if not _finite(value):
-        raise InputError(f"the report's {name} holds a number that is not finite: a finite one or null was expected")
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(_finite(item) for item in value.values())
-    if isinstance(value, list):
-        return all(_finite(item) for item in value)
-    return not isinstance(value, float) or math.isfinite(value)
+    kind = kind.removesuffix("?")
+    if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "flag"):
+        raise InputError(f"the report's {name} is {value!r:.80}: {kind} was expected")
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        expected = "a finite one or null was expected"
+        raise InputError(f"the report's {name} holds a number that is not finite: {expected}") from None

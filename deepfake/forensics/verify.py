@@ -34,12 +34,11 @@ def read_report(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such report; give the report.json of an explained file")
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {' '.join(str(error).split())}") from error
-    try:
         schema.check(report)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {' '.join(str(error).split())}") from error
     return report
 
 
@@ -120,31 +119,26 @@ def _concluded_anew(report: Mapping[str, Any], detector: Detector) -> Iterator[s
         yield f"the report gives reasons that are unknown here: {', '.join(sorted(unknown))}"
         return
     given = [Reason(**reason) for reason in report["reasons"]]
-    stated = Finding(detector=detector, score=report["score"], reasons=given)
+    result = Finding(detector=detector, score=report["score"], reasons=given)
     quality = {name: math.nan if value is None else value for name, value in report["quality"].items()}
     for reason in reasons(quality, detector, report["score"]):
         if not any(_same(reason.value, other.value) for other in given if other.name == reason.name):
             yield f"the report lacks the reason {reason.name}, which its numbers give: {reason.sentence}"
     prior = EVEN if report["prior"] is None else report["prior"]
-    anew = finding(stated, source=report["detector"]["calibration_set"], prior=prior)
+    anew = finding(result, source=report["detector"]["calibration_set"], prior=prior)
     regions = [Region(**region) for region in report["regions"]]
     anew["words"]["places"] = places(regions, report["coverage"], report["regions_by"] or NO_METHOD)
     if missing := [limit for limit in anew["words"].pop("limits") if limit not in report["words"]["limits"]]:
         yield f"the report leaves out what the finding does not show: {missing[0]}"
-    for name, value in _leaves(anew):
-        theirs = report
-        for key in name.split("."):
-            theirs = theirs[key]
-        if not _same(value, theirs):
-            yield f"the report's {name} is {theirs!r:.300}, from its numbers follows {value!r:.300}"
+    yield from _differences(anew, report)
 
 
-def _leaves(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _leaves(item, f"{above}{key}.")
-        else:
-            yield above + key, item
+def _differences(anew: Mapping[str, Any], stated: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in anew.items():
+        if isinstance(value, Mapping):
+            yield from _differences(value, stated[key], f"{above}{key}.")
+        elif not _same(value, stated[key]):
+            yield f"the report's {above}{key} is {stated[key]!r:.300}, from its numbers follows {value!r:.300}"
 
 
 def _same(one: Any, other: Any) -> bool:

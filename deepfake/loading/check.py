@@ -1,4 +1,4 @@
-"""A look at a corpus before anything is trained on it."""
+"""Check of a corpus before training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deepfake.terminal import progress
 
 
 def check(corpus: Corpus) -> int:
-    """Print, per partition, counts, hours, speakers, attacks, missing and unreadable files, and what overlaps.
+    """Print counts, hours, speakers, attacks, missing and unreadable files of each partition, and what overlaps.
 
     A partition that the corpus does not have by design is stated, and is no problem. Only the headers of the audio are
     read. All of it goes to stdout.
@@ -43,13 +43,13 @@ def check(corpus: Corpus) -> int:
     for heading in ("partition", "bona fide", "spoof", "hours", "speakers", "missing", "unreadable", "attacks"):
         table.add_column(heading, justify="left" if heading in ("partition", "attacks") else "right")
     found: dict[str, list[Utterance]] = {}
-    stated: list[str] = []
+    notes: list[str] = []
     problems: list[str] = []
     for partition in PARTITIONS:
         try:
             utterances = found[partition] = corpus.read(partition)
         except NoPartition as error:
-            stated.append(str(error))
+            notes.append(str(error))
             continue
         except InputError as error:
             problems += [str(error)] if str(error) not in problems else []
@@ -57,41 +57,31 @@ def check(corpus: Corpus) -> int:
         missing = missing_files(utterances)
         absent = {u.path for u in missing}
         seconds, unreadable = _headers([u for u in utterances if u.path not in absent], partition)
-        twice = [i for i, n in Counter(u.id for u in utterances).items() if n > 1]
-        problems += (
-            [f"{missing[0].where or partition}: {missing[0].path} is missing ({len(missing)} are)"] if missing else []
-        )
+        if missing:
+            problems.append(f"{missing[0].where or partition}: {missing[0].path} is missing ({len(missing)} are)")
         problems += unreadable
         if partition != "eval" and utterances:
-            problems += _one_class(utterances, f"{corpus.name}, partition {partition}")
-        problems += [f"{partition}: {len(twice)} utterances are listed more than once, as {twice[0]}"] if twice else []
+            try:
+                require_both_classes(utterances, f"{corpus.name}, partition {partition}")
+            except InputError as error:
+                problems.append(str(error))
+        if twice := [i for i, n in Counter(u.id for u in utterances).items() if n > 1]:
+            problems.append(f"{partition}: {len(twice)} utterances are listed more than once, as {twice[0]}")
         labels = Counter(u.label for u in utterances)
         attacks = " ".join(f"{attack}:{n}" for attack, n in by_attack(utterances).items())
-        cells = (
-            labels[BONAFIDE],
-            labels[SPOOF],
-            f"{seconds / 3600:.2f}",
-            len({u.speaker for u in utterances if u.speaker}),
-        )
-        table.add_row(partition, *map(str, cells), str(len(missing)), str(len(unreadable)), escape(attacks))
+        n_speakers = len({u.speaker for u in utterances if u.speaker})
+        cells = (labels[BONAFIDE], labels[SPOOF], f"{seconds / 3600:.2f}", n_speakers, len(missing), len(unreadable))
+        table.add_row(partition, *map(str, cells), escape(attacks))
     for (a, b), speakers in speaker_overlap(found).items():
         problems.append(f"{len(speakers)} speakers are in both {a} and {b}: {', '.join(speakers[:5])}")
     console.print(table)
-    for line in [*stated, *(f"- {problem}" for problem in problems)]:
+    for line in [*notes, *(f"- {problem}" for problem in problems)]:
         console.print(escape(line), soft_wrap=True, highlight=False)
     return len(problems)
 
 
-def _one_class(utterances: list[Utterance], where: str) -> list[str]:
-    try:
-        require_both_classes(utterances, where)
-    except InputError as error:
-        return [str(error)]
-    return []
-
-
 def _headers(utterances: list[Utterance], partition: str) -> tuple[float, list[str]]:
-    """Seconds that the headers claim, and what is wrong with those that cannot be read."""
+    """Total duration by the headers in seconds, and an error for each file that cannot be used."""
     seconds, errors = 0.0, []
     for u in progress(utterances, f"reading headers of {partition}"):
         try:

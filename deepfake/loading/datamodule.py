@@ -1,9 +1,10 @@
-"""The only DataModule: any corpus, in clips."""
+"""The only DataModule: clips of any corpus."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from deepfake.datasets import manifest
 from deepfake.datasets.corpus import Corpus
+from deepfake.datasets.manifest import rows
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
@@ -22,87 +23,74 @@ from deepfake.loading.sampler import SeededSampler
 log = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DataModule(lightning.LightningDataModule):
     """Train and dev partitions of a corpus as batches of clips. The eval partition is never read here.
 
     Args:
-        corpus: The corpus. Where it says that bad audio is to be skipped, all files are decoded before training, and
-            those that cannot be used are left out and listed in `skipped.csv`.
+        corpus: The corpus. With `on_bad_audio=skip` all files are decoded before training; those that cannot be used
+            are skipped and listed.
         sample_rate: In hertz.
-        seconds: Length of a clip that is scored.
+        seconds: Length of a clip in scoring.
         train_seconds: Length of a clip in training, cropped at random.
         batch_size: Utterances per step and process.
         score_batch_size: Utterances per scoring step.
         num_workers: Loader processes.
-        seed: Of order, crops and subsets.
-        bonafide_share: How large a share of the training draws is bona fide; None = as the corpus has it, each
-            utterance once an epoch.
-        augment: Of the training clips, in this order: what is `batched` (`(waveform [B, T], label [B], rngs) ->
-            (waveform, label)`) on the device, the rest (`(waveform [T], rng) -> [T]`) in the loader.
-        supervised: Both classes and a dev partition are needed.
-        run_dir: Where the manifests go.
+        seed: Seed of order, crops and subsets.
+        bonafide_share: Share of bona fide speech among the training draws; None = as in the corpus, each utterance once
+            an epoch.
+        augment: Augmentations of the training clips, in this order: `batched` ones (`(waveform [B, T], label [B], rngs)
+            -> (waveform, label)`) on the device, the others (`(waveform [T], rng) -> [T]`) in the loader.
+        supervised: Whether both classes and a dev partition are needed.
+        manifest: Path of the manifest of a partition.
+        skipped_list: Path of the list of skipped files.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        *,
-        sample_rate: int,
-        seconds: float,
-        train_seconds: float,
-        batch_size: int,
-        score_batch_size: int,
-        num_workers: int,
-        seed: int,
-        bonafide_share: float | None = None,
-        augment: Sequence[Any] = (),
-        supervised: bool = True,
-        run_dir: Path,
-    ) -> None:
+    corpus: Corpus
+    sample_rate: int
+    seconds: float
+    train_seconds: float
+    batch_size: int
+    score_batch_size: int
+    num_workers: int
+    seed: int
+    bonafide_share: float | None = None
+    augment: Sequence[Any] = ()
+    supervised: bool = True
+    manifest: Callable[[str], Path]
+    skipped_list: Path
+    train: list[Utterance] = field(default_factory=list, init=False)
+    dev: list[Utterance] = field(default_factory=list, init=False)
+    skipped: list[tuple[Utterance, str]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        lengths = {"seconds": seconds, "train_seconds": train_seconds}
-        for key, value in {**lengths, "batch_size": batch_size, "score_batch_size": score_batch_size}.items():
-            if not value > 0:
+        for key in ("seconds", "train_seconds", "batch_size", "score_batch_size"):
+            if not (value := getattr(self, key)) > 0:
                 raise InputError(f"{key}={value}: something above zero was expected")
-        if bonafide_share is not None and not 0 < bonafide_share < 1:
-            raise InputError(f"bonafide_share={bonafide_share}: a share between 0 and 1, or null, was expected")
-        self.corpus = corpus
-        self.sample_rate = sample_rate
-        self.n_score = round(seconds * sample_rate)
-        self.n_train = round(train_seconds * sample_rate)
-        self.batch_size = batch_size
-        self.score_batch_size = score_batch_size
-        self.num_workers = num_workers
-        self.seed = seed
-        self.bonafide_share = bonafide_share
-        self.in_loader = [a for a in augment if not a.batched]
-        self.on_device = [a for a in augment if a.batched]
-        self.supervised = supervised
+        if self.bonafide_share is not None and not 0 < self.bonafide_share < 1:
+            raise InputError(f"bonafide_share={self.bonafide_share}: a share between 0 and 1, or null, was expected")
+        self.in_loader = [a for a in self.augment if not a.batched]
+        self.on_device = [a for a in self.augment if a.batched]
         self.clips: dict[str, Callable[..., Clips]] = {"train": Clips, "dev": Clips}
-        self.run_dir = run_dir
-        self.train: list[Utterance] = []
-        self.dev: list[Utterance] = []
-        self.skipped: list[tuple[Utterance, str]] = []
 
     def prepare_data(self) -> None:
         """Rank 0 only, before the others start: read (or make) the corpus, write the manifests."""
         if not self.train:
             self._read()
             for partition, utterances in (("train", self.train), ("dev", self.dev)):
-                self._write_manifest(self.run_dir / "manifests" / f"{partition}.csv", utterances)
+                self._write_manifest(self.manifest(partition), utterances)
             if self.skipped:
-                write_skipped(self.run_dir / "skipped.csv", self.skipped)
+                write_skipped(self.skipped_list, self.skipped)
 
     def _write_manifest(self, path: Path, utterances: list[Utterance]) -> None:
         if not path.is_file():
-            return write_manifest(path, utterances)
-        listed = [(u.id, u.label) for u in manifest.rows(path)]
-        if listed != [(u.id, u.label) for u in utterances]:
+            write_manifest(path, utterances)
+        elif [(u.id, u.label) for u in rows(path)] != [(u.id, u.label) for u in utterances]:
             raise InputError(
                 f"{path}: the corpus no longer gives the utterances that this run began with; bring it back as it was, "
                 "or start a new run"
             )
-        return None
 
     def setup(self, stage: str | None = None) -> None:
         if not self.train:
@@ -126,32 +114,25 @@ class DataModule(lightning.LightningDataModule):
 
     def _usable(self, utterances: list[Utterance]) -> list[Utterance]:
         errors: dict[int, str] = {}
-        for batch in self._loader(utterances, Clips, self.n_score, seed=None, sharded=False, whole=True):
+        for batch in self._loader(self._clips(Clips, utterances, self.seconds, whole=True), sharded=False):
             errors.update(batch["errors"])
         for index, message in sorted(errors.items()):
-            log.warning("passed over: %s", message)
+            log.warning("skipped: %s", message)
             self.skipped.append((utterances[index], message))
         return [u for i, u in enumerate(utterances) if i not in errors]
 
-    def _loader(
-        self,
-        utterances: list[Utterance],
-        clips: Callable[..., Clips],
-        n_samples: int,
-        *,
-        seed: int | None,
-        sharded: bool = True,
-        whole: bool = False,
-    ) -> DataLoader[dict[str, Any]]:
+    def _clips(self, kind: Callable[..., Clips], utterances: list[Utterance], seconds: float, **more: Any) -> Clips:
+        n_samples = round(seconds * self.sample_rate)
+        return kind(utterances, n_samples=n_samples, sample_rate=self.sample_rate, augment=self.in_loader, **more)
+
+    def _loader(self, clips: Clips, *, seed: int | None = None, sharded: bool = True) -> DataLoader[dict[str, Any]]:
         rank, world_size = 0, 1
         if sharded and self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        weights = [u.weight for u in utterances] if seed is None else self._weights(utterances)
-        sampler = SeededSampler(len(utterances), seed=seed, rank=rank, world_size=world_size, weights=weights)
-        augment = self.in_loader if seed is not None else ()
-        data = clips(utterances, n_samples=n_samples, sample_rate=self.sample_rate, whole=whole, augment=augment)
+        weights = None if seed is None else self._weights(clips.utterances)
+        sampler = SeededSampler(len(clips), seed=seed, rank=rank, world_size=world_size, weights=weights)
         return Loader(
-            data,
+            clips,
             batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
             sampler=sampler,
             collate_fn=collate,
@@ -161,8 +142,8 @@ class DataModule(lightning.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _weights(self, utterances: list[Utterance]) -> list[float]:
-        """Of the draws in training: the corpus's own, brought to the share of bona fide that was asked for."""
+    def _weights(self, utterances: Sequence[Utterance]) -> list[float]:
+        """Weights of the draws in training: the corpus's own, scaled to `bonafide_share`."""
         if self.bonafide_share is None:
             return [u.weight for u in utterances]
         totals = {label: sum(u.weight for u in utterances if u.label == label) for label in (BONAFIDE, SPOOF)}
@@ -170,7 +151,7 @@ class DataModule(lightning.LightningDataModule):
         return [u.weight * shares[u.label] / totals[u.label] for u in utterances]  # type: ignore[index]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Augment on the device what is trained on, each clip by its own seed."""
+        """Augment training clips on the device, each by its own seed."""
         if self.on_device and self.trainer is not None and self.trainer.training:
             rngs = [np.random.default_rng([int(seed), 2]) for seed in batch["seed"].tolist()]
             for augment in self.on_device:
@@ -185,27 +166,27 @@ class DataModule(lightning.LightningDataModule):
 
     def train_clips(self) -> DataLoader[dict[str, Any]]:
         """The training partition once, in order, for statistics."""
-        return self._loader(self.train, self.clips["train"], self.n_score, seed=None, sharded=False)
+        return self._loader(self._clips(self.clips["train"], self.train, self.seconds), sharded=False)
 
     def dev_clips(self) -> DataLoader[dict[str, Any]]:
         """The dev partition once, in order, in one process."""
-        return self._loader(self.dev, self.clips["dev"], self.n_score, seed=None, sharded=False)
+        return self._loader(self._clips(self.clips["dev"], self.dev, self.seconds), sharded=False)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Random crops, shuffled or drawn by weight; a last batch that is not full is dropped, unless it is alone."""
-        return self._loader(self.train, self.clips["train"], self.n_train, seed=self.seed)
+        return self._loader(self._clips(self.clips["train"], self.train, self.train_seconds), seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The dev partition whole, in order."""
-        return self._loader(self.dev, self.clips["dev"], self.n_score, seed=None)
+        return self._loader(self._clips(self.clips["dev"], self.dev, self.seconds))
 
 
 class Loader(DataLoader[dict[str, Any]]):
-    """A loader whose worker processes start when its first batch is asked for.
+    """A loader whose worker processes start with its first batch.
 
-    The trainer iterates over the training loader before it tells the sampler the epoch; in a resumed run even before it
-    has read the epoch from the checkpoint, since the scheduler needs the number of steps first. Workers that started
-    then would prefetch the order and the crops of epoch 0.
+    The trainer iterates over the training loader before it sets the sampler's epoch; in a resumed run even before it
+    has read the epoch from the checkpoint, since the scheduler needs the number of steps first. Workers started then
+    would prefetch the order and the crops of epoch 0.
     """
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]

@@ -1,47 +1,39 @@
-"""Which utterance goes where, with which randomness: a pure function of seed, epoch and rank."""
+"""Order and item seeds of the utterances: a pure function of seed, epoch and rank."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
 
 
+@dataclass(eq=False)
 class SeededSampler(Sampler[tuple[int, int | None]]):
     """Yields `(index, item seed)` for one rank.
 
-    Order and item seeds depend on `seed` and epoch alone, so a resumed run sees what an uninterrupted one would have
-    seen, with any number of workers. Every rank gets equally many, as DDP needs: in training the shuffled list's tail
-    that does not divide is dropped (another one each epoch), in scoring the list is padded with repeats, which the
-    reader drops by index. Where weights differ, an epoch of training is as many draws with replacement, in proportion
-    to them.
+    Order and item seeds depend on `seed` and epoch alone, so that a resumed run gets the same clips as an uninterrupted
+    one, with any number of workers. Every rank gets equally many, as DDP needs: in training the remainder of the
+    shuffled list is dropped (another one each epoch), in scoring the list is padded with repeats, which are dropped by
+    index when the scores are collected. Where weights differ, an epoch of training is as many draws with replacement,
+    in proportion to them.
 
     Args:
-        n_items: Length of the data.
-        seed: Of the run; None = in order and without item seeds (scoring).
-        rank: Of this process.
+        n_items: Number of utterances.
+        seed: Seed of the run; None = in order and without item seeds (scoring).
+        rank: Rank of this process.
         world_size: Number of processes.
-        weights: Of the items, from 0, not all 0; None = the same for all. Scoring takes no notice of them.
+        weights: Weights of the utterances, from 0, not all 0; None = the same for all. Ignored in scoring.
     """
 
-    def __init__(
-        self,
-        n_items: int,
-        *,
-        seed: int | None,
-        rank: int = 0,
-        world_size: int = 1,
-        weights: Sequence[float] | None = None,
-    ) -> None:
-        self.n_items = n_items
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self.shares = None
-        if weights is not None and len(set(weights)) > 1:
-            self.shares = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
+    n_items: int
+    _: KW_ONLY
+    seed: int | None
+    rank: int = 0
+    world_size: int = 1
+    weights: Sequence[float] | None = None
+    epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
@@ -59,10 +51,11 @@ class SeededSampler(Sampler[tuple[int, int | None]]):
             yield from ((int(i), None) for i in order[self.rank :: self.world_size])
             return
         rng = np.random.default_rng([self.seed, self.epoch])
-        if self.shares is None:
+        if self.weights is None or len(set(self.weights)) < 2:
             order = np.resize(rng.permutation(self.n_items), n_total)
         else:
-            order = rng.choice(self.n_items, size=n_total, p=self.shares)
+            weights = np.asarray(self.weights, dtype=np.float64)
+            order = rng.choice(self.n_items, size=n_total, p=weights / weights.sum())
         seeds = rng.integers(2**63, size=n_total)
         for position in range(self.rank, n_total, self.world_size):
             yield int(order[position]), int(seeds[position])

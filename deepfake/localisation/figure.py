@@ -1,18 +1,16 @@
-"""The timeline of a recording: how likely spoof is over time, what is flagged, and how finely that can be said."""
+"""Figure of a timeline: p_fake over time, the flagged segments, and the effective resolution."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
-from numpy.typing import ArrayLike
 
 from deepfake.figures.style import CURVE, REFERENCE, SPOOF, axes_of
-from deepfake.localisation.segments import Segment
+from deepfake.localisation.segments import Timeline
+from deepfake.metrics.trials import Floats
 
 # Dark green, light, red: of Okabe and Ito's hues, and of three lightnesses, so that they differ without hue too.
 COLOURS = ("#00563F", "#F6EDC1", SPOOF)
@@ -23,39 +21,22 @@ MOST_TICKS = 10
 MOST_FRAMES = 2000  # drawn
 
 
-def timeline(
-    edges: ArrayLike,
-    p_fake: ArrayLike,
-    segments: Sequence[Segment],
-    *,
-    threshold: float,
-    duration: float,
-    resolution: float,
-    title: str = "p_fake over time",
-) -> Figure:
-    """p_fake by frame over its threshold, flagged segments hatched, and a strip that is green, light or red by score.
+def timeline_figure(timeline: Timeline) -> Figure:
+    """p_fake by frame and its threshold, flagged segments hatched, and a strip that is green, light or red by p_fake.
 
-    Light is what lies between the threshold and one half: flagged and yet more likely bona fide, or the reverse. The
-    bar above the curve has the length of the effective resolution: nothing shorter than that is located.
-
-    Args:
-        edges: Of the frames, in seconds `[L + 1]`.
-        p_fake: Of the frames `[L]`.
-        segments: Those flagged.
-        threshold: Of p_fake.
-        duration: Of the recording, in seconds.
-        resolution: Effective, in seconds.
-        title: Of the figure.
+    Light is between the threshold and one half: flagged but more likely bona fide, or the reverse. The bar above the
+    curve has the length of the effective resolution: nothing shorter than that is located.
     """
-    at, p = _thinned(np.asarray(edges, dtype=np.float64), np.asarray(p_fake, dtype=np.float64))
+    at, p = _thinned(timeline.edges, timeline.p_fake)
+    threshold, duration, resolution = timeline.threshold.value, timeline.scan.duration, timeline.scan.window
     long = duration > LONG_SECONDS
-    figure, axes = axes_of(title, "time (min:s)" if long else "time (s)", "p_fake", width=8.0, height=3.2)
+    figure, axes = axes_of("p_fake over time", "time (min:s)" if long else "time (s)", "p_fake", width=8.0, height=3.2)
     low, high = sorted((threshold, 0.5))
     level = np.where(p > high, 2, np.where(p > low, 1, 0))
     strip = axes.pcolormesh(at, [-0.12, -0.04], level[None], cmap=ListedColormap(COLOURS), vmin=0, vmax=2)
     strip.set_label("_strip")
-    for i, s in enumerate(segments):
-        label = f"flagged ({len(segments)})" if i == 0 else None
+    for i, s in enumerate(timeline.segments):
+        label = f"flagged ({len(timeline.segments)})" if i == 0 else None
         box = Rectangle((s.start, 0), s.end - s.start, 1, hatch="///", facecolor="none", edgecolor=HATCH, label=label)
         axes.add_patch(box)
     axes.stairs(p, at, baseline=None, color=CURVE, linewidth=1.6, label="p_fake")
@@ -76,8 +57,8 @@ def timeline(
     return figure
 
 
-def _thinned(at: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """No more frames than can be seen; of those that fall together, the highest is drawn."""
+def _thinned(at: Floats, p: Floats) -> tuple[Floats, Floats]:
+    """At most `MOST_FRAMES` frames; of frames that are merged, the highest is drawn."""
     if len(p) <= MOST_FRAMES:
         return at, p
     firsts = np.linspace(0, len(p), MOST_FRAMES + 1).astype(int)[:-1]

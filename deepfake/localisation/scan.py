@@ -1,4 +1,4 @@
-"""The scan of a recording, window by window or frame by frame: how the evidence runs over time, in constant memory."""
+"""The scan of a recording, window by window or frame by frame: evidence over time, in constant memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 from torch import Tensor
 
@@ -17,31 +16,30 @@ from deepfake.audio.windows import Cutter, mirrored
 from deepfake.detector import Detector, Windows
 from deepfake.errors import InputError
 from deepfake.metrics.localisation import unit_edges
-
-Floats = NDArray[np.float64]
+from deepfake.metrics.trials import Floats
 
 LEAST_SECONDS, MOST_SECONDS = 0.1, 60.0  # of a window
 MOST_OVERLAP = 0.99
 BLOCK_SECONDS = 10.0
 ROUNDING = 1e-6  # of a frame
-MOST_P = 1 - 2**-53  # the largest number below 1: more is not told apart from certainty
+MOST_P = 1 - 2**-53  # the largest number below 1, so that its log-odds are finite
 
 
 class Scan(NamedTuple):
-    """What a detector says of each window of a recording, or of each frame.
+    """The scores of each window of a recording, or of each frame.
 
-    Windows give a trend, not a localisation: a window is judged as a whole, so nothing shorter than about one window
-    can be told apart, however small the hop. Only a detector that judges frames localises; a window is then a frame,
-    and its score the mean of what was said of it in all the clips that held it.
+    Windows give a trend, not a localisation: a window has one score, so nothing shorter than about one window is
+    resolved, however small the hop. Only a detector that scores frames localises; a window is then a frame, and its
+    score the mean over all clips that contain it.
 
     Attributes:
         starts: Of the windows, in seconds `[W]`.
         scores: The detector's raw scores `[W]`, larger = more bona fide.
-        spoof: Evidence for spoof in nats `[W]`: the log-likelihood ratio of a calibrated detector, beyond its bounds
-            too, else its log-odds.
+        spoof: Evidence for spoof in nats `[W]`: the log-likelihood ratio of a calibrated detector, not capped, else its
+            log-odds.
         p_fake: `Detector.p_fake` of the scores `[W]`.
         duration: Of the recording, in seconds.
-        window: Length of a window, in seconds.
+        window: Length of a window, in seconds: the effective resolution, whatever the hop.
         hop: From one window to the next, in seconds.
         kind: `trend` or `localisation`.
     """
@@ -60,31 +58,19 @@ class Scan(NamedTuple):
         """Of the windows, in seconds `[W]`; the last one ends with the recording."""
         return np.minimum(self.starts + self.window, self.duration)
 
-    @property
-    def resolution(self) -> float:
-        """Effective resolution in seconds: one window, whatever the hop."""
-        return self.window
-
-    @property
-    def mirrored(self) -> float:
-        """How much of the last window is not recording but its mirror image, in seconds."""
-        if self.kind == "localisation":
-            return 0.0  # frames of a mirror image are left out
-        return float(self.window - (self.ends[-1] - self.starts[-1]))
-
 
 def scan(
     detector: Detector, source: Source, *, seconds: float | None = None, overlap: float = 0.5, batch_size: int = 8
 ) -> Scan:
-    """Score a recording in overlapping windows, read on from beginning to end whatever its format.
+    """Score a recording in overlapping windows, decoded in blocks from beginning to end whatever its format.
 
     Memory depends on the network, the window and the batch, not on the length of the recording.
 
     Args:
-        detector: It is left in eval mode.
+        detector: Put into eval mode.
         source: The recording, as for `deepfake.audio.load`.
-        seconds: As in `scanner`, with the two that follow.
-        overlap: Share of a window.
+        seconds: As in `scanner`.
+        overlap: As in `scanner`.
         batch_size: Windows per step.
 
     Raises:
@@ -107,22 +93,21 @@ def scanner(
     batch_size: int = 8,
     windows: Windows | None = None,
 ) -> Trend | Frames:
-    """What scans a recording that comes in blocks.
+    """The scanner of a recording that comes in blocks.
 
-    Of a detector that judges frames, the windows are the clips in which it takes them, and frames are what is scored.
+    For a detector that scores frames, the windows are its clips, and frames are scored.
 
-    The last window is completed by mirroring its own samples to and fro, and so is the only one of a recording shorter
-    than a window: looping them, as single clips are filled up, would put a seam where there is none, and a seam is what
-    a splice looks like.
+    The last window is padded by mirroring its own samples, and so is the only one of a recording shorter than a window:
+    repeating them, as for single clips, would create a seam, which looks like a splice.
 
     Args:
-        detector: It is left in eval mode.
+        detector: Put into eval mode.
         name: Of the recording, for errors.
-        seconds: Length of a window; the detector's own clip if None. A shorter one is mirrored up to that clip, which
-            is all that some networks know.
-        overlap: Share of a window that the next one holds too, from 0 to 0.99.
+        seconds: Length of a window; the detector's own clip if None. A shorter window is mirrored to fill that clip, as
+            some networks take no other length.
+        overlap: Share of a window that the next one overlaps, from 0 to 0.99.
         batch_size: Windows per step.
-        windows: Those by which the recording is scored anyway: where they are the same, they are not scored again.
+        windows: Those that the recording is scored by in any case: if they are the same, they are not scored again.
 
     Raises:
         InputError: An argument is out of range.
@@ -149,26 +134,26 @@ class Trend:
 
     Args:
         windows: Of the recording.
-        shared: Whether someone else feeds and finishes them.
+        shared: Whether the caller feeds and finishes them.
     """
 
     def __init__(self, windows: Windows, *, shared: bool = False) -> None:
         self.windows, self.shared = windows, shared
 
     def take(self, block: Tensor) -> None:
-        """Go on with a block `[T]`."""
+        """Take the next block `[T]`."""
         if not self.shared:
             self.windows.take(block)
 
     def finish(self) -> Scan:
-        """The whole, after the last block."""
+        """The scan, after the last block."""
         windows, cutter, detector = self.windows, self.windows.cutter, self.windows.detector
         if not self.shared:
             windows.flush()
         if self.shared and len(cutter.rest) == windows.n_filled:  # it ends with the recording
             last = windows.scores[-1:], windows.spoof[-1:]
         else:
-            last = windows.judge([mirrored(cutter.rest, windows.n_filled)], [cutter.n_cut * cutter.hop])
+            last = windows.score_clips([mirrored(cutter.rest, windows.n_filled)], [cutter.n_cut * cutter.hop])
         scores, spoof = (
             [*values[: cutter.n_cut], *more] for values, more in zip((windows.scores, windows.spoof), last, strict=True)
         )
@@ -184,13 +169,13 @@ class Trend:
 
 
 class Frames:
-    """The scores of the frames of a recording that comes in blocks, each the mean over the clips that held it.
+    """The scores of the frames of a recording that comes in blocks, each the mean over the clips that contain it.
 
     Args:
-        detector: Which judges frames.
+        detector: One that scores frames.
         name: Of the recording, for errors.
-        n_samples: Of a clip; a shorter one than the detector's is mirrored to fill that.
-        overlap: Share of a clip that the next one holds too, but for whole frames.
+        n_samples: Of a clip; one shorter than the detector's is mirrored to fill that.
+        overlap: Share of a clip that the next one overlaps, rounded to whole frames.
         batch_size: Clips per step.
     """
 
@@ -203,21 +188,20 @@ class Frames:
         self.stride = max(1, min(round(n_samples * (1 - overlap) / self.frame), whole))  # frames from clip to clip
         self.cutter = Cutter(n_samples, round(self.stride * self.frame))
         self.n_clips = 0
-        self.done: list[Floats] = []  # frames that no later clip holds
+        self.done: list[Floats] = []  # frames that no later clip contains
         self.total, self.count = np.zeros(0), np.zeros(0)  # of the frames from the next clip's start on
         self._waiting: list[Tensor] = []
 
     def take(self, block: Tensor) -> None:
-        """Go on with a block `[T]`."""
+        """Take the next block `[T]`."""
         self._waiting += self.cutter.take(block)
-        whole = len(self._waiting) // self.batch_size * self.batch_size
-        clips, self._waiting = self._waiting[:whole], self._waiting[whole:]
-        for i in range(0, whole, self.batch_size):
-            self._judge(clips[i : i + self.batch_size])
+        while len(self._waiting) >= self.batch_size:
+            clips, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
+            self._score(clips)
 
     def finish(self) -> Scan:
-        """The whole, after the last block."""
-        self._judge([*self._waiting, self.cutter.rest])
+        """The scan, after the last block."""
+        self._score([*self._waiting, self.cutter.rest])
         n_frames = max(1, math.ceil(self.cutter.n_taken / self.frame - ROUNDING))
         scores = np.concatenate([*self.done, self.total / self.count])[:n_frames]
         frame_seconds = self.frame / self.detector.sample_rate
@@ -233,7 +217,7 @@ class Frames:
         )
 
     @torch.inference_mode()
-    def _judge(self, clips: list[Tensor]) -> None:
+    def _score(self, clips: list[Tensor]) -> None:
         filled = torch.stack([mirrored(clip, self.n_filled) for clip in clips]).to(self.detector.device)
         for clip, scores in zip(clips, self.detector.frames(filled).double().cpu().numpy(), strict=True):
             self._add(scores[: max(1, math.ceil(len(clip) / self.frame - ROUNDING))])
@@ -252,13 +236,13 @@ class Frames:
 
 
 def curve(found: Scan, *, frame_seconds: float) -> tuple[Floats, Floats, Floats]:
-    """Evidence by frame: the mean of all windows that hold the middle of the frame.
+    """Evidence by frame: the mean of all windows that contain the middle of the frame.
 
-    The mean is not multiplied up: overlapping windows hold the same samples, so their evidence does not add. `p_fake`
-    is averaged in log-odds too, which gives the detector's probability at the mean of the stated evidence.
+    The mean and not the sum: overlapping windows share samples, so their evidence does not add up. `p_fake` is averaged
+    in log-odds too, which gives the detector's probability at the mean evidence.
 
     Args:
-        found: Of a recording.
+        found: The scan.
         frame_seconds: Length of a frame; the last one ends with the recording.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From evidence over time to flagged segments, a verdict of the whole, and the files that other programs open."""
+"""Flagged segments of a recording, the verdict on the whole, and their files: JSON, Audacity labels, RTTM."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
-from deepfake.localisation.scan import Floats, Scan, curve
-from deepfake.metrics.localisation import stretches
+from deepfake.localisation.scan import Scan, curve
+from deepfake.metrics.localisation import framed, stretches
+from deepfake.metrics.trials import Floats
 
 THRESHOLD = 0.3  # of p_fake
-WHOLE = 0.95  # share of a file beyond which all of it counts as fake
+WHOLE = 0.95  # flagged share of a file above which the whole file counts as fake
 SCHEMA = {"name": "deepfake.segments", "version": 2}
 ROUNDING = 1e-6  # seconds: edges that differ by less are the same
 
@@ -29,7 +30,7 @@ class Segment(NamedTuple):
     Attributes:
         start: In seconds.
         end: In seconds.
-        confidence: Mean p_fake over the stretch, gaps that were closed included.
+        confidence: Mean p_fake over the segment, closed gaps included.
         peak: Largest p_fake in it.
     """
 
@@ -53,30 +54,23 @@ def segments(
         edges: Of the frames, in seconds, ascending `[L + 1]`.
         p_fake: Of the frames `[L]`.
         threshold: A frame is flagged if its p_fake is strictly greater.
-        shortest_seconds: What is shorter is dropped, but for a recording that is itself no longer.
-        gap_seconds: Stretches this far apart or nearer are one.
+        shortest_seconds: Shorter segments are dropped, unless they are the whole recording.
+        gap_seconds: Segments this far apart or nearer are merged.
 
     Returns:
         In order of time, no two touching.
 
     Raises:
-        InputError: The curve or a setting cannot be used.
+        InputError: The curve is malformed, or a setting is out of range.
     """
-    at, p = _curve(edges, p_fake)
+    at, p = framed(edges, p_fake)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise InputError("p_fake is not within 0 and 1")
     _checked_probability("threshold", threshold)
-    for name, value in (("shortest_seconds", shortest_seconds), ("gap_seconds", gap_seconds)):
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name}={value}: a length of at least 0 s was expected")
     shortest = min(shortest_seconds, at[-1] - at[0])
-    return [
-        Segment(
-            float(at[i]),
-            float(at[k]),
-            float(np.average(p[i:k], weights=np.diff(at[i : k + 1]))),
-            float(p[i:k].max()),
-        )
-        for i, k in stretches(p > threshold, at, gap_seconds=gap_seconds, shortest_seconds=shortest)
-    ]
+    found = stretches(p > threshold, at, gap_seconds=gap_seconds, shortest_seconds=shortest)
+    means = [float(np.average(p[i:k], weights=np.diff(at[i : k + 1]))) for i, k in found]
+    return [Segment(float(at[i]), float(at[k]), m, float(p[i:k].max())) for (i, k), m in zip(found, means, strict=True)]
 
 
 def share_of(found: Sequence[Segment], duration: float) -> float:
@@ -85,16 +79,16 @@ def share_of(found: Sequence[Segment], duration: float) -> float:
 
 
 def verdict_of_file(share: float) -> str:
-    """Three-way, of a file that may be spliced: `FAKE` if over 95 % of it is flagged, `SUSPICIOUS` if any, else `REAL`.
+    """Of a file that may be spliced: `FAKE` if over 95 % of it is flagged, `SUSPICIOUS` if any of it is, else `REAL`.
 
-    `SUSPICIOUS` is a mixture, or a fake of which part was missed.
+    A `SUSPICIOUS` file is partially spoofed, or a fake of which part was missed.
     """
     _checked_probability("share", share)
     return "FAKE" if share > WHOLE else "SUSPICIOUS" if share > 0 else "REAL"
 
 
 def verdict_of_recording(share: float) -> str:
-    """Two-way, of a live recording, which nobody has cut: `FAKE` if more than half of it is flagged, else `REAL`."""
+    """Of a live recording, which is not edited: `FAKE` if more than half of it is flagged, else `REAL`."""
     _checked_probability("share", share)
     return "FAKE" if share > 0.5 else "REAL"
 
@@ -103,7 +97,7 @@ RULES = {"file": verdict_of_file, "recording": verdict_of_recording}
 
 
 class Threshold(NamedTuple):
-    """Of p_fake, above which a time is flagged.
+    """Threshold on p_fake: what is above it is flagged.
 
     Attributes:
         value: From 0 to 1.
@@ -116,16 +110,16 @@ class Threshold(NamedTuple):
 
 @dataclass(frozen=True)
 class Timeline:
-    """p_fake of a recording over time, and what is flagged of it.
+    """p_fake of a recording over time, and its flagged segments.
 
     Attributes:
         name: Of the recording.
-        scan: What it was made of.
+        scan: The scan that p_fake comes from.
         edges: Of the frames, in seconds `[L + 1]`.
         p_fake: Of the frames `[L]`.
-        threshold: What they were held against.
+        threshold: On p_fake.
         segments: Those flagged, in order of time.
-        rule: Of the verdict of the whole: `file` for `verdict_of_file`, `recording` for `verdict_of_recording`.
+        rule: Of the verdict on the whole: `file` for `verdict_of_file`, `recording` for `verdict_of_recording`.
     """
 
     name: str
@@ -136,28 +130,27 @@ class Timeline:
     segments: Sequence[Segment]
     rule: str = "file"
 
-
-def timeline(scan: Scan, *, name: str, threshold: Threshold, rule: str = "file", frame_seconds: float) -> Timeline:
-    """The timeline of a scanned recording, in frames of so many seconds."""
-    edges, _, p_fake = curve(scan, frame_seconds=frame_seconds)
-    found = segments(edges, p_fake, threshold=threshold.value)
-    return Timeline(name, scan, edges, p_fake, threshold, found, rule)
+    @classmethod
+    def of(cls, scan: Scan, *, name: str, threshold: Threshold, rule: str, frame_seconds: float) -> Timeline:
+        """The timeline of a scanned recording, in frames of so many seconds."""
+        edges, _, p_fake = curve(scan, frame_seconds=frame_seconds)
+        return cls(name, scan, edges, p_fake, threshold, segments(edges, p_fake, threshold=threshold.value), rule)
 
 
 def write_segments(folder: Path, timeline: Timeline) -> None:
     """Write the segments as `segments.json`, as an Audacity label track and as RTTM, also where there are none.
 
     `segments.json`: `schema` (`name`, `version`), `file`, `kind` (of the evidence: `trend` of windows, `localisation`
-    by frames), `duration`, `window` (what one score was given for), `hop` (from one score to the next), `resolution`
-    (what is nearer together is not told apart; all in seconds), `threshold` (`value` of p_fake, `source`), `share`,
-    `rule`, `verdict` and `segments`, each `start`, `end` (seconds), `confidence`, `peak`. Version 1 had no `kind` (it
-    was `trend`) and no `rule` (`file`). `segments.txt`: start, end and label between tabs, one segment a line (Audacity
-    Manual, "Importing and Exporting Labels"). `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked
-    format (RT-09 Evaluation Plan, appendix A), `spoof` in the field of the speaker, as PartialSpoof's files have it,
-    and the confidence in its own; in the name, white space and what cannot be printed become underscores.
+    by frames), `duration`, `window` (length that one score covers), `hop` (from one score to the next), `resolution`
+    (effective; all in seconds), `threshold` (`value` of p_fake, `source`), `share`, `rule`, `verdict` and `segments`,
+    each `start`, `end` (seconds), `confidence`, `peak`. Version 1 had no `kind` (it was `trend`) and no `rule`
+    (`file`). `segments.txt`: start, end and label, tab-separated, one segment a line (Audacity Manual, "Importing and
+    Exporting Labels"). `segments.rttm`: the ten fields of NIST's Rich Transcription Time Marked format (RT-09
+    Evaluation Plan, appendix A), `spoof` as the speaker, as in PartialSpoof's files, and the confidence in its field;
+    white space and unprintable characters of the name become underscores.
 
     Args:
-        folder: Made as needed.
+        folder: Created if it does not exist.
         timeline: Of a recording.
 
     Raises:
@@ -173,7 +166,7 @@ def write_segments(folder: Path, timeline: Timeline) -> None:
         "duration": scan.duration,
         "window": scan.window,
         "hop": scan.hop,
-        "resolution": scan.resolution,
+        "resolution": scan.window,
         "threshold": timeline.threshold._asdict(),
         "share": share,
         "rule": timeline.rule,
@@ -205,12 +198,3 @@ def _check(found: Sequence[Segment], duration: float) -> None:
 def _checked_probability(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise InputError(f"{name}={value}: a number from 0 to 1 was expected")
-
-
-def _curve(edges: ArrayLike, p_fake: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    at, p = np.asarray(edges, dtype=np.float64), np.asarray(p_fake, dtype=np.float64)
-    if p.ndim != 1 or not len(p) or at.shape != (len(p) + 1,):
-        raise InputError(f"got edges of shape {at.shape} and p_fake of shape {p.shape}: [L + 1] and [L] were expected")
-    if not (np.isfinite(at).all() and (np.diff(at) > 0).all() and ((p >= 0) & (p <= 1)).all()):
-        raise InputError("the edges do not ascend, or p_fake is not within 0 and 1")
-    return at, p

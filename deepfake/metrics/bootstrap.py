@@ -17,6 +17,7 @@ sum_c B_c S_c / (N_b N_s), the share of pairs that lie in one cell, about 1 / 2,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,29 +33,16 @@ BATCH = 125  # replicates that are in memory at a time
 
 
 def intervals(
-    scores: Scored,
-    labels: Labels = None,
-    *,
-    tdcf: Mapping[str, Weights] | None = None,
-    threshold: float | None = None,
-    n: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    clusters: Sequence[str] | NDArray | None = None,
+    scores: Scored, labels: Labels = None, *, n: int = 1000, confidence: float = 0.95, **resampling: Any
 ) -> dict[str, Interval]:
     """Percentile intervals (Efron 1979) of the EER and the metrics beside it.
 
     Args:
         scores: Scores `[N]`, larger = more bona fide, or trials.
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
-        tdcf: Weights c0, c1, c2 of costs by name: `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))`, as in
-            `deepfake.metrics.tdcf.min_tdcf_of`. The operating point of the ASV system stays as it is.
-        threshold: Of the decision score > threshold, for `fpr` and `fnr`; stays as it is.
         n: Number of replicates.
         confidence: Share of the replicates that an interval covers.
-        seed: Of the random draws.
-        clusters: `[N]` names, of which trials are drawn together, see `deepfake.metrics.resampling`; each replicate
-            then takes time in proportion to N.
+        resampling: `tdcf`, `threshold`, `seed` and `clusters` of `replicates`.
 
     Returns:
         By metric the lower and the upper end: `eer` (tie-aware), `auc`, `min_dcf` (normalised detection cost of
@@ -68,7 +56,7 @@ def intervals(
     (0.0, 0.0)
     """
     check(n, confidence)
-    draws = replicates(scores, labels, tdcf=tdcf, threshold=threshold, n=n, seed=seed, clusters=clusters)
+    draws = replicates(scores, labels, n=n, **resampling)
     return dict(zip(draws, percentiles(np.column_stack(list(draws.values())), confidence), strict=True))
 
 
@@ -83,6 +71,17 @@ def replicates(
     clusters: Sequence[str] | NDArray | None = None,
 ) -> dict[str, Floats]:
     """The values that `intervals` takes its percentiles from, `[n]` by metric.
+
+    Args:
+        scores: Scores `[N]`, larger = more bona fide, or trials.
+        labels: Labels `[N]`, 1 = bona fide, 0 = spoof; not beside trials.
+        tdcf: Weights c0, c1, c2 of costs by name: `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))`, as in
+            `deepfake.metrics.tdcf.min_tdcf_of`. The operating point of the ASV system stays as it is.
+        threshold: Of the decision score > threshold, for `fpr` and `fnr`; stays as it is.
+        n: Number of replicates.
+        seed: Of the random draws.
+        clusters: `[N]` names, of which trials are drawn together, see `deepfake.metrics.resampling`; each replicate
+            then takes time in proportion to N.
 
     >>> replicates([3, 2, 1, 0], [1, 1, 0, 0], n=3)["auc"]
     array([1., 1., 1.])
@@ -110,11 +109,8 @@ class _Cells:
         self.b, self.s = trials.rejected  # [U + 1], bona fide and spoof at or below each distinct score
         self.rejected = None if threshold is None else int(np.searchsorted(trials.distinct, threshold, side="right"))
         share = np.floor((self.b / self.n_b + self.s / self.n_s) * (CELLS / 2))
-        ends = (
-            np.arange(len(share))
-            if len(share) <= CELLS + 1
-            else np.flatnonzero(np.append(share[1:] > share[:-1], True))
-        )
+        few = len(share) <= CELLS + 1  # then each distinct score is a cell
+        ends = np.arange(len(share)) if few else np.flatnonzero(np.append(share[1:] > share[:-1], True))
         self.edges = np.union1d(ends, [0] if self.rejected is None else [0, self.rejected])  # [C + 1]
         self.auc_within = self._auc_within()
 

@@ -1,6 +1,6 @@
 """Cost of log-likelihood ratios (LLRs): as they are given, and as the best monotone recalibration would have them.
 
-An LLR here is the natural logarithm of P(evidence | bona fide) / P(evidence | spoof): positive speaks for bona fide.
+An LLR here is the natural logarithm of P(evidence | bona fide) / P(evidence | spoof): positive supports bona fide.
 """
 
 from __future__ import annotations

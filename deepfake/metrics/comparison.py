@@ -1,12 +1,12 @@
 """Several systems on the same trials: a paired test of two, and an interval of the mean over many.
 
-In each replicate of the bootstrap all systems are judged on the same resample, see `deepfake.metrics.resampling`.
+In each replicate of the bootstrap all systems are measured on the same resample, see `deepfake.metrics.resampling`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,24 +41,17 @@ class Difference(NamedTuple):
 
 
 def paired(
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    labels: ArrayLike,
-    *,
-    tdcf: Mapping[str, Weights] | None = None,
-    n: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    clusters: Sequence[str] | NDArray | None = None,
+    scores_a: ArrayLike, scores_b: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95, **resampling: Any
 ) -> dict[str, Difference]:
-    """Two systems on the same trials, judged on the same resamples: what both find hard does not blur the difference.
+    """Two systems on the same trials and the same resamples: what both find hard does not blur the difference.
 
     Args:
         scores_a: Scores `[N]` of the first system, larger = more bona fide.
         scores_b: Of the second, trial by trial in the same order.
         labels: Labels `[N]`, 1 = bona fide, 0 = spoof.
-        tdcf: Weights c0, c1, c2 of further costs by name, see `deepfake.metrics.tdcf.min_tdcf_of`.
-        n, confidence, seed, clusters: See `deepfake.metrics.resampling.interval`.
+        confidence: Share of the replicates that the interval covers.
+        resampling: `n`, `seed` and `clusters` of `deepfake.metrics.resampling.interval`, and `tdcf`: weights c0, c1, c2
+            of further costs by name, see `deepfake.metrics.tdcf.min_tdcf_of`.
 
     Returns:
         By metric: `eer`, `auc`, `min_dcf`, and the names in `tdcf`.
@@ -70,11 +63,11 @@ def paired(
     >>> found["eer"].a, found["eer"].b, found["eer"].difference
     (0.0, 0.5, -0.5)
     """
-    names, (a, b), replicates = _same_trials([scores_a, scores_b], labels, tdcf, n, confidence, seed, clusters)
-    moved = replicates[:, 0] - replicates[:, 1]  # [n, M]
-    count = np.minimum(np.sum(moved >= -ROUNDING, axis=0), np.sum(moved <= ROUNDING, axis=0))
-    p = np.minimum(2 * (1 + count) / (n + 1), 1)
-    bounds = percentiles(moved, confidence)
+    names, (a, b), replicates = _same_trials([scores_a, scores_b], labels, confidence=confidence, **resampling)
+    differences = replicates[:, 0] - replicates[:, 1]  # [n, M]
+    count = np.minimum(np.sum(differences >= -ROUNDING, axis=0), np.sum(differences <= ROUNDING, axis=0))
+    p = np.minimum(2 * (1 + count) / (len(differences) + 1), 1)
+    bounds = percentiles(differences, confidence)
     return {
         name: Difference(float(a[m]), float(b[m]), float(a[m] - b[m]), *bounds[m], p=float(p[m]))
         for m, name in enumerate(names)
@@ -82,20 +75,13 @@ def paired(
 
 
 def mean_of_systems(
-    scores: Sequence[ArrayLike],
-    labels: ArrayLike,
-    *,
-    tdcf: Mapping[str, Weights] | None = None,
-    n: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    clusters: Sequence[str] | NDArray | None = None,
+    scores: Sequence[ArrayLike], labels: ArrayLike, *, confidence: float = 0.95, **resampling: Any
 ) -> dict[str, Interval]:
     """Percentile intervals of the mean of each metric over systems (seeds) on the same trials, drawn again together.
 
     Args:
         scores: One `[N]` for each system, trial by trial in the same order.
-        labels, tdcf, n, confidence, seed, clusters: See `paired`.
+        labels, confidence, resampling: See `paired`.
 
     Returns:
         By metric: `eer`, `auc`, `min_dcf`, and the names in `tdcf`.
@@ -106,18 +92,19 @@ def mean_of_systems(
     >>> mean_of_systems([[3, 2, 1, 0], [9, 8, 1, 0]], [1, 1, 0, 0], n=100)["eer"]
     (0.0, 0.0)
     """
-    names, _, replicates = _same_trials(scores, labels, tdcf, n, confidence, seed, clusters)
+    names, _, replicates = _same_trials(scores, labels, confidence=confidence, **resampling)
     return dict(zip(names, percentiles(replicates.mean(axis=1), confidence), strict=True))
 
 
 def _same_trials(
     scores: Sequence[ArrayLike],
     labels: ArrayLike,
-    tdcf: Mapping[str, Weights] | None,
-    n: int,
+    *,
     confidence: float,
-    seed: int,
-    clusters: Sequence[str] | NDArray | None,
+    tdcf: Mapping[str, Weights] | None = None,
+    n: int = 1000,
+    seed: int = 0,
+    clusters: Sequence[str] | NDArray | None = None,
 ) -> tuple[list[str], Floats, Floats]:
     """Names of the M metrics, what they are of the K systems `[K, M]`, and those of the replicates `[n, K, M]`."""
     check(n, confidence)

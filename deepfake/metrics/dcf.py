@@ -1,6 +1,6 @@
 """Detection cost functions (DCF): expected cost of decisions at stated priors and costs, normalised.
 
-1 is the cost of the better of the two systems that do not listen: accept everything, reject everything.
+1 is the cost of the better of two decisions that need no score: accept everything, reject everything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import official_points
-from deepfake.metrics.trials import Labels, Ranking, Scored, Trials, below, three_kinds
+from deepfake.metrics.trials import Labels, Scored, Trials, below, rejected_shares, three_kinds
 
 P_SPOOF = 0.05
 C_MISS = 1.0
@@ -25,7 +25,7 @@ def min_dcf(
     `(c_miss (1 - p_spoof) P_miss + c_fa p_spoof P_fa) / min(c_miss (1 - p_spoof), c_fa p_spoof)`, first minimum over
     `deepfake.metrics.eer.official_points`. Of those, the points inside a tie never cost least (bona fide go first, so
     that the cost rises before it falls): unlike the official EER, the value is one that a threshold reaches. Fewer than
-    3 distinct scores are judged like any others, all equal ones at 1.
+    3 distinct scores are treated like any others, all equal ones at 1.
 
     Args:
         scores: Scores `[N]`, larger = more bona fide; any scale; or trials.
@@ -68,7 +68,7 @@ def act_dcf(
         c_fa: Cost of accepting spoofed speech, > 0.
 
     Returns:
-        The cost; above 1 where the decisions are worse than not listening.
+        The cost; above 1 where the decisions are worse than accepting or rejecting everything.
 
     Raises:
         InputError: A prior or cost out of range; see also `deepfake.metrics.trials.Trials` (one class, NaN).
@@ -129,15 +129,11 @@ def a_dcf(
         raise InputError(f"the a-DCF priors of target, nontarget and spoof are {priors}: they must sum to 1, each > 0")
     if not all(0 < c < np.inf for c in costs):
         raise InputError(f"the a-DCF costs of a miss and of the two false alarms are {costs}: each must be > 0")
-    groups = three_kinds(target, nontarget, spoof)
-    ranking = Ranking(np.concatenate(groups))
-    kind = np.repeat(np.arange(3), [len(g) for g in groups])[ranking.order]
-    p_miss, *rejected = (ranking.up_to(kind == k) / len(g) for k, g in enumerate(groups))
+    (p_miss, *rejected), distinct = rejected_shares(three_kinds(target, nontarget, spoof))
     miss, *fa = (p * c for p, c in zip(priors, costs, strict=True))
     cost = miss * p_miss + fa[0] * (1 - rejected[0]) + fa[1] * (1 - rejected[1])  # [U + 1]
     i = int(np.argmin(cost))
-    lowest = float(ranking.distinct[0])
-    return float(cost[i] / min(miss, sum(fa))), float(ranking.distinct[i - 1]) if i else below(lowest, 1e-8)
+    return float(cost[i] / min(miss, sum(fa))), float(distinct[i - 1]) if i else below(float(distinct[0]), 1e-8)
 
 
 def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:

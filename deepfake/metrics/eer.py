@@ -41,7 +41,7 @@ def roc(scores: Scored, labels: Labels = None) -> Roc:
 def eer(scores: Scored, labels: Labels = None) -> tuple[float, float]:
     """Equal error rate: where false rejection equals false acceptance on the line through the tie-grouped ROC points.
 
-    Tied scores cannot be told apart, so the points either side of a tie are joined by a straight line (which is what
+    No threshold separates tied scores, so the points either side of a tie are joined by a straight line (which is what
     rejecting a random share of the tie does), and scores that are all equal give 0.5. Not the convex hull.
 
     Returns:

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import eer_on
-from deepfake.metrics.trials import Floats, Roc
+from deepfake.metrics.trials import Bools, Floats, Roc
 
 RESOLUTIONS = (0.02, 0.16, 0.64)  # seconds
 ROUNDING = 1e-6  # seconds: an overlap that is shorter is none, so that 38 x 0.02 and 0.76 are one instant
@@ -48,7 +48,7 @@ def frame_labels(spoofed: Stretches, *, resolution: float, duration: float) -> N
     array([1, 0, 0, 1, 1])
     """
     edges = unit_edges(resolution=resolution, duration=duration)
-    return (_overlaps(edges, spoofed) <= ROUNDING).astype(np.int64)
+    return (overlaps(edges, spoofed) <= ROUNDING).astype(np.int64)
 
 
 def unit_edges(*, resolution: float, duration: float) -> Floats:
@@ -85,7 +85,7 @@ def unit_scores(edges: ArrayLike, scores: ArrayLike, *, resolution: float) -> Fl
     >>> unit_scores([0, 0.1, 0.2, 0.3], [5, 3, 4], resolution=0.2)
     array([3., 4.])
     """
-    at, s = _framed(edges, scores)
+    at, s = framed(edges, scores)
     units = unit_edges(resolution=resolution, duration=at[-1])
     first = np.clip(np.searchsorted(at, units[:-1] + ROUNDING, side="right") - 1, 0, len(s) - 1)
     last = np.maximum(np.searchsorted(at, units[1:] - ROUNDING, side="left"), first + 1)
@@ -116,21 +116,18 @@ def range_eer(recordings: Iterable[Recording]) -> tuple[float, float]:
     >>> range_eer([([0.0, 1.0, 2.0], [3.0, 1.0], [(1.0, 2.0)])])
     (0.0, 1.0)
     """
-    all_scores, all_spoof, all_bonafide = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    frames = [(np.zeros(0),) * 3]  # score, seconds of spoof and of bona fide
     for edges, scores, spoofed in recordings:
-        at, s = _framed(edges, scores)
-        spoof = _overlaps(at, spoofed)
-        all_scores.append(s)
-        all_spoof.append(spoof)
-        all_bonafide.append(np.maximum(np.diff(at) - spoof, 0.0))
-    s, spoof, bonafide = (np.concatenate(x) for x in (all_scores, all_spoof, all_bonafide))
+        at, s = framed(edges, scores)
+        spoof = overlaps(at, spoofed)
+        frames.append((s, spoof, np.maximum(np.diff(at) - spoof, 0.0)))
+    s, spoof, bonafide = (np.concatenate(column) for column in zip(*frames, strict=True))
     if not (spoof.sum() > 0 and bonafide.sum() > 0):
         raise InputError(f"got {bonafide.sum():g} s of bona fide and {spoof.sum():g} s of spoof: both are needed")
     thresholds, which = np.unique(s, return_inverse=True)  # [U]
     rejected = np.append(0.0, np.cumsum(np.bincount(which, weights=bonafide)))  # [U + 1], seconds up to each threshold
     caught = np.append(0.0, np.cumsum(np.bincount(which, weights=spoof)))
-    points = Roc(1 - caught / caught[-1], rejected / rejected[-1], np.append(thresholds[0] - 1, thresholds))
-    return eer_on(points)
+    return eer_on(Roc(1 - caught / caught[-1], rejected / rejected[-1], np.append(thresholds[0] - 1, thresholds)))
 
 
 class BoundaryError(NamedTuple):
@@ -186,7 +183,7 @@ def _bounds(stretches: Stretches) -> Floats:
     return found
 
 
-def _overlaps(edges: Floats, stretches: Stretches) -> Floats:
+def overlaps(edges: Floats, stretches: Stretches) -> Floats:
     """Seconds of each frame `[L]` that lie in a stretch, once where stretches overlap."""
     total, reached = np.zeros(len(edges) - 1), -math.inf
     for start, end in sorted(_bounds(stretches).tolist()):
@@ -196,7 +193,12 @@ def _overlaps(edges: Floats, stretches: Stretches) -> Floats:
     return total
 
 
-def _framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+def framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Edges `[L + 1]` and scores `[L]` of frames, checked.
+
+    Raises:
+        InputError: They do not fit, the edges do not ascend, or a number is not finite.
+    """
     at, s = np.asarray(edges, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if s.ndim != 1 or not len(s) or at.shape != (len(s) + 1,) or not (np.diff(at) > 0).all():
         raise InputError(f"got edges of shape {at.shape}, scores of shape {s.shape}: [L + 1] ascending, [L] expected")
@@ -205,9 +207,7 @@ def _framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     return at, s
 
 
-def stretches(
-    flagged: NDArray[np.bool_], edges: NDArray[np.float64], *, gap_seconds: float, shortest_seconds: float
-) -> list[tuple[int, int]]:
+def stretches(flagged: Bools, edges: Floats, *, gap_seconds: float, shortest_seconds: float) -> list[tuple[int, int]]:
     """Stretches of flagged frames: the gaps between them are closed first, then short ones are dropped.
 
     Args:
@@ -221,7 +221,13 @@ def stretches(
 
     >>> stretches(np.array([1, 0, 1, 0, 0, 1], bool), np.arange(7.0), gap_seconds=1.0, shortest_seconds=2.0)
     [(0, 3)]
+
+    Raises:
+        InputError: A length is below 0 or not finite.
     """
+    for name, value in (("gap_seconds", gap_seconds), ("shortest_seconds", shortest_seconds)):
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name}={value}: a length of at least 0 s was expected")
     turns = np.flatnonzero(np.diff(np.concatenate([[0], flagged.astype(np.int8), [0]]))).reshape(-1, 2)
     found: list[tuple[int, int]] = []
     for first, after in turns.tolist():

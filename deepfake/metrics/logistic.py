@@ -72,7 +72,7 @@ def _newton(x: Floats, *, for_bonafide: Floats, for_spoof: Floats, prior_log_odd
         x: Standardised scores and a column of ones `[N, D]`.
         for_bonafide: Weight of the label bona fide at each trial `[N]`.
         for_spoof: Weight of the label spoof at each trial `[N]`.
-        prior_log_odds: What is added to the LLR to give the log-odds that are judged.
+        prior_log_odds: What is added to the LLR to give the log-odds that are fitted.
     """
 
     def loss(theta: Floats) -> float:

@@ -32,22 +32,6 @@ class Reliability(NamedTuple):
     count: NDArray[np.int64]
 
 
-class Misleading(NamedTuple):
-    """Evidence that points the wrong way.
-
-    Attributes:
-        bonafide_rate: Share of bona fide trials with an LLR below 0.
-        spoof_rate: Share of spoofed trials with an LLR above 0.
-        bonafide_strongest: The lowest LLR of bona fide, natural log, <= 0; 0 where none misleads.
-        spoof_strongest: The highest LLR of spoof, natural log, >= 0; 0 where none misleads.
-    """
-
-    bonafide_rate: float
-    spoof_rate: float
-    bonafide_strongest: float
-    spoof_strongest: float
-
-
 def reliability(p_bonafide: Scored, labels: Labels = None, *, n_bins: int = 15) -> Reliability:
     """Predicted probability against observed frequency, bin by bin (DeGroot and Fienberg 1983).
 
@@ -136,26 +120,23 @@ def posterior(llrs: ArrayLike, prior_bonafide: float = 0.5) -> Floats:
     return expit(s + logit(prior_bonafide))
 
 
-def misleading(llrs: Scored, labels: Labels = None) -> Misleading:
-    """Rates of misleading evidence (Royall 1997, "Statistical evidence"), and the worst of it on either side.
+def misleading(llrs: Scored, labels: Labels = None) -> tuple[float, float]:
+    """Rates of misleading evidence (Royall 1997, "Statistical evidence").
 
-    An LLR of exactly 0 says nothing and so misleads nobody; infinite LLRs count like any others.
+    An LLR of exactly 0 favours neither class and so misleads nobody; infinite LLRs count like any others.
+
+    Returns:
+        Share of bona fide trials with an LLR below 0, and of spoofed trials with one above 0.
 
     Raises:
         InputError: See `deepfake.metrics.trials.Trials` (one class, NaN).
 
-    >>> misleading([2.0, -1.0, -3.0], [1, 1, 0]).bonafide_rate
-    0.5
+    >>> misleading([2.0, -1.0, -3.0], [1, 1, 0])
+    (0.5, 0.0)
     """
     trials = Trials.of(llrs, labels, infinite=True)
     s, y = trials.scores, trials.bonafide
-    bonafide, spoof = s[y], s[~y]
-    return Misleading(
-        bonafide_rate=float(np.mean(bonafide < 0)),
-        spoof_rate=float(np.mean(spoof > 0)),
-        bonafide_strongest=min(0.0, float(bonafide.min())),
-        spoof_strongest=max(0.0, float(spoof.max())),
-    )
+    return float(np.mean(s[y] < 0)), float(np.mean(s[~y] > 0))
 
 
 def empirical_cross_entropy(llrs: Scored, labels: Labels, prior_log_odds: ArrayLike) -> Floats:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.errors import InputError
+from deepfake.metrics.dcf import C_FA, C_MISS, P_SPOOF
 from deepfake.metrics.eer import crossing
 from deepfake.metrics.trials import Floats, Ranking, Roc, Trials
 
 Weights = tuple[float, float, float]
-MIN_DCF: Weights = (0.0, 0.95 * 1, 0.05 * 10)  # of ASVspoof 5: prior of spoof 0.05, C_miss 1, C_fa 10
+MIN_DCF: Weights = (0.0, C_MISS * (1 - P_SPOOF), C_FA * P_SPOOF)
 
 
 class Ranked:
@@ -98,7 +99,7 @@ class Pool:
 
 
 def costs(tdcf: Mapping[str, Weights] | None) -> dict[str, Weights]:
-    """The weights of `min_dcf` and of the given costs, normalised: a CM that does not listen costs 1.
+    """The weights of `min_dcf` and of the given costs, normalised: accepting or rejecting everything costs 1.
 
     Raises:
         InputError: A weight is negative or no number, nothing to divide by, or a name that is another metric's.

@@ -1,4 +1,4 @@
-"""The bootstrap of any metric: how trials are drawn again, and an interval from what the metric makes of them.
+"""The bootstrap of any metric: how trials are resampled, and an interval from what the metric makes of them.
 
 What is drawn again and again is the trials, with replacement. **Stratified**: bona fide and spoof apart, so that every
 replicate has as many of both as the data. **Clustered** (`clusters=`, one name a trial: its speaker, its attack): whole
@@ -137,7 +137,7 @@ class Resampler:
                 yield times[self.unit]
 
     def deletions(self, rng: np.random.Generator) -> Iterator[Iterator[NDArray[np.int64]]]:
-        """For each stratum, the counts `[N]` with each of its groups left out; to be taken in turn."""
+        """For each stratum, the counts `[N]` with each of its groups omitted; to be taken in turn."""
         for units in self.strata:
             n_groups = min(len(units), JACKKNIFE_GROUPS // len(self.strata))
             group = np.full(len(self.n_spoof), -1)

@@ -1,6 +1,6 @@
 """Tandem detection cost of a countermeasure (CM) in front of a fixed speaker verifier (ASV).
 
-Two forms, told apart by name because their values do not compare: the legacy one of ASVspoof 2019 (Kinnunen et al.
+Two forms with names of their own, because their values do not compare: the legacy one of ASVspoof 2019 (Kinnunen et al.
 2018, "t-DCF: a detection cost function for the tandem assessment of spoofing countermeasures and automatic speaker
 verification") and the revised one of ASVspoof 2021 (Kinnunen et al. 2020, "Tandem assessment of spoofing
 countermeasures and automatic speaker verification: fundamentals", IEEE/ACM TASLP).
@@ -85,7 +85,8 @@ def asv_operating_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLik
 def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, c2: float) -> tuple[float, float]:
     """Least `(c0 + c1 P_miss + c2 P_fa) / (c0 + min(c1, c2))` over the organisers' operating points of the CM.
 
-    The divisor is the cost of the better of the two CMs that do not listen: accept everything, reject everything.
+    The divisor is the cost of the better of the two CMs that accept everything and reject everything.
+    Priors and costs other than the challenges' go into the weights.
 
     Args:
         scores: CM scores `[N]`, larger = more bona fide, or trials.
@@ -93,7 +94,7 @@ def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, 
         c0, c1, c2: See `Weights`.
 
     Returns:
-        The cost (1 = no better than a CM that does not listen) and the CM threshold of its first minimum.
+        The cost (1 = no better than accepting or rejecting everything) and the CM threshold of its first minimum.
 
     Raises:
         InputError: Fewer than 3 distinct scores (decisions, not scores), a negative weight, a divisor of 0; see also
@@ -111,101 +112,34 @@ def min_tdcf_of(scores: Scored, labels: Labels = None, *, c0: float, c1: float, 
             f"the t-DCF weights C0 {c0:.6g}, C1 {c1:.6g}, C2 {c2:.6g} must be numbers >= 0, not negative: check the ASV"
         )
     if c0 + min(c1, c2) == 0:
-        raise InputError("the t-DCF cannot be normalised: a CM that does not listen costs nothing with this ASV")
+        raise InputError("the t-DCF cannot be normalised: accepting or rejecting all costs nothing with this ASV")
     cost = (c0 + c1 * p_miss + c2 * p_fa) / (c0 + min(c1, c2))
     i = int(np.argmin(cost))
     return float(cost[i]), float(thresholds[i])
 
 
-def legacy_weights(
-    asv: AsvOperatingPoint,
-    *,
-    p_spoof: float = P_SPOOF,
-    p_target: float = P_TARGET,
-    p_nontarget: float = P_NONTARGET,
-    c_miss_asv: float = C_MISS_ASV,
-    c_fa_asv: float = C_FA_ASV,
-    c_miss_cm: float = C_MISS_CM,
-    c_fa_cm: float = C_FA_CM,
-) -> Weights:
-    """Weights of the t-DCF of ASVspoof 2019.
+def legacy_weights(asv: AsvOperatingPoint) -> Weights:
+    """Weights of the t-DCF of ASVspoof 2019, with its priors and costs; a perfect CM then reaches 0.
 
     `C1 = P_tar (C_miss_cm - C_miss_asv P_miss_asv) - P_non C_fa_asv P_fa_asv`, `C2 = C_fa_cm P_spoof P_fa_spoof`.
-
-    Raises:
-        InputError: The priors are not probabilities that sum to 1.
 
     >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
     >>> [round(weight, 6) for weight in legacy_weights(asv)]
     [0.0, 0.888725, 0.25]
     """
-    _check_priors(p_spoof, p_target, p_nontarget)
-    c1 = p_target * (c_miss_cm - c_miss_asv * asv.p_miss) - p_nontarget * c_fa_asv * asv.p_fa
-    return Weights(0.0, c1, c_fa_cm * p_spoof * asv.p_fa_spoof)
+    c1 = P_TARGET * (C_MISS_CM - C_MISS_ASV * asv.p_miss) - P_NONTARGET * C_FA_ASV * asv.p_fa
+    return Weights(0.0, c1, C_FA_CM * P_SPOOF * asv.p_fa_spoof)
 
 
-def revised_weights(
-    asv: AsvOperatingPoint,
-    *,
-    p_spoof: float = P_SPOOF,
-    p_target: float = P_TARGET,
-    p_nontarget: float = P_NONTARGET,
-    c_miss: float = C_MISS_ASV,
-    c_fa: float = C_FA_ASV,
-    c_fa_spoof: float = C_FA_SPOOF,
-) -> Weights:
-    """Weights of the t-DCF in its revised form (ASVspoof 2021).
+def revised_weights(asv: AsvOperatingPoint) -> Weights:
+    """Weights of the t-DCF in its revised form (ASVspoof 2021), with the priors and costs of the challenge.
 
     `C0 = P_tar C_miss P_miss_asv + P_non C_fa P_fa_asv`, `C1 = P_tar C_miss - C0`,
-    `C2 = P_spoof C_fa_spoof P_fa_spoof`.
-
-    Raises:
-        InputError: The priors are not probabilities that sum to 1.
+    `C2 = P_spoof C_fa_spoof P_fa_spoof`. A perfect CM reaches `C0 / (C0 + min(C1, C2))`, not 0.
 
     >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
     >>> [round(weight, 6) for weight in revised_weights(asv)]
     [0.051775, 0.888725, 0.25]
     """
-    _check_priors(p_spoof, p_target, p_nontarget)
-    c0 = p_target * c_miss * asv.p_miss + p_nontarget * c_fa * asv.p_fa
-    return Weights(c0, p_target * c_miss - c0, p_spoof * c_fa_spoof * asv.p_fa_spoof)
-
-
-def min_tdcf_legacy(scores: Scored, labels: Labels, asv: AsvOperatingPoint, **costs: float) -> tuple[float, float]:
-    """Normalised minimum t-DCF of ASVspoof 2019 (`legacy_weights`, which takes the costs); a perfect CM reaches 0.
-
-    Returns:
-        The cost, and its CM threshold.
-
-    Raises:
-        InputError: See `legacy_weights` and `min_tdcf_of`.
-
-    >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
-    >>> min_tdcf_legacy([3, 2, 1, 0], [1, 1, 0, 0], asv)
-    (0.0, 1.0)
-    """
-    return min_tdcf_of(scores, labels, **legacy_weights(asv, **costs)._asdict())
-
-
-def min_tdcf(scores: Scored, labels: Labels, asv: AsvOperatingPoint, **costs: float) -> tuple[float, float]:
-    """Normalised minimum t-DCF, revised form (`revised_weights`, which takes the costs).
-
-    A perfect CM reaches `C0 / (C0 + min(C1, C2))`, not 0.
-
-    Returns:
-        The cost, and its CM threshold.
-
-    Raises:
-        InputError: See `revised_weights` and `min_tdcf_of`.
-
-    >>> asv = AsvOperatingPoint(eer=0.05, threshold=0, p_miss=0.05, p_fa=0.05, p_fa_spoof=0.5)
-    >>> cost, threshold = min_tdcf([3, 2, 1, 0], [1, 1, 0, 0], asv)
-    >>> round(cost, 6), threshold
-    (0.171568, 1.0)
-    """
-    return min_tdcf_of(scores, labels, **revised_weights(asv, **costs)._asdict())
-
-
-def _check_priors(*priors: float) -> None:
-    if not all(0 <= prior <= 1 for prior in priors) or abs(sum(priors) - 1) > 1e-10:
-        raise InputError(f"the t-DCF priors of spoof, target and nontarget are {priors}: they must sum to 1")
+    c0 = P_TARGET * C_MISS_ASV * asv.p_miss + P_NONTARGET * C_FA_ASV * asv.p_fa
+    return Weights(c0, P_TARGET * C_MISS_ASV - c0, P_SPOOF * C_FA_SPOOF * asv.p_fa_spoof)

@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import roc
-from deepfake.metrics.trials import Labels, Ranking, Roc, Scored, below, three_kinds
+from deepfake.metrics.trials import Floats, Labels, Roc, Scored, below, rejected_shares, three_kinds
 
+Ints = NDArray[np.int64]
 RHO = 0.5
 STRIDE = 64
 
@@ -43,17 +44,17 @@ class TandemEer(NamedTuple):
 class _Asv(NamedTuple):
     """Rates of the ASV system `[K]` in order of rising threshold."""
 
-    p_miss: NDArray[np.float64]
-    p_fa_non: NDArray[np.float64]
-    p_fa_spf: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
+    p_miss: Floats
+    p_fa_non: Floats
+    p_fa_spf: Floats
+    thresholds: Floats
 
     def at(self, which: NDArray) -> _Asv:
         return _Asv(*(column[which] for column in self))
 
 
 def t_eer(cm_scores: Scored, cm_labels: Labels, target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> TandemEer:
-    """Concurrent t-EER over all pairs of thresholds that can be told apart.
+    """Concurrent t-EER over all distinct pairs of thresholds.
 
     On data the equations hold nowhere exactly, so what the exhaustive search of the authors' script finds is the
     definition: for each ASV threshold the CM threshold with the smallest |P_miss - P_fa| at rho = 0.5 (the lower of
@@ -86,11 +87,8 @@ def t_eer(cm_scores: Scored, cm_labels: Labels, target: ArrayLike, nontarget: Ar
 def _asv_points(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> _Asv:
     """One point per distinct score, and one that accepts everything."""
     groups = three_kinds(target, nontarget, spoof, what="ASV scores")
-    ranking = Ranking(np.concatenate([np.sort(group) for group in groups]))  # which then has only to merge them
-    kinds = np.repeat(np.arange(3, dtype=np.int8), [len(group) for group in groups])[ranking.order]
-    rejected = [ranking.up_to(kinds == kind) / len(group) for kind, group in enumerate(groups)]
-    thresholds = np.concatenate([[below(ranking.distinct[0])], ranking.distinct])
-    return _Asv(rejected[0], 1 - rejected[1], 1 - rejected[2], thresholds)
+    (p_miss, *rejected), distinct = rejected_shares(groups)
+    return _Asv(p_miss, 1 - rejected[0], 1 - rejected[1], np.append(below(distinct[0]), distinct))
 
 
 def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
@@ -124,14 +122,12 @@ def _concurrent(cm: Roc, asv: _Asv) -> TandemEer:
     return TandemEer(float(asv.p_fa_spf[j] * cm.far[i]), float(cm.thresholds[i]), float(asv.thresholds[j]))
 
 
-def _nearest(
-    cm: Roc, asv: _Asv, low: NDArray[np.int64], high: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _nearest(cm: Roc, asv: _Asv, low: Ints, high: Ints) -> tuple[Ints, Ints, Floats]:
     """For each ASV point by bisection: the first CM point with P_miss >= P_fa, which lies from `low` to `high`; the one
     with the smallest |P_miss - P_fa|; and how far that pair is from the concurrent point.
     """
 
-    def excess(i: NDArray[np.int64]) -> NDArray[np.float64]:
+    def excess(i: Ints) -> Floats:
         """P_miss - P_fa of the tandem, with point `i` of the CM for each ASV point."""
         passed = 1 - cm.frr[i]
         p_fa = (1 - RHO) * passed * asv.p_fa_non + RHO * cm.far[i] * asv.p_fa_spf

@@ -6,6 +6,7 @@ bona fide if its score is strictly greater than the threshold**. Rates are fract
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class Trials:
         bonafide: `True` where bona fide `[N]`.
 
     Raises:
-        InputError: Shapes differ, no trials, a score is NaN, a label is neither 0 nor 1.
+        InputError: Shapes differ, a score is NaN, a label is neither 0 nor 1.
 
     >>> Trials([3, 2, 2, 1], [1, 1, 0, 0]).roc.frr
     array([0. , 0. , 0.5, 1. ])
@@ -83,8 +84,6 @@ class Trials:
             raise InputError(
                 f"got scores of shape {s.shape} and labels of shape {y.shape}: two equal [N] were expected"
             )
-        if not len(s):
-            raise InputError("got no trials: scores and labels are empty")
         if bad := np.count_nonzero(np.isnan(s)):
             raise InputError(f"{bad} of {len(s)} scores are NaN: find out which utterances gave them")
         if bad := np.count_nonzero((y != 0) & (y != 1)):
@@ -104,14 +103,7 @@ class Trials:
         return cls.unchecked(np.append(bonafide, spoof), np.arange(len(bonafide) + len(spoof)) < len(bonafide))
 
     @classmethod
-    def of(
-        cls,
-        scores: Scored,
-        labels: Labels = None,
-        *,
-        both_classes: bool = True,
-        infinite: bool = False,
-    ) -> Trials:
+    def of(cls, scores: Scored, labels: Labels = None, *, both_classes: bool = True, infinite: bool = False) -> Trials:
         """Trials as they are, or from scores and labels, with what a metric asks of them.
 
         Args:
@@ -121,9 +113,11 @@ class Trials:
             infinite: Whether scores may be infinite, as likelihood ratios may.
 
         Raises:
-            InputError: A class is missing, a score is infinite; see also `Trials`.
+            InputError: There are no trials, a class is missing, a score is infinite; see also `Trials`.
         """
         trials = scores if isinstance(scores, Trials) else cls(scores, () if labels is None else labels)
+        if not len(trials):
+            raise InputError("got no trials: scores and labels are empty")
         if both_classes and not (trials.n_bonafide and trials.n_spoof):
             counts = f"{trials.n_bonafide} bona fide and {trials.n_spoof} spoof trials"
             raise InputError(f"got {counts}: both are needed")
@@ -157,9 +151,7 @@ class Trials:
         """Scores in ascending order `[N]`, bona fide first in ties, and the bona fide among the first k `[N + 1]`."""
         bonafide, spoof = np.sort(self.scores[self.bonafide]), np.sort(self.scores[~self.bonafide])
         s = np.concatenate([bonafide, spoof])
-        order = np.argsort(
-            s, kind="stable"
-        )  # which has only to merge the two, and is quicker than sorting them at once
+        order = np.argsort(s, kind="stable")  # only merges the two: quicker than sorting them at once
         return s[order], np.concatenate([[0], np.cumsum(order < len(bonafide))])
 
     @cached_property
@@ -248,6 +240,17 @@ def three_kinds(
             raise InputError(f"{bad} of {s.size} {what} of {kind} trials are NaN or infinite: find out which gave them")
         found.append(s)
     return found[0], found[1], found[2]
+
+
+def rejected_shares(groups: Sequence[Floats]) -> tuple[list[Floats], Floats]:
+    """Share of each group that is rejected at no score and then at each distinct one `[U + 1]`, and those scores `[U]`.
+
+    >>> rejected_shares([np.array([1.0, 2.0]), np.array([1.0])])
+    ([array([0. , 0.5, 1. ]), array([0., 1., 1.])], array([1., 2.]))
+    """
+    ranking = Ranking(np.concatenate([np.sort(group) for group in groups]))  # which then has only to merge them
+    which = np.repeat(np.arange(len(groups), dtype=np.int8), [len(group) for group in groups])[ranking.order]
+    return [ranking.up_to(which == i) / len(group) for i, group in enumerate(groups)], ranking.distinct
 
 
 def _ends(ascending: Floats) -> NDArray[np.int64]:

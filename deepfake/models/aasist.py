@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepfake.errors import InputError
 from deepfake.models.blocks.band_projection import BandProjection
-from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.graph_attention import GraphAttention
 from deepfake.models.blocks.graph_pool import GraphPool
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.residual import ResidualBlock
+from deepfake.models.blocks.settings import require_fractions, require_numbers
 from deepfake.models.blocks.sinc import SincFilters
 from deepfake.models.blocks.stack_attention import StackAttention
 from deepfake.models.network import Network
@@ -87,36 +88,25 @@ class AASIST(Network):
         raw = in_channels == 1
         if time_pools is None:
             time_pools = (3,) * N_BLOCKS if raw else (1, 3, 1, 3, 1, 1)
-        _require("model.in_channels", [in_channels], 1)
-        _require("model.n_filters", [n_filters], 1, lowest=3)
-        _require("model.channels", channels, N_BLOCKS)
-        _require("model.time_pools", time_pools, N_BLOCKS)
-        _require("model.graph_dims", graph_dims, 2)
-        _require("model.temperatures", temperatures, 3, lowest=1e-6)
-        _require("model.pool_ratios", pool_ratios, 3, lowest=1e-6, highest=1)
-        for name, value in {
-            "": dropout,
-            "node_": node_dropout,
-            "pool_": pool_dropout,
-            "branch_": branch_dropout,
-        }.items():
-            require_fraction(f"model.{name}dropout", value)
-        _require("model.mask_filters", [mask_filters], 1, lowest=0, highest=n_filters if raw else 0)
+        require_numbers(n_filters=n_filters, lowest=3)
+        require_numbers(N_BLOCKS, channels=channels, time_pools=time_pools)
+        require_numbers(2, graph_dims=graph_dims)
+        require_numbers(3, temperatures=temperatures, lowest=1e-6)
+        require_numbers(3, pool_ratios=pool_ratios, lowest=1e-6, highest=1)
+        require_fractions(node_dropout=node_dropout, pool_dropout=pool_dropout, branch_dropout=branch_dropout)
+        require_numbers(mask_filters=mask_filters, lowest=0, highest=n_filters if raw else 0)
 
         n_rows = n_filters // 3
-        super().__init__(in_channels, min_frames=_smallest_input(time_pools, filter_taps if raw else None))
+        n_pooled = math.prod(time_pools)
+        super().__init__(in_channels, min_frames=3 * n_pooled + filter_taps - 1 if raw else n_pooled, dropout=dropout)
         self.mask_filters = mask_filters
         self.conv_time = (
             SincFilters(n_filters, filter_taps, sample_rate) if raw else BandProjection(in_channels, n_rows)
         )
         self.first_bn = nn.BatchNorm2d(1)
-        widths = [1, *channels]
-        self.encoder = nn.Sequential(
-            *(
-                nn.Sequential(ResidualBlock(widths[i], widths[i + 1], time_pool=time_pools[i], first=i == 0))
-                for i in range(N_BLOCKS)
-            )
-        )
+        self.encoder = nn.Sequential()
+        for i, (n_in, n_out) in enumerate(pairwise([1, *channels])):
+            self.encoder.append(nn.Sequential(ResidualBlock(n_in, n_out, time_pool=time_pools[i], first=i == 0)))
 
         graph, joined = graph_dims
         attention = {"dropout": node_dropout}
@@ -128,19 +118,14 @@ class AASIST(Network):
 
         attention["temperature"] = temperatures[2]
         pool = {"ratio": pool_ratios[2], "dropout": pool_dropout}
-        self.master1 = nn.Parameter(torch.randn(1, 1, graph))
-        self.HtrgGAT_layer_ST11 = StackAttention(graph, joined, **attention)
-        self.pool_hS1 = GraphPool(joined, **pool)
-        self.pool_hT1 = GraphPool(joined, **pool)
-        self.HtrgGAT_layer_ST12 = StackAttention(joined, joined, **attention)
-        self.master2 = nn.Parameter(torch.randn(1, 1, graph))
-        self.HtrgGAT_layer_ST21 = StackAttention(graph, joined, **attention)
-        self.pool_hS2 = GraphPool(joined, **pool)
-        self.pool_hT2 = GraphPool(joined, **pool)
-        self.HtrgGAT_layer_ST22 = StackAttention(joined, joined, **attention)
+        for i in (1, 2):  # the two branches, by the authors' names
+            self.register_parameter(f"master{i}", nn.Parameter(torch.randn(1, 1, graph)))
+            self.add_module(f"HtrgGAT_layer_ST{i}1", StackAttention(graph, joined, **attention))
+            self.add_module(f"pool_hS{i}", GraphPool(joined, **pool))
+            self.add_module(f"pool_hT{i}", GraphPool(joined, **pool))
+            self.add_module(f"HtrgGAT_layer_ST{i}2", StackAttention(joined, joined, **attention))
 
         self.drop_way = nn.Dropout(branch_dropout)
-        self.drop = nn.Dropout(dropout)
         self.out_layer = Head(5 * joined, head, n_outputs=2)
 
     @property
@@ -156,22 +141,21 @@ class AASIST(Network):
         return self.out_layer(self.embed(features))
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given, from both graphs and the stack node, `[B, 1, T]` -> `[B, 5 x joined]`."""
+        """The head's input, from both graphs and the stack node, `[B, 1, T]` -> `[B, 5 x joined]`."""
         encoded = self.encode(features)
         spectral = encoded.abs().amax(dim=3).transpose(1, 2) + self.pos_S  # [B, rows, D]
         temporal = encoded.abs().amax(dim=2).transpose(1, 2)  # [B, frames, D]
         spectral = self.pool_S(self.GAT_layer_S(spectral))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
 
-        one = self.branch1(temporal, spectral)
-        two = self.branch2(temporal, spectral)
-        temporal, spectral, stack = (torch.maximum(a, b) for a, b in zip(one, two, strict=True))
+        branches = self.branch(1, temporal, spectral), self.branch(2, temporal, spectral)
+        temporal, spectral, stack = map(torch.maximum, *branches)
         readout = [
             *(temporal.abs().amax(dim=1), temporal.mean(dim=1)),
             *(spectral.abs().amax(dim=1), spectral.mean(dim=1)),
             stack.squeeze(1),
         ]
-        return self.drop(torch.cat(readout, dim=1))  # [B, 5 x joined]
+        return self.dropout(torch.cat(readout, dim=1))  # [B, 5 x joined]
 
     def encode(self, features: Tensor) -> Tensor:
         """The encoder's map, `[B, 1, T]` or `[B, C, L]` -> `[B, D, rows, frames]`."""
@@ -183,20 +167,15 @@ class AASIST(Network):
             x = F.max_pool2d(x.abs(), 3)  # [B, 1, rows, L]
         x = F.selu(self.first_bn(x), inplace=True)
         for block in self.encoder:
-            x = block(_laid_out(x, block))
+            x = block(_in_layout(x, block))
         return x  # [B, D, rows, frames]
 
-    def branch1(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
-        """The first branch of heterogeneous attention: temporal nodes, spectral nodes and stack node."""
-        temporal, spectral, stack = self.HtrgGAT_layer_ST11(temporal, spectral, self.master1)
-        nodes = self.pool_hT1(temporal), self.pool_hS1(spectral), stack
-        return [self.drop_way(a + b) for a, b in zip(nodes, self.HtrgGAT_layer_ST12(*nodes), strict=True)]
-
-    def branch2(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
-        """The second branch, of the same form with weights of its own."""
-        temporal, spectral, stack = self.HtrgGAT_layer_ST21(temporal, spectral, self.master2)
-        nodes = self.pool_hT2(temporal), self.pool_hS2(spectral), stack
-        return [self.drop_way(a + b) for a, b in zip(nodes, self.HtrgGAT_layer_ST22(*nodes), strict=True)]
+    def branch(self, i: int, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
+        """Branch 1 or 2 of heterogeneous attention: temporal nodes, spectral nodes and stack node."""
+        part = self.get_submodule
+        temporal, spectral, stack = part(f"HtrgGAT_layer_ST{i}1")(temporal, spectral, self.get_parameter(f"master{i}"))
+        nodes = part(f"pool_hT{i}")(temporal), part(f"pool_hS{i}")(spectral), stack
+        return [self.drop_way(a + b) for a, b in zip(nodes, part(f"HtrgGAT_layer_ST{i}2")(*nodes), strict=True)]
 
 
 def without_run(x: Tensor, longest: int) -> Tensor:
@@ -209,33 +188,15 @@ def without_run(x: Tensor, longest: int) -> Tensor:
     return x * kept
 
 
-def _laid_out(x: Tensor, block: nn.Module) -> Tensor:
-    """On a CPU, channels last for a block that only computes: 1.5 times faster.
+def _in_layout(x: Tensor, block: nn.Module) -> Tensor:
+    """On a CPU, channels last for a block in inference: 1.5 times faster.
 
-    Where a block learns, or a gradient is to pass through it, backward is slower in that layout and batch statistics
-    are less exact, so it stays as it was.
+    In training, or where a gradient passes through the block, backward is slower in that layout and batch statistics
+    are less exact.
     """
     learns = x.requires_grad or any(p.requires_grad for p in block.parameters())
     if x.device.type != "cpu" or block.training or (learns and torch.is_grad_enabled()):
         return x.contiguous()
-    # a clone, as `contiguous` does nothing to a map of one channel
-    return (
-        x.clone(memory_format=torch.channels_last)
-        if x.shape[1] == 1
-        else x.contiguous(memory_format=torch.channels_last)
-    )
-
-
-def _smallest_input(time_pools: Sequence[int], filter_taps: int | None) -> int:
-    """Samples (with `filter_taps`) or frames of which the poolings leave one."""
-    frames = 1
-    for pool in time_pools:
-        frames *= pool
-    return frames if filter_taps is None else 3 * frames + filter_taps - 1
-
-
-def _require(name: str, values: Sequence[float], n: int, *, lowest: float = 1, highest: float = float("inf")) -> None:
-    """Refuse anything but `n` numbers from `lowest` to `highest`."""
-    if len(values) != n or not all(lowest <= value <= highest for value in values):
-        bounds = f"at least {lowest}" if highest == float("inf") else f"from {lowest} to {highest}"
-        raise InputError(f"{name} is {list(values)}, wanted {n} number{'s' * (n > 1)} of {bounds}.")
+    if x.shape[1] == 1:  # of which `contiguous` leaves the strides as they are
+        return x.clone(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last)

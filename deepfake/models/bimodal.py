@@ -1,4 +1,4 @@
-"""Two views of one clip: a picture of its spectrum and a sequence of its cepstrum, fused."""
+"""Fusion of two views of a clip: a CNN on its mel spectrogram, an LSTM on its cepstrum."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.conv_block import ConvBlock
-from deepfake.models.blocks.fraction import require_fraction
+from deepfake.models.blocks.conv_blocks import ConvBlocks
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.blocks.statistics import mean_and_deviation
 from deepfake.models.network import Network
 
@@ -24,12 +24,12 @@ class Bimodal(Network):
     branch is that of the small `CNN`: blocks that halve both axes, mean and deviation over time of what remains. The
     sequence branch brings each coefficient to its own scale (batch norm: they differ a hundredfold), and takes mean and
     deviation over time of an LSTM's states in either direction. Both embeddings side by side go through one head, so
-    that the logit is the sum of what either branch says and a bias: `branch_logits` has the parts, each of which can be
+    that the logit is the sum of a part of either branch and a bias: `branch_logits` has the parts, each of which can be
     explained by itself. 112,073 parameters for 80 bands and 60 coefficients.
 
     Args:
         in_channels: Channels of the front end `mel_lfcc`: the mel bands, then the cepstral coefficients.
-        n_mels: How many of them are mel bands; at least 2 to the power of the number of blocks.
+        n_mels: Number of mel bands; at least 2 to the power of the number of blocks.
         head: `linear` (one logit) or `cosine`.
         channels: Output channels of the mel branch's blocks.
         lstm_units: Units of the sequence branch's LSTM, per direction.
@@ -56,39 +56,30 @@ class Bimodal(Network):
         lstm_units: int = 64,
         dropout: float = 0.3,
     ) -> None:
-        if n_mels is None or not 0 < n_mels < in_channels:
+        factor = 2 ** len(channels)
+        if n_mels is None or not factor <= n_mels < in_channels:
             raise InputError(
-                f"Bimodal needs mel bands and cepstral coefficients, got {in_channels} channels of which model.n_mels="
-                f"{n_mels} are mel bands: choose features={self.front_ends}."
+                f"model.n_mels={n_mels} of {in_channels} channels: at least {factor} mel bands, and cepstral "
+                f"coefficients after them, were expected; choose features={self.front_ends}"
             )
-        if not channels or min(channels) < 1:
-            raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
-        if lstm_units < 1:
-            raise InputError(f"model.lstm_units is {lstm_units}, wanted at least 1.")
-        require_fraction("model.dropout", dropout)
-        least = 2 ** len(channels)
-        if n_mels < least:
-            raise InputError(f"Bimodal needs at least {least} bands, got features.n_mels={n_mels}.")
-        super().__init__(in_channels, min_frames=least)
+        require_numbers(lstm_units=lstm_units)
+        super().__init__(in_channels, min_frames=factor, dropout=dropout)
         self.n_mels = n_mels
-        widths = [1, *channels]
-        self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1]) for i in range(len(channels))))
-        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
+        self.blocks = ConvBlocks(channels, [2] * len(channels))
         n_coefficients = in_channels - n_mels
         self.norm = nn.BatchNorm1d(n_coefficients)
         self.lstm = nn.LSTM(n_coefficients, lstm_units, batch_first=True, bidirectional=True)
-        self.dropout = nn.Dropout(dropout)
-        self.n_of_mel = 2 * channels[-1] * (n_mels // least)  # dimensions of the mel branch's embedding
+        self.n_of_mel = 2 * channels[-1] * (n_mels // factor)  # dimensions of the mel branch's embedding
         self.head = Head(self.n_of_mel + 4 * lstm_units, head)
 
     @property
     def last_map(self) -> LastMap:
         """The mel branch's last convolution after its ReLU, before its pooling."""
         pooled = self.min_frames // 2
-        return LastMap(self.blocks[-1][2], bands=pooled, frames=pooled)  # type: ignore[index]
+        return LastMap(self.blocks.last_activation, bands=pooled, frames=pooled)
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given: the mel branch's embedding, then the sequence branch's, `[B, C, L]` -> `[B, D]`."""
+        """The head's input: the mel branch's embedding, then the sequence branch's, `[B, C, L]` -> `[B, D]`."""
         self.require_shape(features)
         mel, cepstrum = features.split([self.n_mels, self.in_channels - self.n_mels], dim=1)
         picture = self.blocks(mel.unsqueeze(1)).flatten(1, 2)  # [B, channels x rows, L / 16]
@@ -97,7 +88,7 @@ class Bimodal(Network):
         return self.dropout(torch.cat(embeddings, dim=1))
 
     def branch_logits(self, features: Tensor) -> dict[str, Tensor]:
-        """What each branch adds to the logit, and the bias, `[B, C, L]` -> `[B]` each: together they are the logit.
+        """The part of each branch in the logit, and the bias, `[B, C, L]` -> `[B]` each; their sum is the logit.
 
         With the cosine head each branch's part is its share of the inner product of the two unit vectors.
         """

@@ -1,15 +1,12 @@
-"""A small convolutional network on a time-frequency picture."""
+"""A small convolutional network on a time-frequency feature."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from deepfake.errors import InputError
-from deepfake.models.blocks.conv_block import ConvBlock
-from deepfake.models.blocks.fraction import require_fraction
+from deepfake.models.blocks.conv_blocks import ConvBlocks
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.statistics import mean_and_deviation
@@ -46,26 +43,20 @@ class CNN(Network):
         channels: Sequence[int] = (16, 32, 48, 64),
         dropout: float = 0.3,
     ) -> None:
-        if not channels or min(channels) < 1:
-            raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
-        require_fraction("model.dropout", dropout)
-        least = 2 ** len(channels)
-        super().__init__(in_channels, min_channels=least, min_frames=least)
-        widths = [1, *channels]
-        self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1]) for i in range(len(channels))))
-        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
-        self.dropout = nn.Dropout(dropout)
-        n_rows = in_channels // least
+        factor = 2 ** len(channels)
+        super().__init__(in_channels, min_channels=factor, min_frames=factor, dropout=dropout)
+        self.blocks = ConvBlocks(channels, [2] * len(channels))
+        n_rows = in_channels // factor
         self.head = Head(2 * channels[-1] * n_rows, head)
 
     @property
     def last_map(self) -> LastMap:
         """The last convolution after its ReLU, before its pooling."""
         pooled = self.min_frames // 2
-        return LastMap(self.blocks[-1][2], bands=pooled, frames=pooled)  # type: ignore[index]
+        return LastMap(self.blocks.last_activation, bands=pooled, frames=pooled)
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given: mean and standard deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
+        """The head's input: mean and standard deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
         self.require_shape(features)
         picture = self.blocks(features.unsqueeze(1)).flatten(1, 2)  # [B, D C / 16, L / 16]
         return self.dropout(mean_and_deviation(picture))  # [B, 2 D C / 16]

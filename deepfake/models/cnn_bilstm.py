@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepfake.errors import InputError
-from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import Network
 
 POOLS = ((2, 2), (2, 2), (2, 3))  # bands x frames
@@ -53,15 +52,10 @@ class CNNBiLSTM(Network):
         dense_units: int = 64,
         dropout: float = 0.3,
     ) -> None:
-        for name, values, n in (
-            ("channels", channels, 3),
-            ("lstm_units", lstm_units, 2),
-            ("dense_units", [dense_units], 1),
-        ):
-            if len(values) != n or min(values) < 1:
-                raise InputError(f"model.{name} is {list(values)}, wanted {n} of at least 1.")
-        require_fraction("model.dropout", dropout)
-        super().__init__(in_channels, min_channels=MIN_BANDS, min_frames=MIN_FRAMES)
+        require_numbers(3, channels=channels)
+        require_numbers(2, lstm_units=lstm_units)
+        require_numbers(dense_units=dense_units)
+        super().__init__(in_channels, min_channels=MIN_BANDS, min_frames=MIN_FRAMES, dropout=dropout)
         widths = [1, *channels]
         self.blocks = nn.Sequential(*(_block(widths[i], widths[i + 1], POOLS[i]) for i in range(3)))
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
@@ -69,7 +63,6 @@ class CNNBiLSTM(Network):
         self.lstm1 = nn.LSTM(step, lstm_units[0], batch_first=True, bidirectional=True)
         self.lstm2 = nn.LSTM(2 * lstm_units[0], lstm_units[1], batch_first=True, bidirectional=True)
         self.dense = nn.Linear(2 * lstm_units[1], dense_units)
-        self.dropout = nn.Dropout(dropout)
         self.head = Head(dense_units, head)
 
     @property
@@ -78,7 +71,7 @@ class CNNBiLSTM(Network):
         return LastMap(self.blocks[-1][1], bands=4, frames=4)  # type: ignore[index]  # two poolings by two before it
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given: the dense layer's output, `[B, C, L]` -> `[B, dense_units]`."""
+        """The head's input: the dense layer's output, `[B, C, L]` -> `[B, dense_units]`."""
         self.require_shape(features)
         picture = self.blocks(features.unsqueeze(1))  # [B, D, C / 8, L / 12]
         steps = picture.permute(0, 3, 2, 1).flatten(2)  # [B, L / 12, C / 8 x D]

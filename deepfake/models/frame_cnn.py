@@ -1,17 +1,15 @@
-"""A convolutional network that judges each frame of 20 ms."""
+"""A convolutional network that scores each frame of 20 ms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from deepfake.errors import InputError
-from deepfake.models.blocks.conv_block import ConvBlock
-from deepfake.models.blocks.fraction import require_fraction
+from deepfake.models.blocks.conv_blocks import ConvBlocks
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import FrameNetwork
 
 FRAMES = 2  # of the front end that become one
@@ -50,27 +48,21 @@ class FrameCNN(FrameNetwork):
         dilations: Sequence[int] = (1, 2, 4, 8),
         dropout: float = 0.3,
     ) -> None:
-        if not channels or min([*channels, *dilations, width]) < 1:
-            raise InputError("model.channels, width and dilations: positive numbers were expected.")
-        require_fraction("model.dropout", dropout)
-        least = 2 ** len(channels)
-        super().__init__(in_channels, min_channels=least, min_frames=FRAMES)
-        widths = [1, *channels]
-        pools = [(2, FRAMES)] + [(2, 1)] * (len(channels) - 1)
-        self.blocks = nn.Sequential(*(ConvBlock(widths[i], widths[i + 1], pools[i]) for i in range(len(channels))))
-        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster pooling on a CPU
-        self.project = nn.Conv1d(channels[-1] * (in_channels // least), width, 1)
+        require_numbers(width=width, dilations=dilations or (1,))
+        factor = 2 ** len(channels)
+        super().__init__(in_channels, min_channels=factor, min_frames=FRAMES, dropout=dropout)
+        self.blocks = ConvBlocks(channels, [FRAMES] + [1] * len(channels))
+        self.project = nn.Conv1d(channels[-1] * (in_channels // factor), width, 1)
         self.context = nn.ModuleList(_context(width, d) for d in dilations)
-        self.dropout = nn.Dropout(dropout)
         self.head = Head(width, head)
 
     @property
     def last_map(self) -> LastMap:
         """The last convolution of bands and frames after its ReLU, before its pooling."""
-        return LastMap(self.blocks[-1][2], bands=2 ** (len(self.blocks) - 1), frames=FRAMES)  # type: ignore[index]
+        return LastMap(self.blocks.last_activation, bands=2 ** (len(self.blocks) - 1), frames=FRAMES)
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given, by frame, `[B, C, L]` -> `[B, L / 2, width]`."""
+        """The head's input by frame, `[B, C, L]` -> `[B, L / 2, width]`."""
         self.require_shape(features)
         x = self.project(self.blocks(features.unsqueeze(1)).flatten(1, 2))  # [B, width, L / 2]
         for layer in self.context:

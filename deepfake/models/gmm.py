@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepfake.errors import InputError
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import Network
 
 
@@ -19,11 +19,11 @@ class GaussianMixtures(Network):
        p(x) = \sum_k w_k \, \mathcal{N}(x; \mu_k, \operatorname{diag} \sigma_k^2) \]
 
     So score the LFCC-GMM baselines of ASVspoof 2019 and 2021 (the organisers' Matlab and Python scripts), with 512
-    components each. Frames are not independent, so a mean over them ranks, and says less than the sum would: for
-    likelihood ratios, calibrate. There is no order in time: frames in any order give the same score.
+    components each. Frames are not independent, so that their sum would be overconfident; the mean ranks, and has to be
+    calibrated for likelihood ratios. The order of the frames does not matter.
 
     Fitted by `deepfake.training.gmm.task` (task=gmm), class by class, not by gradients; yet the score is a smooth
-    function of features and parameters, so that explanations hold, and gradients could go on from there.
+    function of features and parameters, so that explanations hold and training by gradients could follow.
 
     Args:
         in_channels: Channels of the front end, at least 2.
@@ -40,8 +40,7 @@ class GaussianMixtures(Network):
 
     def __init__(self, *, in_channels: int, n_components: int = 512) -> None:
         super().__init__(in_channels, min_channels=2)
-        if n_components < 1:
-            raise InputError(f"model.n_components is {n_components}, wanted at least 1.")
+        require_numbers(n_components=n_components)
         self.n_components = n_components
         self.log_weights = nn.Parameter(torch.zeros(2, n_components))  # the first axis is the label
         self.means = nn.Parameter(torch.randn(2, n_components, in_channels))

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.errors import InputError
-from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.max_feature_map import MaxFeatureMap
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.network import Network
 
 POOLED = 16  # bands, and frames, that become one: four poolings by two
@@ -59,10 +59,10 @@ class LCNN(Network):
         channels: Sequence[int] = (32, 48, 64, 32, 32),
         dropout: float = 0.7,
     ) -> None:
-        if len(channels) != 5 or min(channels) < 1 or channels[-1] % 2:
-            raise InputError(f"model.channels is {list(channels)}, wanted 5 of at least 1, the last one even.")
-        require_fraction("model.dropout", dropout)
-        super().__init__(in_channels, min_channels=POOLED, min_frames=POOLED)
+        require_numbers(5, channels=channels)
+        if channels[-1] % 2:
+            raise InputError(f"model.channels={list(channels)}: an even last number was expected")
+        super().__init__(in_channels, min_channels=POOLED, min_frames=POOLED, dropout=dropout)
         one, two, three, four, five = channels
         self.blocks = nn.Sequential(
             nn.Sequential(*_convolution(1, one, 5), nn.MaxPool2d(2)),
@@ -72,7 +72,6 @@ class LCNN(Network):
             nn.Sequential(*_pair(four, five), nn.MaxPool2d(2)),
         )
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
-        self.dropout = nn.Dropout(dropout)
         step = in_channels // POOLED * five  # one time step: rows x channels
         self.lstm = nn.LSTM(step, step // 2, num_layers=2, batch_first=True, bidirectional=True)
         self.head = Head(step, head)

@@ -1,4 +1,4 @@
-"""What every network is: from features to logits, saying which features it takes and what can be explained."""
+"""The contract of the networks: from features to logits, stating which features they take and what is explained."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from torch import Tensor, nn
 from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
+from deepfake.models.blocks.settings import require_fractions
 
 
 class Network(nn.Module):
     """Base of the networks: `embed` makes an embedding of a clip, and `head` makes logits of the embedding.
 
-    A subclass has a `head` and `embed`, or a `forward` of its own. What it does not say has a default: it takes any
-    front end, has no map for Grad-CAM and no branches.
+    A subclass has a `head` and `embed`, or a `forward` of its own. By default it takes any front end, and has no map
+    for Grad-CAM and no branches.
 
     Args:
         in_channels: Channels of the front end.
         min_channels: Fewest that the network can use.
         min_frames: Fewest frames (samples, for raw audio) of which its poolings leave one.
+        dropout: Share that `self.dropout` zeroes in training, of the embedding in most networks.
 
     Attributes:
-        takes: Kinds of front end (see `FrontEnd.kind`) that mean something to it. A network whose convolutions slide
-            over the channels does not take an embedding, whose channels have no order.
-        front_ends: Names of some that it takes, for messages.
-        branches: Names of the parts that a logit is a sum of, if it is one.
+        takes: Kinds of front end (see `FrontEnd.kind`) that it takes. A network whose convolutions slide over the
+            channels does not take an embedding, whose channels have no order.
+        front_ends: Names of some of these front ends, for messages.
+        branches: Names of the parts of a logit that is a sum.
 
     Shape:
         features `[B, C, L]` -> logits `[B, 1]` (log-odds of bona fide) or `[B, 2]` (index 1 is bona fide)
 
     Raises:
-        InputError: Fewer channels than `min_channels`.
+        InputError: Fewer channels than `min_channels`, or a dropout outside [0, 1).
     """
 
     takes: ClassVar[tuple[str, ...]] = ("raw audio", "spectrum", "embedding")
@@ -42,16 +44,18 @@ class Network(nn.Module):
     branches: ClassVar[tuple[str, ...]] = ()
     head: Head
 
-    def __init__(self, in_channels: int, *, min_channels: int = 1, min_frames: int = 1) -> None:
+    def __init__(self, in_channels: int, *, min_channels: int = 1, min_frames: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
+        require_fractions(dropout=dropout)
         if in_channels < min_channels:
             got = "raw audio (1 channel)" if in_channels == 1 else f"{in_channels} channels"
             raise InputError(
-                f"{type(self).__name__} needs a time-frequency feature of at least {min_channels} bands, got {got}: "
-                f"choose features={self.front_ends}."
+                f"{type(self).__name__}, {got}: a time-frequency feature of at least {min_channels} bands was "
+                f"expected; choose features={self.front_ends}"
             )
         self.in_channels = in_channels
         self.min_frames = min_frames
+        self.dropout = nn.Dropout(dropout)
 
     @classmethod
     def require_kind(cls, kind: str) -> None:
@@ -62,8 +66,8 @@ class Network(nn.Module):
         """
         if kind not in cls.takes:
             raise InputError(
-                f"{cls.__name__}: a front end of the kind {' or '.join(cls.takes)} was expected, got {kind}: "
-                f"choose features={cls.front_ends}."
+                f"{cls.__name__}, a front end of the kind {kind}: {' or '.join(cls.takes)} was expected; "
+                f"choose features={cls.front_ends}"
             )
 
     @property
@@ -75,7 +79,7 @@ class Network(nn.Module):
         return self.head(self.embed(features))
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given, `[B, C, L]` -> `[B, D]`."""
+        """The head's input, `[B, C, L]` -> `[B, D]`."""
         raise NotImplementedError
 
     def branch_logits(self, features: Tensor) -> dict[str, Tensor]:
@@ -91,14 +95,14 @@ class Network(nn.Module):
         name = type(self).__name__
         if features.ndim != 3 or features.shape[1] != self.in_channels:
             raise InputError(
-                f"{name} was made for features [B, {self.in_channels}, L], got {list(features.shape)}: "
-                "use the front end it was trained with."
+                f"{name}, features {list(features.shape)}: [B, {self.in_channels}, L] was expected; use the front end "
+                "of its training"
             )
         if features.shape[2] < self.min_frames:
             unit = "samples" if self.in_channels == 1 else "frames"
             raise InputError(
-                f"{name} needs at least {self.min_frames} {unit}, got {features.shape[2]}: "
-                "use longer clips or repeat-pad them."
+                f"{name}, {features.shape[2]} {unit}: at least {self.min_frames} {unit} were expected; use longer "
+                "clips, or repeat them"
             )
 
 

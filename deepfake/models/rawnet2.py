@@ -12,6 +12,7 @@ from deepfake.models.blocks.feature_map_scaling import FeatureMapScaling
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.raw_residual import RawResidualBlock
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.blocks.sinc import SincFilters
 from deepfake.models.network import Network
 
@@ -65,12 +66,9 @@ class RawNet2(Network):
         sample_rate: int = 16000,
     ) -> None:
         if in_channels != 1:
-            raise InputError(f"RawNet2 needs raw audio (1 channel), got {in_channels} channels: choose features=raw.")
-        if len(channels) != N_BLOCKS or min(channels) < 1:
-            raise InputError(f"model.channels is {list(channels)}, wanted {N_BLOCKS} of at least 1.")
-        for name, value in {"gru_units": gru_units, "gru_layers": gru_layers, "dense_units": dense_units}.items():
-            if value < 1:
-                raise InputError(f"model.{name} is {value}, wanted at least 1.")
+            raise InputError(f"RawNet2, {in_channels} channels: raw audio (1) was expected; choose features=raw")
+        require_numbers(N_BLOCKS, channels=channels)
+        require_numbers(gru_units=gru_units, gru_layers=gru_layers, dense_units=dense_units)
         super().__init__(in_channels, min_frames=POOLED + filter_taps - 1)
         self.sinc = SincFilters(n_filters, filter_taps, sample_rate)
         self.first_bn = nn.BatchNorm1d(n_filters)
@@ -86,7 +84,7 @@ class RawNet2(Network):
 
     @property
     def last_map(self) -> LastMap:
-        """What the GRU reads, as a map of one row: the filters' bands are channels to the convolutions."""
+        """The GRU's input, as a map of one row: the filters' bands are channels to the convolutions."""
         taps = self.sinc.filters.shape[-1]
         n_filters = len(self.sinc.filters)
         return LastMap(self.map, bands=n_filters, frames=POOLED, start=taps // 2, hz=self.sinc.edges_hz[[0, -1]])
@@ -95,7 +93,7 @@ class RawNet2(Network):
         return self.fc2_gru(self.embed(features))
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given: the dense layer's output, `[B, 1, T]` -> `[B, dense_units]`."""
+        """The head's input: the dense layer's output, `[B, 1, T]` -> `[B, dense_units]`."""
         sequence = self.encode(features).squeeze(2)  # [B, D, frames]
         sequence = F.selu(self.bn_before_gru(sequence)).transpose(1, 2)  # [B, frames, D]
         states, _ = self.gru(sequence)

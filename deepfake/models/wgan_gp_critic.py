@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from deepfake.errors import InputError
-from deepfake.models.blocks.fraction import require_fraction
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.self_attention import SelfAttention
+from deepfake.models.blocks.settings import require_numbers
 from deepfake.models.blocks.statistics import mean_and_deviation
 from deepfake.models.network import Network
 
@@ -18,7 +17,7 @@ from deepfake.models.network import Network
 class WGANGPCritic(Network):
     """Strided convolutions with layer norm and self-attention, statistics over time, one number.
 
-    As a critic the number says how real a picture is, without bounds; as a detector it is the log-odds of bona fide.
+    For a critic the number is how real the feature is, without bounds; for a detector it is the log-odds of bona fide.
     Every block, a convolution of 4 x 4 with stride 2, layer norm (not in the first) and leaky ReLU, halves both axes.
     There is no batch norm, because the gradient penalty is that of each clip by itself; layer norm is what Gulrajani et
     al. (2017, section 4) name instead. Self-attention as in SAGAN (Zhang et al., 2019). 335,746 parameters for 128
@@ -49,11 +48,9 @@ class WGANGPCritic(Network):
         attention_rows: int | None = 16,
         dropout: float = 0.3,
     ) -> None:
-        if not channels or min(channels) < 1:
-            raise InputError(f"model.channels is {list(channels)}, wanted the positive channel counts of the blocks.")
-        require_fraction("model.dropout", dropout)
-        least = 2 ** len(channels)
-        super().__init__(in_channels, min_channels=least, min_frames=least)
+        require_numbers(channels=channels)
+        factor = 2 ** len(channels)
+        super().__init__(in_channels, min_channels=factor, min_frames=factor, dropout=dropout)
         widths = [1, *channels]
         rows = [in_channels // 2 ** (i + 1) for i in range(len(channels))]
         small = [i for i, n in enumerate(rows) if attention_rows is not None and n <= attention_rows]
@@ -63,7 +60,6 @@ class WGANGPCritic(Network):
             if small and i == small[0]:
                 blocks.append(SelfAttention(widths[i + 1]))
         self.blocks = nn.Sequential(*blocks)
-        self.dropout = nn.Dropout(dropout)
         self.head = Head(2 * channels[-1] * rows[-1], head)
 
     @property
@@ -72,7 +68,7 @@ class WGANGPCritic(Network):
         return LastMap(self.blocks[-1], bands=self.min_frames, frames=self.min_frames)
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the head is given: mean and deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
+        """The head's input: mean and deviation over time, `[B, C, L]` -> `[B, 2 x channels x rows]`."""
         self.require_shape(features)
         picture = self.blocks(features.unsqueeze(1)).flatten(1, 2)  # [B, D C / 16, L / 16]
         return self.dropout(mean_and_deviation(picture))

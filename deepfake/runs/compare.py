@@ -1,4 +1,4 @@
-"""Run folders side by side: what differed between them, what came out."""
+"""Run folders side by side: their EERs, and the settings that differ."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def table(folder: Path) -> Table:
 def differences(configs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, list[str]]:
     """Per run the settings that are not the same in all runs.
 
-    Where a choice differs (another model), the settings below it are compared only among the runs that chose alike.
+    Where a choice differs (another model), the settings below it are compared only among runs with the same choice.
     """
     words: dict[Path, list[str]] = {path: [] for path in configs}
     for key in sorted({key for config in configs.values() for key in config}):
         group, _, name = key.rpartition(".")
-        alike: dict[Any, list[Path]] = defaultdict(list)
+        groups: dict[Any, list[Path]] = defaultdict(list)
         for path, config in configs.items():
             if key in config:
-                alike[None if name == "_target_" else config.get(f"{group}._target_")].append(path)
-        for paths in alike.values():
+                groups[None if name == "_target_" else config.get(f"{group}._target_")].append(path)
+        for paths in groups.values():
             if len({str(configs[path][key]) for path in paths}) > 1:
                 for path in paths:
                     words[path].append(f"{group if name == '_target_' else key}={configs[path][key]}")
@@ -70,18 +70,18 @@ def differences(configs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, list[st
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """A run's config, flat, each choice by its name, without what differs by nature: where the run lies."""
+    """A run's config, flat, each choice by its name, without the paths of the run itself."""
     config = flat(config_of(path))
     own = str(config.get("run_dir"))
     config |= {f"{key}._target_": value for key, value in config.items() if value == "None"}
     config |= {key: _stem(str(value)) for key, value in config.items() if key.endswith("._target_")}
-    chosen = {key.removeprefix("choices."): value for key, value in config.items() if key.startswith("choices.")}
-    config |= {f"{group}._target_": name for group, name in chosen.items() if f"{group}._target_" in config}
+    choices = {key.removeprefix("choices."): value for key, value in config.items() if key.startswith("choices.")}
+    config |= {f"{group}._target_": name for group, name in choices.items() if f"{group}._target_" in config}
     return {k: v for k, v in config.items() if not k.startswith(SKIPPED) and not str(v).startswith(own)}
 
 
 def _stem(target: str) -> str:
-    """The name of a choice by its target, for runs that do not tell it: our modules are named as their yamls are."""
+    """The name of a choice by its target, for runs without `choices`: modules are named as their yamls are."""
     *modules, name = target.split(".")
     return modules[-1] if modules[:1] == ["deepfake"] else name
 

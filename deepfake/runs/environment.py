@@ -1,4 +1,4 @@
-"""Environment of a run, on which its results depend besides the config: command, commit, versions, device."""
+"""The environment of a run, on which its results depend besides the config: command, commit, versions, device."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def environment(command: Sequence[str], device: torch.device, seed: int | None) 
 
 
 def environment_rows(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The environment as a report prints it: the command as typed, date, software and device."""
+    """The environment as rows of a report: the command as typed, date, software and device."""
     commit = (facts["git_commit"] or "")[:10] + (" and changes" if facts["git_changed"] else "")
     versions = {"deepfake": facts["deepfake"], "commit": commit, "python": facts["python"], **facts["packages"]}
     software = ", ".join(f"{name} {version}" for name, version in versions.items() if version)

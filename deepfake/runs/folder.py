@@ -1,4 +1,4 @@
-"""The folders that a run and an evaluation leave: every path in them by its name."""
+"""The folders that commands write: every path in them by its name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from deepfake.detector import detector_file
 from deepfake.errors import InputError
 
 
+class _Below:
+    """An attribute that is a path below the `path` of its object."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, folder: Any, _: type) -> Path:
+        return folder.path.joinpath(*self.parts)
+
+
 @dataclass(frozen=True)
 class ReportFolder:
-    """What an evaluation writes: scores, metrics, a page with figures, and what they were made with.
+    """A page with figures, the numbers in it as JSON, and what they were computed from and with.
 
     Args:
         path: Of the folder, which need not be there.
@@ -22,34 +32,19 @@ class ReportFolder:
 
     path: Path
 
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def page(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def scores(self) -> Path:
-        return self.path / "scores.csv"
-
-    @property
-    def manifest(self) -> Path:
-        return self.path / "manifest.csv"
-
-    @property
-    def skipped(self) -> Path:
-        """The list of files that could not be used, and why."""
-        return self.path / "skipped.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
+    page = _Below("report.html")
+    figures = _Below("figures")
+    tensorboard = _Below("tensorboard")
+    scores = _Below("scores.csv")
+    manifest = _Below("manifest.csv")
+    skipped = _Below("skipped.csv")  # the files that could not be used, and why
+    metrics = _Below("metrics.json")  # of an evaluation; the numbers of other reports have a name of their own
+    comparison = _Below("comparison.json")
+    fusion = _Below("fusion.json")
+    audit = _Below("audit.json")
+    cues = _Below("cues.csv")
+    faithfulness = _Below("faithfulness.json")
+    localisation = _Below("localisation.json")
 
     def read_metrics(self) -> dict[str, Any] | None:
         """The content of `metrics.json`, None where there is none.
@@ -66,14 +61,47 @@ class ReportFolder:
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """What training writes, and where the other commands put what they make of a run.
+class ExplanationFolder:
+    """The evidence on one recording.
 
     Args:
         path: Of the folder, which need not be there.
     """
 
     path: Path
+
+    report = _Below("report.json")
+    pdf = _Below("report.pdf")
+
+    def array(self, name: str) -> Path:
+        return self.path / f"{name}.npy"
+
+    def picture(self, name: str) -> Path:
+        return self.path / "viz" / f"{name}.png"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What training writes, and where the other commands put their results on a run.
+
+    Args:
+        path: Of the folder, which need not be there.
+    """
+
+    path: Path
+
+    config = _Below("config.yaml")
+    environment = _Below("environment.json")
+    detector = _Below("detector.pt")
+    critic = _Below("critic.pt")  # what pre-training writes instead of a detector
+    best_checkpoint = _Below("checkpoints", "best.ckpt")
+    last_checkpoint = _Below("checkpoints", "last.ckpt")
+    log = _Below("train.log")
+    lock = _Below(".lock")  # held by the process that trains here
+    tensorboard = _Below("tensorboard")
+    dev_scores = _Below("scores", "dev.csv")
+    skipped = _Below("skipped.csv")
+    explanations = _Below("explanations")
 
     @classmethod
     def of(cls, run: str | os.PathLike[str]) -> RunFolder:
@@ -83,59 +111,9 @@ class RunFolder:
     @classmethod
     def newest(cls, below: Path) -> RunFolder | None:
         """The finished run below a folder whose detector was written last; None where there is none."""
-        detectors = sorted(below.rglob(detector_file(below).name), key=lambda file: file.stat().st_mtime)
-        return cls(detectors[-1].parent) if detectors else None
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def environment(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def detector(self) -> Path:
-        return self.path / "detector.pt"
-
-    @property
-    def critic(self) -> Path:
-        """What pre-training leaves in the place of a detector."""
-        return self.path / "critic.pt"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        return self.path / "checkpoints" / "best.ckpt"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "train.log"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that trains here."""
-        return self.path / ".lock"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def dev_scores(self) -> Path:
-        return self.path / "scores" / "dev.csv"
-
-    @property
-    def manifests(self) -> Path:
-        return self.path / "manifests"
-
-    @property
-    def skipped(self) -> Path:
-        """The list of files that could not be used, and why."""
-        return self.path / "skipped.csv"
+        detectors = below.rglob(detector_file(below).name)
+        newest = max(detectors, key=lambda file: file.stat().st_mtime, default=None)
+        return cls(newest.parent) if newest else None
 
     @property
     def report(self) -> ReportFolder:
@@ -147,22 +125,22 @@ class RunFolder:
         return ReportFolder(self.path / "calibration")
 
     @property
-    def explanations(self) -> Path:
-        return self.path / "explanations"
+    def faithfulness(self) -> ReportFolder:
+        return ReportFolder(self.path / "faithfulness")
 
     @property
-    def faithfulness(self) -> Path:
-        return self.path / "faithfulness"
-
-    @property
-    def localisation(self) -> Path:
-        return self.path / "localisation"
+    def localisation(self) -> ReportFolder:
+        return ReportFolder(self.path / "localisation")
 
     def manifest(self, partition: str) -> Path:
-        return self.manifests / f"{partition}.csv"
+        return self.path / "manifests" / f"{partition}.csv"
 
     def evaluation(self, dataset: str, partition: str) -> ReportFolder:
         return ReportFolder(self.path / "evaluations" / f"{dataset}-{partition}")
+
+    def comparison(self, dataset: str, partition: str) -> ReportFolder:
+        """Of the runs below this folder."""
+        return ReportFolder(self.path / "comparisons" / f"{dataset}-{partition}")
 
     def evaluations(self) -> list[ReportFolder]:
         """Those there are, by name."""
@@ -170,7 +148,7 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether training has written what it is for: a detector, or the critic of pre-training."""
+        """Whether training has written its result: a detector, or the critic of pre-training."""
         return self.detector.is_file() or self.critic.is_file()
 
     def finished(self) -> dict[str, Any] | None:

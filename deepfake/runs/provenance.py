@@ -1,4 +1,4 @@
-"""What a report needs to know of the detector's run: hashes, error rates, what its scores were held against."""
+"""Facts on a detector's run for reports: hashes, error rates on dev, the calibration set, the range of its scores."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from deepfake.detector import Detector, detector_file
 from deepfake.runs.folder import RunFolder
 from deepfake.scores.table import UNKNOWN, read_scores
 
-OWN_DEV = "the dev scores of its training"  # what a calibration without a corpus calls its source
+OWN_DEV = "the dev scores of its training"  # source of a calibration without a corpus
 RATES = ("dataset", "partition", "n_bonafide", "n_spoof", "eer", "fpr", "fnr")
 
 
-def source(path: str | Path, detector: Detector, start_seconds: float = 0.0) -> Tensor:
-    """What of a file a detector is to hear: at its rate, from a start on, no longer than its clip, `[T]`.
+def source(path: str | Path, detector: Detector) -> Tensor:
+    """The clip of a file that a detector takes: at its rate, from the start on, no longer than its clips, `[T]`.
 
     Raises:
         InputError: See `deepfake.audio.load`.
     """
-    return load(path, sample_rate=detector.sample_rate, start_seconds=start_seconds, seconds=detector.seconds)
+    return load(path, sample_rate=detector.sample_rate, seconds=detector.seconds)
 
 
 def hash_of_file(path: Path) -> str:
@@ -36,7 +36,7 @@ def hash_of_file(path: Path) -> str:
 
 
 def hash_of_samples(waveform: Tensor) -> str:
-    """SHA-256 of samples as 32-bit little-endian floating point: of what was decoded, whatever it was decoded from."""
+    """SHA-256 of decoded samples as 32-bit little-endian floating point, whatever file they came from."""
     return hashlib.sha256(waveform.detach().to("cpu", torch.float32).numpy().astype("<f4").tobytes()).hexdigest()
 
 
@@ -48,7 +48,7 @@ def hash_of_settings(settings: Any) -> str | None:
 
 
 def dev_rates(run: str | Path, detector: Detector) -> dict[str, Any] | None:
-    """Error rates on dev at the threshold that the detector carries, None where the run has not that."""
+    """Error rates on dev at the threshold that the detector carries, None where the run has no such rates."""
     metrics = RunFolder.of(run).report.read_metrics() or {}
     threshold = metrics.get("threshold")
     if threshold is None or not math.isclose(threshold, detector.threshold, rel_tol=1e-9, abs_tol=1e-12):
@@ -57,18 +57,18 @@ def dev_rates(run: str | Path, detector: Detector) -> dict[str, Any] | None:
 
 
 def calibration_set(run: str | Path, detector: Detector) -> str | None:
-    """What the detector was calibrated on, with the corpus by its name where the run tells; None if it was not."""
+    """What the detector was calibrated on, with the corpus by its name where the run has it; None if it was not."""
     if detector.calibration is None:
         return None
-    told = detector.config["calibration"]["source"]
+    named = detector.config["calibration"]["source"]
     rates = dev_rates(run, detector)
-    if told == OWN_DEV and rates and rates["dataset"]:
+    if named == OWN_DEV and rates and rates["dataset"]:
         return f"{rates['dataset']}, partition {rates['partition']}"
-    return told
+    return named
 
 
 def score_range(run: str | Path, detector: Detector) -> tuple[float, float] | None:
-    """Least and greatest score of the trials that it was calibrated on, of dev if not calibrated; None if not there."""
+    """Least and greatest score of the calibration set, of dev if not calibrated; None where the run has no scores."""
     folder, calibration = RunFolder.of(run), detector.calibration
     for file in (*([folder.calibration.scores] if calibration else []), folder.dev_scores):
         if not file.is_file():

@@ -1,4 +1,4 @@
-"""Published weights become run folders: AASIST and AASIST-L as their authors released them."""
+"""Run folders of published weights: AASIST and AASIST-L as their authors released them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
+from deepfake.runs.provenance import hash_of_file
 
 SOURCE = "https://github.com/clovaai/aasist/raw/a04c986/models/weights/"
 PUBLISHED = {  # name: file, SHA-256
@@ -28,9 +30,9 @@ MAX_BYTES = 50 << 20
 
 
 def import_aasist(weights: Path, output: Path) -> Detector:
-    """Make a run folder of the authors' state dict (clovaai/aasist, Jung et al., ICASSP 2022).
+    """Make a run folder from the authors' state dict (clovaai/aasist, Jung et al., ICASSP 2022).
 
-    AASIST and AASIST-L are told apart by their shapes. The score is logit 1, as published; the threshold is 0, since
+    AASIST and AASIST-L are distinguished by their shapes. The score is logit 1, as published; the threshold is 0, since
     none was published.
 
     Args:
@@ -49,15 +51,10 @@ def import_aasist(weights: Path, output: Path) -> Detector:
         raise InputError(f"{weights} is not a state dict: {' '.join(str(error).split())[:200]}") from error
     for name in PUBLISHED:
         detector = Detector(_config(name))
-        own = detector.model.state_dict()
-        if isinstance(state, dict) and state.keys() == own.keys():
-            if any(tuple(state[k].shape) != tuple(own[k].shape) for k in own):
-                continue
+        if isinstance(state, dict) and _shapes(state) == _shapes(detector.model.state_dict()):
             detector.model.load_state_dict(state)
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
             detector.set_threshold(0.0, "none was published; zero")
-            detector.config["imported"] = {"model": name, "file": weights.name, "sha256": digest}
-            output.mkdir(parents=True, exist_ok=True)
+            detector.config["imported"] = {"model": name, "file": weights.name, "sha256": hash_of_file(weights)}
             detector.save(folder.detector)
             OmegaConf.save(OmegaConf.create({"name": f"published_{name}", **detector.config}), folder.config)
             write_environment(output, sys.argv, torch.device("cpu"), 0)
@@ -66,7 +63,7 @@ def import_aasist(weights: Path, output: Path) -> Detector:
 
 
 def fetch(name: str, output: Path) -> Detector:
-    """Bring published weights from their address, check them by SHA-256, and import them.
+    """Download published weights, check them by SHA-256, and import them.
 
     Raises:
         InputError: No such name, no connection, or the file is not the published one.
@@ -79,7 +76,7 @@ def fetch(name: str, output: Path) -> Detector:
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise InputError(
-            f"{SOURCE + file} could not be fetched ({reason}): where there is no connection, bring the file yourself "
+            f"{SOURCE + file} could not be fetched ({reason}): without a connection, download it elsewhere "
             f"and use `deepfake import aasist --weights {file}`"
         ) from error
     if (got := hashlib.sha256(content).hexdigest()) != digest:
@@ -94,21 +91,18 @@ def _free(output: Path) -> RunFolder:
     """A run folder that holds no detector yet."""
     folder = RunFolder(output)
     if folder.detector.exists():
-        raise InputError(f"{folder.detector} exists already: choose another --output")
+        raise InputError(f"{folder.detector} exists already: give another --output")
     return folder
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(weights, "shape", None) for name, weights in state.items()}
 
 
 def _config(name: str) -> dict[str, Any]:
     """The detector's config from the project's own yaml files, as `train.py model=NAME` composes it."""
     model = OmegaConf.load(CONF / "model" / f"{name}.yaml")
     features = OmegaConf.load(CONF / "features" / "raw.yaml")
-    both = OmegaConf.create(
-        {
-            "features": features,
-            "model": model.model,
-            "sample_rate": 16000,
-            "seconds": model.seconds,
-            "score": "bonafide_logit",
-        }
-    )
+    parts = {"features": features, "model": model.model, "seconds": model.seconds}
+    both = OmegaConf.create({**parts, "sample_rate": 16000, "score": "bonafide_logit"})
     return OmegaConf.to_container(both, resolve=True)  # type: ignore[return-value]

@@ -16,11 +16,11 @@ from deepfake import CONF
 from deepfake.errors import InputError
 from deepfake.runs.folder import RunFolder
 
-WRITERS = ("callbacks", "logger", "trainer")  # the parts of a run that are given folders to write to
+WRITERS = ("callbacks", "logger", "trainer")  # the parts of a run that write files
 
 
 def resumed(folder: str, trusted: Sequence[str]) -> dict[str, Any]:
-    """The config of a run, with the paths below its folder brought to where that folder is now.
+    """The config of a run, with the paths below its folder replaced by those where that folder is now.
 
     Args:
         folder: The run's.
@@ -36,16 +36,16 @@ def resumed(folder: str, trusted: Sequence[str]) -> dict[str, Any]:
     if not isinstance(config.get("run_dir"), str):
         raise InputError(f"resume={folder}: its weights were imported; init_from={folder} starts a run from them")
     place = str(Path(folder).absolute())
-    config = moved(config, config["run_dir"], place)
+    config = relocated(config, config["run_dir"], place)
     refuse_unknown(config, trusted, path, writes_in=place)
     return {**config, "resume": folder, "trusted": [*trusted]}
 
 
 def config_of(path: Path) -> dict[str, Any]:
-    """A run's `config.yaml` as plain data. Nothing of it is to be built before `refuse_unknown` has read it.
+    """A run's `config.yaml` as plain data. Nothing of it may be built before `refuse_unknown` has checked it.
 
     Raises:
-        InputError: It is no config, or holds something that OmegaConf or Hydra would resolve into something else.
+        InputError: It is no config, or a value is an interpolation or an alias.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -64,28 +64,28 @@ def _is_plain(value: Any) -> bool:
     return "${" not in value if isinstance(value, str) else isinstance(value, dict | list | int | float | None)
 
 
-def moved(state: Any, old: str, new: str) -> Any:
-    """The same nested data, with paths below `old` brought below `new`."""
+def relocated(state: Any, old: str, new: str) -> Any:
+    """The same nested data, with paths below `old` replaced by paths below `new`."""
     if isinstance(state, dict):
-        return {moved(key, old, new): moved(value, old, new) for key, value in state.items()}
+        return {relocated(key, old, new): relocated(value, old, new) for key, value in state.items()}
     if isinstance(state, list):
-        return [moved(value, old, new) for value in state]
+        return [relocated(value, old, new) for value in state]
     inside = isinstance(state, str) and (state == old or state.startswith(old + "/"))
     return new + state[len(old) :] if inside else state
 
 
 def refuse_unknown(config: Any, trusted: Sequence[str], path: Path, *, writes_in: str | None = None) -> None:
-    """Refuse what a run folder, which may be anybody's, must not decide: which code runs, and where files are written.
+    """Refuse a config that decides which code runs, or where files are written: a run folder may be anybody's.
 
     Building an object runs code, and torch and lightning have classes that start programs. So a `_target_` is refused
-    unless a yaml of `conf/` names just the same; it is compared as text, and nothing is imported.
+    unless a yaml of `conf/` names the same one; it is compared as text, and nothing is imported.
 
     Args:
-        config: A run's, or the part of it that is to be built.
-        trusted: What is permitted nevertheless, word for word. From the user, never from the run.
-        path: Where the config was read.
-        writes_in: The run's folder, where callbacks, logger and trainer are to be built: what they are given must not
-            lead out of it.
+        config: Config of a run, or the part of it that is to be built.
+        trusted: Values that are permitted nevertheless, verbatim. From the user, never from the run.
+        path: Path of the config.
+        writes_in: The run's folder, where callbacks, logger and trainer are to be built: none of their paths may lead
+            out of it.
 
     Raises:
         InputError: It names another class, or another folder to write to.

@@ -14,7 +14,7 @@ import numpy as np
 from deepfake.datasets.protocol import (
     HEADER_NAMES,
     LAYOUTS,
-    NOT_SAID,
+    NO_VALUE,
     Columns,
     cells_of,
     columns_of,
@@ -27,7 +27,7 @@ from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, label_of
 from deepfake.errors import InputError
 from deepfake.metrics.tdcf import Weights
 from deepfake.scores.keys import keyed
-from deepfake.scores.table import COLUMNS, KINDS, UNKNOWN, Scores, check_ids, floats, read_scores
+from deepfake.scores.table import COLUMNS, KINDS, UNKNOWN, Scores, checked, floats, is_number, read_scores
 
 SCORE_NAMES = ("score", "scores", "cm-score", "cm_score", "cm-scores", "cm_scores")
 KNOWN = (
@@ -45,7 +45,7 @@ def read_any(
     polarity: int | None = None,
     subset: str | None = None,
 ) -> tuple[Scores, list[str]]:
-    """Read a score file of ours or of others (text or gzip), told by its columns.
+    """Read a score file of ours or of others (text or gzip), recognised by its columns.
 
     Args:
         path: Our CSV; lines `utt score`, `utt score key`, `utt key score`, `utt source key score` (ASVspoof 2019,
@@ -53,7 +53,7 @@ def read_any(
             names the columns (ASVspoof 5's `filename cm-score`).
         protocol: File with the keys, in any of `deepfake.datasets.protocol.LAYOUTS`; needed where the score file has
             none. Scores and trials are joined by `utterance_key`, and each must have its other half.
-        score_column: Which column has the score, where that cannot be told: its number from 1, or its header's name.
+        score_column: Which column has the score, where that is ambiguous: its number from 1, or its header's name.
         polarity: -1 where larger means spoof: the scores are negated. None or 1: as they stand.
         subset: Of an ASVspoof 2021 protocol: `progress`, `eval` (where None), `hidden` or `all`.
 
@@ -138,29 +138,29 @@ def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]
     _, first = next(cells_of(text, separator_of(text), path), (0, []))
     if {*COLUMNS} <= {*first} and separator_of(text) == "," and score_column in (None, "score"):
         return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(first)}."]
-    _, separator, header, table, numbers = table_of(text, path)
-    if header and not numbers:
+    table = table_of(text, path)
+    header, width = table.header, len(table.columns)
+    if header and not table.numbers:
         raise InputError(f"{path}: {' '.join(header)[:80]!r} is taken for a header, and below it are no scores")
-    width = len(table)
-    place = None if score_column is None else column_index(score_column, header, width, path)
-    columns, place = _of_header(header, separator, place, path) if header else _of_lines(table, place, path)
+    place = None if score_column is None else column_index(score_column, table)
+    columns, place = _of_header(table, header, place) if header else _of_lines(table, place)
     names = header or _names(columns, place, width)
     said = [f"{path.name}: {width} columns{' with a header' if header else ''}, {' '.join(names)}."]
     if header and "asv-score" in header:  # an utterance stands there once per claimed speaker, always with one CM score
         columns = replace(columns, speaker=None, conditions={})
-        table, numbers, more = _once(table, columns, place, numbers, path)
+        table, more = _once(table, columns, place)
         said += more
-    return _scores(table, columns, place, numbers, path), said
+    return _scores(table, columns, place), said
 
 
-def _scores(table: list[list[str]], columns: Columns, place: int, numbers: Sequence[int], path: Path) -> Scores:
-    blank = [""] * len(numbers)
+def _scores(table: Table, columns: Columns, place: int) -> Scores:
+    numbers, path, blank = table.numbers, table.path, [""] * len(table.numbers)
 
     def at(column: int | str | None) -> list[str]:
-        return blank if column is None else table[int(column)]
+        return blank if column is None else table.columns[int(column)]
 
     ids, words = at(columns.utterance), at(columns.key)
-    labels_of = {word: UNKNOWN if word in NOT_SAID else LABEL_WORDS.get(word.lower()) for word in {*words}}
+    labels_of = {word: UNKNOWN if word in NO_VALUE else LABEL_WORDS.get(word.lower()) for word in {*words}}
     if wrong := next((word for word, label in labels_of.items() if label is None), None):
         label_of(wrong, f"{path}, line {numbers[words.index(wrong)]}")
     labels = np.fromiter(map(labels_of.__getitem__, words), dtype=np.int64, count=len(words))
@@ -168,34 +168,30 @@ def _scores(table: list[list[str]], columns: Columns, place: int, numbers: Seque
     for i in np.flatnonzero(labels == BONAFIDE).tolist():
         attacks[i] = ""
     values = floats(at(place), numbers, path)
-    others = {"speaker": columns.speaker, **columns.conditions}
-    extras = {name: _said(at(i)) for name, i in others.items() if i is not None}
+    extras = {name: _said(at(i)) for name, i in {"speaker": columns.speaker, **columns.conditions}.items()}
     extras = {name: column for name, column in extras.items() if any(column)}
-    try:
-        return Scores(ids, labels, attacks, values, extras)
-    except InputError:
-        check_ids(ids, numbers, path)
-        raise
+    return checked(ids, labels, attacks, values, extras, numbers=numbers, path=path)
 
 
 def _said(column: Sequence[str]) -> list[str]:
-    said = {cell: "" if cell in NOT_SAID else cell for cell in {*column}}
+    said = {cell: "" if cell in NO_VALUE else cell for cell in {*column}}
     return list(map(said.__getitem__, column))
 
 
-def column_index(score_column: int | str, header: list[str] | None, width: int, path: Path) -> int:
+def column_index(score_column: int | str, table: Table) -> int:
     """Index from 0 of the column that was asked for."""
+    header, width = table.header, len(table.columns)
     if isinstance(score_column, str) and header and score_column in header:
         return header.index(score_column)
     if str(score_column).isdecimal() and 1 <= int(score_column) <= width:
         return int(score_column) - 1
     named = f", or one of the names {', '.join(header)}" if header else " (there is no header)"
-    raise InputError(f"{path}: score_column={score_column}: a number from 1 to {width}{named} was expected")
+    raise InputError(f"{table.path}: score_column={score_column}: a number from 1 to {width}{named} was expected")
 
 
-def _of_header(header: list[str], separator: str | None, place: int | None, path: Path) -> tuple[Columns, int]:
-    columns = columns_of_header(header, separator)
-    if columns is None:
+def _of_header(table: Table, header: list[str], place: int | None) -> tuple[Columns, int]:
+    path = table.path
+    if (columns := columns_of_header(header, table.separator)) is None:
         wanted = ", ".join(HEADER_NAMES["utterance"])
         raise InputError(
             f"{path}: the first line is {header}, without a number and so a header: one of {wanted} was expected "
@@ -214,9 +210,9 @@ def _of_header(header: list[str], separator: str | None, place: int | None, path
     return replace(columns, conditions={n: i for n, i in columns.conditions.items() if i != place}), place
 
 
-def _of_lines(table: list[list[str]], place: int | None, path: Path) -> tuple[Columns, int]:
+def _of_lines(table: Table, place: int | None) -> tuple[Columns, int]:
     """What stands in which column of lines without a header, and where the score."""
-    sample, width = [column[:SAMPLE] for column in table], len(table)
+    path, sample, width = table.path, [column[:SAMPLE] for column in table.columns], len(table.columns)
     rows = [list(cells) for cells in zip(*sample, strict=True)]
     keys = [i for i, column in enumerate(sample) if {cell.lower() for cell in column} <= LABEL_WORDS.keys()]
     numeric = [i for i, column in enumerate(sample) if all(map(is_number, column))]
@@ -250,32 +246,22 @@ def _names(columns: Columns, place: int, width: int) -> list[str]:
     return [named.get(i, "-") for i in range(width)]
 
 
-def _once(
-    table: list[list[str]], columns: Columns, place: int, numbers: Sequence[int], path: Path
-) -> tuple[list[list[str]], Sequence[int], list[str]]:
+def _once(table: Table, columns: Columns, place: int) -> tuple[Table, list[str]]:
     """One row per utterance of a file of ASVspoof 5's track 2, which has one per utterance and claimed speaker."""
-    ids, values = table[int(columns.utterance)], table[place]
-    if len({*ids}) == len(ids):
-        return table, numbers, []
+    ids, values, numbers = table.columns[int(columns.utterance)], table.columns[place], table.numbers
     first: dict[str, int] = {}
     for i, (name, value) in enumerate(zip(ids, values, strict=True)):
         if values[j := first.setdefault(name, i)] != value:
             raise InputError(
-                f"{path}, line {numbers[i]}: utterance {name} has score {value}, and {values[j]} on line {numbers[j]}: "
-                "a score of the utterance alone was expected (score_column= says which)"
+                f"{table.path}, line {numbers[i]}: utterance {name} has score {value}, and {values[j]} on line "
+                f"{numbers[j]}: a score of the utterance alone was expected (score_column= says which)"
             )
+    if len(first) == len(ids):
+        return table, []
     rows = list(first.values())
-    said = f"{path.name}: {len(ids):,} lines give {len(rows):,} utterances, each once whatever speaker it claims to be."
-    return [[column[i] for i in rows] for column in table], [numbers[i] for i in rows], [said]
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell holds one."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    once = table._replace(columns=[[c[i] for i in rows] for c in table.columns], numbers=[numbers[i] for i in rows])
+    counts = f"{len(ids):,} lines give {len(rows):,} utterances"
+    return once, [f"{table.path.name}: {counts}, each once whatever speaker it claims to be."]
 
 
 def read_c012(path: str | Path) -> dict[str, dict[str, Weights]]:
@@ -299,13 +285,12 @@ def read_c012(path: str | Path) -> dict[str, dict[str, Weights]]:
             'python -c "import json, sys, numpy; json.dump(numpy.load(sys.argv[1], allow_pickle=True).item(), '
             f"open(sys.argv[2], 'w'), default=float)\" {path.name} {path.stem}.json"
         )
+    text = read_text(path)
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(text)
         cells = {a: {c: [cell[k] for k in ("C0", "C1", "C2")] for c, cell in row.items()} for a, row in found.items()}
         return {a: {c: Weights(*map(float, w)) for c, w in row.items() if _there(w)} for a, row in cells.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
         form = '{attack: {codec: {"C0": number, "C1": number, "C2": number}}}'
         raise InputError(f"{path}: JSON of the form {form} was expected ({type(error).__name__}: {error})") from None
 

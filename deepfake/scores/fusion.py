@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake.datasets.protocol import NOT_SAID, utterance_keys
+from deepfake.datasets.protocol import NO_VALUE, utterance_keys
 from deepfake.errors import InputError
 from deepfake.metrics.bounds import supported
 from deepfake.metrics.calibration import cross_validated
@@ -33,7 +33,7 @@ def aligned(systems: Mapping[str, Scores]) -> dict[str, Scores]:
     name, first = next(iter(systems.items()))
     keys, extras = utterance_keys(first.ids), {}
     labels, attacks = np.full(len(keys), UNKNOWN), [""] * len(keys)
-    rows: dict[str, NDArray[np.intp]] = {}
+    found: dict[str, Scores] = {}
     for other, scores in systems.items():
         place = {key: row for row, key in enumerate(utterance_keys(scores.ids))}
         absent, extra = [k for k in keys if k not in place], sorted(place.keys() - {*keys})
@@ -41,25 +41,20 @@ def aligned(systems: Mapping[str, Scores]) -> dict[str, Scores]:
             if missing:
                 some = ", ".join(missing[:5])
                 raise InputError(f"{who} lacks {len(missing)} of the utterances that {whose} has: {some}")
-        rows[other] = at = np.array([place[k] for k in keys])
-        theirs = scores.labels[at]
-        clash = np.flatnonzero((labels != UNKNOWN) & (theirs != UNKNOWN) & (labels != theirs))
+        found[other] = same = scores.at([place[k] for k in keys])
+        clash = np.flatnonzero((labels != UNKNOWN) & (same.labels != UNKNOWN) & (labels != same.labels))
         if len(clash):
             some = ", ".join(keys[i] for i in clash[:5])
             raise InputError(f"{other} has another label than those before it for {len(clash)} utterances: {some}")
-        labels = np.where(labels == UNKNOWN, theirs, labels)
-        attacks = [a if a not in NOT_SAID else scores.attacks[i] for a, i in zip(attacks, at, strict=True)]
-        extras = {n: [column[i] for i in at] for n, column in scores.extras.items() if n != "llr"} | extras
+        labels = np.where(labels == UNKNOWN, same.labels, labels)
+        attacks = [b if a in NO_VALUE else a for a, b in zip(attacks, same.attacks, strict=True)]
+        extras = {n: column for n, column in same.extras.items() if n != "llr"} | extras
     known = np.flatnonzero(labels != UNKNOWN)
     if not len(known):
         raise InputError(f"{', '.join(systems)}: no utterance has a label; give protocol=FILE")
-    shared = {n: [column[i] for i in known] for n, column in extras.items()}
-    columns = [first.ids[i] for i in known], labels[known], [attacks[i] for i in known]
-    found = {}
-    for other, scores in systems.items():
-        at = rows[other][known]
-        own = {n: [column[i] for i in at] for n, column in scores.extras.items() if n == "llr"}
-        found[other] = Scores(*columns, scores.scores[at], shared | own)
+    for other, same in found.items():
+        own = {n: column for n, column in same.extras.items() if n == "llr"}
+        found[other] = Scores(first.ids, labels, attacks, same.scores, extras | own).at(known)
     return found
 
 

@@ -26,7 +26,7 @@ def keyed(scores: Scores, path: Path, protocol: Path, subset: str | None = None)
         subset: `progress`, `eval`, `hidden` or `all`; None = `eval` for ASVspoof 2021, else all.
 
     Returns:
-        The scores, and sentences that say which trials were chosen.
+        The scores, and sentences that say which trials were selected.
 
     Raises:
         InputError: The protocol cannot be read, has no such subset, trials have no scores, scores have no trial, or
@@ -37,53 +37,52 @@ def keyed(scores: Scores, path: Path, protocol: Path, subset: str | None = None)
     if twice := first_repeat(keys := utterance_keys([u.id for u in trials])):
         one, other = (trials[i] for i in twice)
         raise InputError(f"{other.where}: {other.id!r} is, but for folder and extension, {one.id!r} of {one.where}")
-    everything = chosen = dict(zip(keys, trials, strict=True))
+    everything = selected = dict(zip(keys, trials, strict=True))
     said = [f"{protocol.name}: {name}, {len(trials):,} trials."]
     if subset is not None or name.startswith("asvspoof2021"):
-        chosen, sentence = _subset(everything, subset or "eval", protocol)
+        selected, sentence = _subset(everything, subset or "eval", protocol)
         said.append(sentence)
     scored = {key: i for i, key in enumerate(utterance_keys(scores.ids))}
-    _check_joined(chosen, everything, scored, f"{path} and {protocol}")
-    rows = [i for key, i in scored.items() if key in chosen]
-    listed = [chosen[key] for key in scored if key in chosen]
-    theirs, own = np.array([UNKNOWN if u.label is None else u.label for u in listed]), scores.labels[rows]
+    _check_joined(selected, everything, scored, f"{path} and {protocol}")
+    scores = scores.at([i for key, i in scored.items() if key in selected])
+    listed = [selected[key] for key in scored if key in selected]
+    theirs, own = np.array([UNKNOWN if u.label is None else u.label for u in listed]), scores.labels
     if len(wrong := np.flatnonzero((own != UNKNOWN) & (theirs != UNKNOWN) & (own != theirs))):
         first = _first([listed[i].id for i in wrong])
         raise InputError(f"{path} and {protocol}: {len(wrong):,} keys differ ({first}): one of the two files is wrong")
     labels = np.where(theirs == UNKNOWN, own, theirs).tolist()
     attacks = [
-        "" if label == BONAFIDE else u.attack or scores.attacks[i]
-        for label, u, i in zip(labels, listed, rows, strict=True)
+        "" if label == BONAFIDE else u.attack or attack
+        for label, u, attack in zip(labels, listed, scores.attacks, strict=True)
     ]
-    extras = {name: [column[i] for i in rows] for name, column in scores.extras.items()} | _extras(listed)
-    return Scores([scores.ids[i] for i in rows], labels, attacks, scores.scores[rows], extras), said
+    return Scores(scores.ids, labels, attacks, scores.scores, scores.extras | extras_of(listed)), said
 
 
 def _subset(trials: dict[str, Utterance], subset: str, protocol: Path) -> tuple[dict[str, Utterance], str]:
     words = SUBSETS.get(subset, (subset,))
-    chosen = trials if subset == "all" else {k: u for k, u in trials.items() if u.conditions.get("subset") in words}
-    if not chosen:
+    selected = trials if subset == "all" else {k: u for k, u in trials.items() if u.conditions.get("subset") in words}
+    if not selected:
         there = _subsets(trials.values())
         raise InputError(f"{protocol}: no trial is in subset {subset}; there are {there}: give one as subset=, or all")
-    labels = Counter(u.label for u in chosen.values())
-    return chosen, (
-        f"{protocol.name}: subset {subset}, {len(chosen):,} of the {len(trials):,} trials "
+    labels = Counter(u.label for u in selected.values())
+    return selected, (
+        f"{protocol.name}: subset {subset}, {len(selected):,} of the {len(trials):,} trials "
         f"({labels[BONAFIDE]:,} bona fide, {labels[SPOOF]:,} spoof)."
     )
 
 
 def _check_joined(
-    chosen: Mapping[str, Utterance], everything: Mapping[str, Utterance], scored: Mapping[str, int], files: str
+    selected: Mapping[str, Utterance], everything: Mapping[str, Utterance], scored: Mapping[str, int], files: str
 ) -> None:
-    missing, extra = [k for k in chosen if k not in scored], [k for k in scored if k not in everything]
+    missing, extra = [k for k in selected if k not in scored], [k for k in scored if k not in everything]
     problems = []
     if missing:
-        problems.append(f"{len(missing):,} of {len(chosen):,} trials have no score ({_first(missing)})")
+        problems.append(f"{len(missing):,} of {len(selected):,} trials have no score ({_first(missing)})")
     if extra:
         problems.append(f"{len(extra):,} of {len(scored):,} scores are of no trial ({_first(extra)})")
     if problems:
         other = f"; the scores are of the subsets {_subsets(everything[k] for k in scored if k in everything)}"
-        other = other if len(chosen) < len(everything) and len(extra) < len(scored) else ""
+        other = other if len(selected) < len(everything) and len(extra) < len(scored) else ""
         raise InputError(f"{files}: {' and '.join(problems)}: the two must list the same utterances{other}")
 
 
@@ -96,8 +95,8 @@ def _subsets(trials: Iterable[Utterance]) -> str:
     return ", ".join(f"{word} ({n:,})" for word, n in sorted(counts.items()))
 
 
-def _extras(trials: Sequence[Utterance]) -> dict[str, list[str]]:
-    """A column for the speaker and each condition that is said of any."""
+def extras_of(trials: Sequence[Utterance]) -> dict[str, list[str]]:
+    """A column for the speaker and each condition that any of them has."""
     names = dict.fromkeys(name for u in trials for name in u.conditions if name not in COLUMNS)
     extras = {"speaker": [u.speaker for u in trials]} | {n: [u.conditions.get(n, "") for u in trials] for n in names}
     return {name: column for name, column in extras.items() if any(column)}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from deepfake.datasets.protocol import read_text
 from deepfake.errors import InputError
-from deepfake.scores.formats import Table, column_index, is_number, table_of
-from deepfake.scores.table import KINDS, AsvScores, floats
+from deepfake.scores.formats import Table, column_index, table_of
+from deepfake.scores.table import KINDS, AsvScores, by_kind, floats, is_number
 
 EXPECTED = "lines that end in `score target|nontarget|spoof` (or the two in turn), or a header, were expected"
 
@@ -29,7 +27,7 @@ def read_sasv(
             sasv-score` of ASVspoof 5).
         protocol: The kinds, where the score file has none: a file with a header that shares the columns which name a
             trial (`spk filename cm-label asv-label` of ASVspoof 5).
-        score_column: Which column has the score, where that cannot be told: its number from 1, or its header's name.
+        score_column: Which column has the score, where that is ambiguous: its number from 1, or its header's name.
         polarity: -1 where larger means that the trial is refused: the scores are negated. None or 1: as they stand.
 
     Returns:
@@ -37,7 +35,7 @@ def read_sasv(
         which are those of a countermeasure.
 
     Raises:
-        InputError: The score cannot be told from other columns, is not finite, or there is none of a kind; the trials
+        InputError: The column of the score is ambiguous, a score is not finite, or there is none of a kind; the trials
             of the two files differ.
     """
     path, keys = Path(path), Path(protocol or path)
@@ -48,11 +46,8 @@ def read_sasv(
         return None  # a countermeasure's scores, of which such keys know the classes too
     place = _score(scored, score_column)
     scores = floats(scored.columns[place], scored.numbers, path) * (polarity or 1)
-    kinds = listed.columns[kind]
-    if protocol:
-        kinds = _joined(scored, listed, kinds)
-    codes = np.array([KINDS[word] for word in kinds])
-    groups = AsvScores(*(scores[codes == code] for code in KINDS.values()))
+    kinds = _joined(scored, listed, listed.columns[kind]) if protocol else listed.columns[kind]
+    groups = by_kind(scores, kinds)
     counts = ", ".join(f"{len(group):,} {word}" for word, group in groups._asdict().items())
     if not all(map(len, groups)):
         raise InputError(f"{keys}: {counts}: trials of all three kinds are needed")
@@ -68,7 +63,7 @@ def _kinds(table: Table) -> int | None:
 def _score(table: Table, score_column: int | str | None) -> int:
     """Index of the column that holds the score."""
     if score_column is not None:
-        return column_index(score_column, table.header, len(table.columns), table.path)
+        return column_index(score_column, table)
     names = [name.lower() for name in table.header or []]
     found = [i for i, name in enumerate(names) if name in ("sasv-score", "sasv_score")]
     found = found or [i for i, name in enumerate(names) if "score" in name]

@@ -1,4 +1,4 @@
-"""The score file: the joint between computing scores and judging them, and the organisers' ASV score files."""
+"""The score file: the joint between computing scores and evaluating them, and the organisers' ASV score files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.atomic import write_atomically
 from deepfake.datasets.protocol import cells_of, columns_of, read_text, utterance_keys
-from deepfake.datasets.protocol import utterance_key as utterance_key
 from deepfake.errors import InputError
 
 COLUMNS = ("utterance", "label", "attack", "score")
@@ -23,7 +21,6 @@ UNKNOWN = -1
 LABELS = {"1": 1, "0": 0, "": UNKNOWN}
 
 
-@dataclass(init=False, eq=False)
 class Scores:
     """Scored utterances of one partition, row by row as they stand in the file.
 
@@ -38,12 +35,6 @@ class Scores:
         InputError: Lengths differ, nothing is there, an id is empty or there twice, a score is not finite, a label is
             not a label.
     """
-
-    ids: list[str]
-    labels: NDArray[np.int64]
-    attacks: list[str]
-    scores: NDArray[np.float64]
-    extras: dict[str, list[str]]
 
     def __init__(
         self,
@@ -84,18 +75,21 @@ class Scores:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def at(self, rows: Sequence[int] | NDArray[np.integer]) -> Scores:
+        """These rows, in this order."""
+        ids, attacks = ([column[i] for i in rows] for column in (self.ids, self.attacks))
+        extras = {name: [column[i] for i in rows] for name, column in self.extras.items()}
+        return Scores(ids, self.labels[rows], attacks, self.scores[rows], extras)
+
     def speakers(self) -> list[str] | None:
         """N names to keep trials of a speaker together by; who is not named is alone.
 
         None where nobody is named, or a class has but one speaker, so that there is nothing to keep apart.
         """
-        column = [name or f"\0{i}" for i, name in enumerate(self.extras.get("speaker", []))]
-        few = (
-            any(len({column[i] for i in np.flatnonzero(self.labels == label)}) == 1 for label in (0, 1))
-            if column
-            else 1
-        )
-        return None if few or all(name[0] == "\0" for name in column) else column
+        names = self.extras.get("speaker", [])
+        column = [name or f"\0{i}" for i, name in enumerate(names)]
+        of_class = ({column[i] for i in np.flatnonzero(self.labels == label)} for label in (0, 1))
+        return column if any(names) and all(len(speakers) != 1 for speakers in of_class) else None
 
 
 class AsvScores(NamedTuple):
@@ -107,6 +101,12 @@ class AsvScores(NamedTuple):
 
 
 KINDS = {kind: code for code, kind in enumerate(AsvScores._fields)}
+
+
+def by_kind(scores: NDArray[np.float64], kinds: Sequence[str]) -> AsvScores:
+    """The scores `[N]` of trials of these kinds, N of them, apart."""
+    codes = np.fromiter(map(KINDS.__getitem__, kinds), dtype=np.int8, count=len(kinds))
+    return AsvScores(*(scores[codes == code] for code in KINDS.values()))
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
@@ -159,11 +159,7 @@ def read_scores(path: str | Path) -> Scores:
         raise InputError(f"{where}: label {words[i]!r}: 1 (bona fide), 0 (spoof) or nothing was expected")
     labels = np.fromiter(map(LABELS.__getitem__, words), dtype=np.int64, count=len(words))
     attacks, scores = columns.pop("attack", blank), floats(columns.pop("score"), numbers, path)
-    try:
-        return Scores(ids, labels, attacks, scores, columns)
-    except InputError:
-        check_ids(ids, numbers, path)
-        raise
+    return checked(ids, labels, attacks, scores, columns, numbers=numbers, path=path)
 
 
 def first_repeat(keys: Sequence[str]) -> tuple[int, int] | None:
@@ -174,19 +170,23 @@ def first_repeat(keys: Sequence[str]) -> tuple[int, int] | None:
     return next((first, i) for i, key in enumerate(keys) if (first := seen.setdefault(key, i)) != i)
 
 
-def check_ids(ids: Sequence[str], numbers: Sequence[int], path: Path) -> None:
-    """Say what `Scores` has against ids with the lines they stand on; `numbers` are the lines'.
+def checked(ids: Sequence[str], *columns: Any, numbers: Sequence[int], path: Path) -> Scores:
+    """The `Scores` of these columns of a file; `numbers` are their lines.
 
     Raises:
-        InputError: A line has no id, or that of another; names file and line.
+        InputError: See `Scores`; where a line has no id, or that of another, it names file and line.
     """
-    keys = utterance_keys(ids)
-    if "" in keys:
-        raise InputError(f"{path}, line {numbers[keys.index('')]}: the utterance has no id")
-    if twice := first_repeat(keys):
-        first, again = (numbers[i] for i in twice)
-        where = f"{path}, line {again}"
-        raise InputError(f"{where}: utterance {keys[twice[0]]!r} stands already on line {first}: keep one of the two")
+    try:
+        return Scores(ids, *columns)
+    except InputError:
+        keys = utterance_keys(ids)
+        if "" in keys:
+            raise InputError(f"{path}, line {numbers[keys.index('')]}: the utterance has no id") from None
+        if twice := first_repeat(keys):
+            first, again = (numbers[i] for i in twice)
+            where = f"{path}, line {again}: utterance {keys[twice[0]]!r}"
+            raise InputError(f"{where} stands already on line {first}: keep one of the two") from None
+        raise
 
 
 def floats(cells: Sequence[str], numbers: Sequence[int], path: Path) -> NDArray[np.float64]:
@@ -198,7 +198,7 @@ def floats(cells: Sequence[str], numbers: Sequence[int], path: Path) -> NDArray[
     try:
         values = np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
     except ValueError:
-        values = np.array([_float(cell) for cell in cells])
+        values = np.array([float(cell) if is_number(cell) else math.nan for cell in cells])
     if not (finite := np.isfinite(values)).all():
         i = int(np.argmin(finite))
         raise InputError(f"{path}, line {numbers[i]}: the score is {cells[i]!r}: a finite number was expected")
@@ -228,16 +228,16 @@ def read_asv_scores(path: str | Path) -> AsvScores:
             numbers.append(number)
             kinds.append(cells[-2])
             values.append(cells[-1])
-    scores = floats(values, numbers, path)
-    codes = np.fromiter(map(KINDS.__getitem__, kinds), dtype=np.int8, count=len(kinds))
-    groups = AsvScores(*(scores[codes == code] for code in KINDS.values()))
+    groups = by_kind(floats(values, numbers, path), kinds)
     if missing := [kind for kind, group in groups._asdict().items() if not len(group)]:
         raise InputError(f"{path}: no ASV scores of {' and '.join(missing)} trials: a t-DCF needs all three kinds")
     return groups
 
 
-def _float(cell: str) -> float:
+def is_number(cell: str) -> bool:
+    """Whether a cell holds one."""
     try:
-        return float(cell)
+        float(cell)
     except ValueError:
-        return math.nan
+        return False
+    return True

@@ -61,7 +61,7 @@ class Pruning(Callback):
             return
         epoch = trainer.current_epoch
         # a resumed run trains later epochs again: their earlier values are dropped
-        values = {int(k): v for k, v in read_curve(self.folder).get("values", {}).items() if int(k) < epoch}
+        values = {k: value for k, value in _values(self.folder).items() if k < epoch}
         values[epoch] = float(metrics[self.monitor])
         if epoch + 1 >= self.warm_up_epochs:
             self.pruned = worse_than_median(values, self._others(), epoch, mode=self.mode, min_trials=self.min_trials)
@@ -75,17 +75,18 @@ class Pruning(Callback):
     def _others(self) -> list[tuple[dict[int, float], bool]]:
         """Metric by epoch of each other trial of the sweep, and whether it finished."""
         folders = sorted(path.parent for path in self.folder.parent.glob(f"*/{RECORD}"))
-        return [
-            ({int(k): v for k, v in read_curve(f).get("values", {}).items()}, read_trial(f).state == "finished")
-            for f in folders
-            if f != self.folder
-        ]
+        return [(_values(f), read_trial(f).state == "finished") for f in folders if f != self.folder]
 
     def state_dict(self) -> dict[str, Any]:
         return {"pruned": self.pruned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.pruned = state_dict["pruned"]
+
+
+def _values(folder: Path) -> dict[int, float]:
+    """Metric by epoch of a trial."""
+    return {int(epoch): value for epoch, value in read_curve(folder).get("values", {}).items()}
 
 
 def worse_than_median(

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich import box
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from deepfake.atomic import write_atomically
 from deepfake.runs.folder import RunFolder
@@ -36,7 +36,7 @@ def read_trials(folder: Path) -> list[Trial]:
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The best trial, the first of equals; None if none has a value or their metrics differ."""
-    done = [trial for trial in trials if trial.done and trial.value is not None]
+    done = [trial for trial in trials if trial.scored]
     if not done or len({(trial.metric, trial.mode) for trial in done}) > 1:
         return None
     return (min if done[0].mode == "min" else max)(done, key=lambda trial: trial.objective)
@@ -50,8 +50,7 @@ def close(folder: Path) -> list[Trial]:
     if best:
         print(best.folder, flush=True)
     else:
-        valued = any(trial.done and trial.value is not None for trial in trials)
-        why = "the trials monitor different metrics" if valued else "no trial has a value"
+        why = "the trials monitor different metrics" if any(t.scored for t in trials) else "no trial has a value"
         print(f"error: there is no best trial: {why}", file=sys.stderr)
     return trials
 
@@ -74,9 +73,8 @@ def write_results(folder: Path) -> tuple[list[Trial], Trial | None]:
 def table(folder: Path, trials: Sequence[Trial]) -> Table:
     """Table of the results for the terminal, with the overrides in which trials differ."""
     headings, rows = _short(folder, trials)
-    view = Table(box=box.SIMPLE_HEAD)
-    for heading in headings:
-        view.add_column(heading, overflow="fold", vertical="top")
+    columns = (Column(heading, overflow="fold", vertical="top") for heading in headings)
+    view = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         view.add_row(*map(escape, row))
     return view
@@ -139,7 +137,7 @@ def _over_seeds(trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]] | 
     """Mean and standard deviation over trials that differ in their seed alone; None if there are none."""
     shared, groups = _shared(trials), defaultdict(list)
     for trial in trials:
-        if trial.done and trial.value is not None:
+        if trial.scored:
             words = [o for o in trial.overrides if o not in shared and not o.startswith("seed=")]
             groups[trial.metric, " ".join(words)].append(trial)
     if all(len(group) < 2 for group in groups.values()):

@@ -16,6 +16,7 @@ from typing import Any
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
+from deepfake.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Trial:
         value: Best value of the metric; None where there is none, as for a failed trial.
         seconds: Time spent on the trial, over all attempts.
         error: Why it failed, in one sentence.
-        passed_over: Whether some audio files were skipped.
+        passed_over: Whether some audio files were skipped; the name is that in the file.
         folder: Folder of the trial.
     """
 
@@ -54,6 +55,11 @@ class Trial:
     @property
     def done(self) -> bool:
         return self.state in ("finished", "pruned")
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is done and has a value."""
+        return self.done and self.value is not None
 
     @property
     def objective(self) -> float:
@@ -118,7 +124,7 @@ def attempt(
     (folder / TRACEBACK).unlink(missing_ok=True)
     start = time.monotonic() - trial.seconds
     try:
-        value, trial.passed_over = run(begun and (folder / "config.yaml").is_file())
+        value, trial.passed_over = run(begun and RunFolder(folder).config.is_file())
         trial.value = value if value is not None and math.isfinite(value) else None
         trial.state = "pruned" if read_curve(folder).get("pruned") else "finished"
     except BaseException as error:
@@ -137,8 +143,8 @@ def attempt(
 
 def _error_text(folder: Path, error: BaseException, sentence: Callable[[BaseException], str | None]) -> str:
     """One sentence on an error; for a fault of the program the traceback is written into the folder."""
-    if (told := sentence(error)) is not None:
-        return told
+    if (message := sentence(error)) is not None:
+        return message
     write_atomically(folder / TRACEBACK, "".join(traceback.format_exception(error)))
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first} (see {folder / TRACEBACK})"

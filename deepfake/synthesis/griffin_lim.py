@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from deepfake.synthesis.frames import SAMPLE_RATE, Floats, spectra, waveform_of
+from deepfake.datasets.demo_voice import mel_bands
+from deepfake.synthesis.frames import Floats, spectra, waveform_of
 
 SIZE, HOP = 1024, 256
 
@@ -20,7 +21,7 @@ def griffin_lim(waveform: Floats, rng: Generator) -> Floats:
     Shape:
         `[T]` -> `[T]`
     """
-    bands = mel_bands(80)
+    bands = mel_bands(80, SIZE)
     mel = np.abs(spectra(waveform, SIZE, HOP)) @ bands.T  # [L, bands]
     magnitude = np.maximum(mel @ np.linalg.pinv(bands).T, 0.1 * (mel / bands.sum(axis=1)) @ bands)  # [L, F]
     phase = np.exp(2j * np.pi * rng.random(magnitude.shape))
@@ -30,17 +31,3 @@ def griffin_lim(waveform: Floats, rng: Generator) -> Floats:
         ahead = consistent + 0.99 / 1.99 * (consistent - before)
         phase, before = ahead / np.maximum(np.abs(ahead), 1e-12), consistent
     return waveform_of(magnitude * phase, HOP, len(waveform))
-
-
-def mel_bands(n_bands: int) -> Floats:
-    """Triangular mel filters up to 8 kHz with peak 1, each flank at least one bin wide.
-
-    Shape:
-        `[n_bands, F]`
-    """
-    mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), n_bands + 2)
-    edge = 700 * (10 ** (mel[:, None] / 2595) - 1)  # Hz
-    hz = np.linspace(0, SAMPLE_RATE / 2, SIZE // 2 + 1)
-    width = np.maximum(np.diff(edge, axis=0), hz[1])
-    away = hz - edge[1:-1]
-    return np.maximum(1 - np.where(away < 0, -away / width[:-1], away / width[1:]), 0)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import write_atomically, write_csv
 from deepfake.datasets.asvspoof2019_la import PROTOCOLS
 from deepfake.datasets.spliced import HEADER, LABELS
 from deepfake.datasets.utterance import PARTITIONS
@@ -33,8 +31,8 @@ def write_lists(
     counts = {}
     protocols: dict[str, str] = {}
     for partition in PARTITIONS:
-        own = [one for one in made if one.source.partition == partition]
-        rows = [(f.id, one.source.speaker, f.system) for one in own for f in one.source.files if f.id not in left_out]
+        own = [one for one in made if one.source.partition == partition and not one.source.partial]
+        rows = [(f.id, one.source.speaker, f.system) for one in own for f in _files(one)]
         counts[partition] = dict(sorted(Counter(system for *_, system in rows).items()))
         if not {NONE} < counts[partition].keys():
             reason = next((why for one in own for why in one.errors.values()), "there are too few recordings")
@@ -43,21 +41,19 @@ def write_lists(
             f"{speaker} {name} - {system} {'bonafide' if system == NONE else 'spoof'}\n"
             for name, speaker, system in sorted(rows)
         )
-    _write_csv(
-        output / "sources.csv",
-        ("file", "system", "speaker", "recording"),
-        sorted((f.id, f.system, m.source.speaker, m.source.path) for m in made for f in _files(m)),
-    )
-    speakers = {(m.source.speaker, m.source.partition, m.source.folder) for m in made}
-    _write_csv(output / "speakers.csv", ("speaker", "partition", "folder"), sorted(speakers))
-    _write_csv(output / "left_out.csv", ("file", "error"), sorted(left_out.items()))
+    sources = sorted((f.id, f.system, m.source.speaker, m.source.path) for m in made for f in _files(m))
+    speakers = sorted({(m.source.speaker, m.source.partition, m.source.folder) for m in made})
+    write_csv(output / "sources.csv", [("file", "system", "speaker", "recording"), *sources], "\n")
+    write_csv(output / "speakers.csv", [("speaker", "partition", "folder"), *speakers], "\n")
+    write_csv(output / "left_out.csv", [("file", "error"), *sorted(left_out.items())], "\n")
     stretches = sorted(
-        (f"{m.source.partition}/{m.source.splice.id}.flac", *_times(m), m.source.splice.system)
+        (f"{m.source.partition}/{file.id}.flac", *_times(m), file.system)
         for m in made
-        if m.source.splice and not m.errors
+        if m.source.partial
+        for file in _files(m)
     )
     if stretches:
-        _write_csv(output / "partial" / LABELS, HEADER, stretches)
+        write_csv(output / "partial" / LABELS, [HEADER, *stretches], "\n")
     write_atomically(output / "README.md", _readme(settings, counts, Counter(system for *_, system in stretches)))
     for partition, text in protocols.items():
         write_atomically(output / "ASVspoof2019_LA_cm_protocols" / PROTOCOLS[partition], text)
@@ -65,23 +61,11 @@ def write_lists(
 
 
 def _files(made: Outcome) -> list[File]:
-    every = made.source.files or ((made.source.splice,) if made.source.splice else ())
-    return [file for file in every if file.id not in made.errors]
+    return [file for file in made.source.files if file.id not in made.errors]
 
 
-def _times(made: Outcome) -> tuple[str, str]:
-    if made.stretch is None:
-        return "", ""
-    start, end = made.stretch
-    return f"{start:.6f}", f"{end:.6f}"
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
+def _times(made: Outcome) -> tuple[str, ...]:
+    return tuple(f"{seconds:.6f}" for seconds in made.stretch or ()) or ("", "")
 
 
 def _readme(settings: dict[str, Any], counts: dict[str, dict[str, int]], partial: Counter[str]) -> str:

@@ -15,7 +15,6 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -28,9 +27,9 @@ from deepfake.atomic import write_atomically
 from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 from deepfake.synthesis.listing import write_lists
-from deepfake.synthesis.plan import Source, plan, recordings
-from deepfake.synthesis.sound import Outcome, Recipe, make
-from deepfake.synthesis.systems import EVAL_ONLY, SYSTEMS, available
+from deepfake.synthesis.plan import Recipe, Source, plan, recordings
+from deepfake.synthesis.sound import Outcome, make
+from deepfake.synthesis.systems import SYSTEMS, available
 from deepfake.synthesis.tts import SENTENCES, read_texts
 from deepfake.terminal import progress
 
@@ -55,104 +54,39 @@ class Result:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-def make_corpus(
-    bonafide: Path,
-    output: Path,
-    *,
-    seed: int = 0,
-    workers: int | None = None,
-    shares: Sequence[float] = (60, 20, 20),
-    spoofs: int = 3,
-    eval_only: Sequence[str] = EVAL_ONLY,
-    splices: float = 0.15,
-    min_seconds: float = 1.0,
-    max_seconds: float = 6.0,
-    per_speaker: int | None = None,
-    texts: Path | None = None,
-) -> Result:
+def make_corpus(recipe: Recipe) -> Result:
     """Make a corpus, or the files that it still lacks.
 
     Every random choice depends on the seed and on names alone: the files are the same byte for byte with any number of
     workers, and after an interruption.
 
-    Args:
-        bonafide: Folder of real speech in any format, one folder per speaker; LibriSpeech as it is.
-        output: Folder of the corpus.
-        seed: Random seed, from 0.
-        workers: Number of processes; None is one per core.
-        shares: Shares of the speakers in train, dev and eval.
-        spoofs: Number of spoofs of each bona fide utterance, by different systems as far as possible.
-        eval_only: Systems that occur in eval alone.
-        splices: Share of the recordings that go into `partial`, two thirds of them with a spoofed stretch.
-        min_seconds, max_seconds: Shorter recordings are skipped, of longer ones a part is used.
-        per_speaker: Number of recordings of each speaker, drawn at random; None is all.
-        texts: File of sentences for TTS, one per line; None is the openings of a dozen old novels.
-
     Raises:
-        InputError: An argument is out of range, the recordings are unusable, or `output` holds something else.
+        InputError: The recordings or the systems are unusable, or the output folder holds something else.
     """
-    _check(seed, workers, shares, spoofs, splices, min_seconds, max_seconds, per_speaker)
+    bonafide, output = recipe.bonafide, recipe.output
     found = recordings(bonafide)
-    sentences = read_texts(texts) if texts else SENTENCES
+    texts = read_texts(recipe.texts or SENTENCES)
     with_version = available()
-    systems = _systems(list(with_version), eval_only)
+    systems = _systems(list(with_version), recipe.eval_only)
+    names = ("seed", "shares", "spoofs", "splices", "min_seconds", "max_seconds", "per_speaker")
     settings = {
         "version": VERSION,
-        "seed": seed,
-        "shares": [float(share) for share in shares],
-        "spoofs": spoofs,
-        "splices": splices,
-        "min_seconds": min_seconds,
-        "max_seconds": max_seconds,
-        "per_speaker": per_speaker,
-        "systems": {name: {"what": SYSTEMS[name].what, "with": said} for name, said in with_version.items()},
-        "eval_only": [name for name in eval_only if name in with_version],
-        "texts": _digest(sentences),
+        **{name: getattr(recipe, name) for name in names},
+        "shares": [float(share) for share in recipe.shares],
+        "systems": {name: {"what": SYSTEMS[name].what, "with": program} for name, program in with_version.items()},
+        "eval_only": [name for name in recipe.eval_only if name in with_version],
+        "texts": _digest(texts),
         "recordings": _digest(f"{path} {(bonafide / path).stat().st_size}" for own in found.values() for path in own),
     }
     if output.resolve().is_relative_to(bonafide.resolve()):
         raise InputError(f"--output {output}: lies in the folder of recordings: give one outside {bonafide}")
     _claim(output, settings)
-    copies = [name for name in with_version if SYSTEMS[name].copies]
-    options = {"seed": seed, "shares": shares, "spoofs": spoofs, "splices": splices, "per_speaker": per_speaker}
-    sources = plan(found, systems, copies, **options)
-    recipe = Recipe(str(bonafide), str(output), seed, min_seconds, max_seconds, sentences)
-
-    making = _outcomes(sources, partial(make, recipe=recipe), workers or os.cpu_count() or 1)
-    made: dict[str, Outcome] = {}
-    for one in progress(making, "making the corpus", total=len(sources)):
-        made[one.source.path] = one
+    sources = plan(found, systems, [name for name in with_version if SYSTEMS[name].copies], recipe)
+    making = _outcomes(sources, partial(make, recipe=recipe, texts=texts), recipe.workers or os.cpu_count() or 1)
+    made = {one.source.path: one for one in progress(making, "making the corpus", total=len(sources))}
     counts, left_out = write_lists(output, [made[source.path] for source in sources], settings)
     absent = {name: f"{s.what}: {s.needs}" for name, s in SYSTEMS.items() if name not in with_version}
     return Result(counts, left_out, absent)
-
-
-def _check(
-    seed: int,
-    workers: int | None,
-    shares: Sequence[float],
-    spoofs: int,
-    splices: float,
-    min_seconds: float,
-    max_seconds: float,
-    per_speaker: int | None,
-) -> None:
-    wrong = {
-        f"--seed {seed}: a number from 0": seed < 0,
-        f"--workers {workers}: a number from 1": workers is not None and workers < 1,
-        f"--shares {' '.join(f'{s:g}' for s in shares)}: three numbers above 0": len(shares) != 3
-        or not all(0 < share < float("inf") for share in shares),
-        f"--spoofs {spoofs}: a number from 1": spoofs < 1,
-        f"--splices {splices:g}: a share from 0 to 0.9": not 0 <= splices <= 0.9,
-        f"--min-seconds {min_seconds:g}: from 0.5, and at most half of --max-seconds {max_seconds:g},": not 0.5
-        <= min_seconds
-        <= max_seconds / 2
-        < float("inf"),
-        f"--per-speaker {per_speaker}: a number from 1": per_speaker is not None and per_speaker < 1,
-    }
-    for sentence, is_wrong in wrong.items():
-        if is_wrong:
-            raise InputError(f"{sentence} was expected")
 
 
 def _systems(there: Sequence[str], eval_only: Sequence[str]) -> dict[str, list[str]]:
@@ -204,23 +138,16 @@ def _outcomes(sources: Sequence[Source], task: Callable[[Source], Outcome], work
         with threadpool_limits(1):
             yield from map(task, sources)
         return
-    with _pool(workers) as pool:
-        try:
-            for finished in as_completed([pool.submit(task, source) for source in sources]):
-                yield finished.result()
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker process died, perhaps for lack of memory: run the command again with fewer --workers, the "
-                "finished files are kept"
-            ) from None
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Pool of spawned processes, since forks of a process with threads can hang, with one thread each."""
+    # spawned, since forks of a process with threads can hang
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _worker)
     try:
-        yield pool
+        for finished in as_completed([pool.submit(task, source) for source in sources]):
+            yield finished.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process died, perhaps for lack of memory: run the command again with fewer --workers, the "
+            "finished files are kept"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -14,31 +14,11 @@ from deepfake.audio import waveform as audio
 from deepfake.errors import InputError
 from deepfake.synthesis.frames import SAMPLE_RATE, Floats
 from deepfake.synthesis.matching import FRAME, high_passed, levels, matched, output_chain
-from deepfake.synthesis.plan import NONE, File, Source, generator
+from deepfake.synthesis.plan import NONE, File, Recipe, Source, generator
 from deepfake.synthesis.splice import random_stretch, spliced
-from deepfake.synthesis.systems import SYSTEMS
+from deepfake.synthesis.systems import SYSTEMS, Texts
 
 QUIETEST_DBFS = -70.0  # level below which a recording is skipped
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Settings for all recordings of a corpus.
-
-    Args:
-        bonafide: Folder of the recordings.
-        output: Folder of the corpus.
-        seed: Random seed of the corpus.
-        min_seconds, max_seconds: Shorter recordings are skipped, of longer ones a part is used.
-        texts: Sentences for TTS.
-    """
-
-    bonafide: str
-    output: str
-    seed: int
-    min_seconds: float
-    max_seconds: float
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +43,37 @@ def path_of(output: Path, partition: str, file: File) -> Path:
     return output / f"ASVspoof2019_LA_{partition}" / "flac" / f"{file.id}.flac"
 
 
-def make(source: Source, recipe: Recipe) -> Outcome:
+def make(source: Source, recipe: Recipe, texts: Texts) -> Outcome:
     """Make the missing files of one recording; random choices depend on seed and names alone."""
-    files = source.files or ((source.splice,) if source.splice else ())
-    missing = [file for file in files if not path_of(Path(recipe.output), source.partition, file).is_file()]
-    if not missing and not source.splice:
+    paths = {file: path_of(recipe.output, source.partition, file) for file in source.files}
+    missing = [file for file in source.files if not paths[file].is_file()]
+    if not missing and not source.partial:
         return Outcome(source, {})
     try:
         speech = _speech(source, recipe)
     except InputError as error:
-        return Outcome(source, {file.id: str(error) for file in files})
+        return Outcome(source, {file.id: str(error) for file in source.files})
     errors, where = {}, None
-    for file in files:
+    for file in source.files:
         rng = generator(recipe.seed, "file", file.id)
         try:
-            if source.splice:
+            if source.partial and file.system != NONE:
                 start, end = random_stretch(speech, generator(recipe.seed, "stretch", file.id))
-                where = None if file.system == NONE else (start / SAMPLE_RATE, end / SAMPLE_RATE)
+                where = start / SAMPLE_RATE, end / SAMPLE_RATE
             if file not in missing:
                 continue
-            made = speech if file.system == NONE else _spoofed(speech, file, recipe)
+            made = speech if file.system == NONE else _spoofed(speech, file, recipe.seed, texts)
             if where:
                 made = spliced(speech, made, *(round(s * SAMPLE_RATE) for s in where))
-            _write(path_of(Path(recipe.output), source.partition, file), output_chain(made, speech, rng))
+            _write(paths[file], output_chain(made, speech, rng))
         except InputError as error:
             errors[file.id] = str(error)
     return Outcome(source, errors, where)
 
 
-def _spoofed(speech: Floats, file: File, recipe: Recipe) -> Floats:
-    rng = generator(recipe.seed, "spoof", file.id)
-    spoof = SYSTEMS[file.system].spoof(speech, recipe.texts, rng)
+def _spoofed(speech: Floats, file: File, seed: int, texts: Texts) -> Floats:
+    rng = generator(seed, "spoof", file.id)
+    spoof = SYSTEMS[file.system].spoof(speech, texts, rng)
     if not np.isfinite(spoof).all() or not spoof.any():
         raise InputError(f"{SYSTEMS[file.system].what}: the output is silent or not finite")
     return matched(spoof, speech, rng)
@@ -101,7 +81,7 @@ def _spoofed(speech: Floats, file: File, recipe: Recipe) -> Floats:
 
 def _speech(source: Source, recipe: Recipe) -> Floats:
     """A recording, high-passed; of a long one, a part that begins and ends in quiet places."""
-    path = Path(recipe.bonafide) / source.path
+    path = recipe.bonafide / source.path
     speech = audio.load(path, sample_rate=SAMPLE_RATE).numpy().astype(np.float64)
     if len(speech) < recipe.min_seconds * SAMPLE_RATE:
         raise InputError(f"{path}: {len(speech) / SAMPLE_RATE:.2f} s: at least {recipe.min_seconds:g} s are needed")

@@ -40,19 +40,15 @@ def _by(vocoder: Callable[[Floats, Generator], Floats], waveform: Floats, _: Tex
     return vocoder(waveform, rng)
 
 
-def _tts(program: str, waveform: Floats, texts: Texts, rng: Generator) -> Floats:
-    return tts(program, waveform, texts, rng)
-
-
 SYSTEMS = {
     "A01": System("copy-synthesis, WORLD", partial(_by, world), "pyworld", copies=True),
     "A02": System("copy-synthesis, 80 mel bands and Griffin-Lim", partial(_by, griffin_lim), copies=True),
     "A03": System("conversion of pitch and formants, WORLD", partial(_by, world_conversion), "pyworld"),
     "A04": System("copy-synthesis, linear prediction with pulses or noise", partial(_by, lpc_vocoder), copies=True),
-    "A05": System("TTS, espeak-ng", partial(_tts, "espeak-ng"), "espeak-ng"),
+    "A05": System("TTS, espeak-ng", partial(tts, "espeak-ng"), "espeak-ng"),
     "A06": System("copy-synthesis, harmonics plus noise", partial(_by, harmonic_plus_noise), copies=True),
     "A07": System("conversion of pitch and formants, phase vocoder and linear prediction", partial(_by, shift_voice)),
-    "A08": System("TTS, flite", partial(_tts, "flite"), "flite"),
+    "A08": System("TTS, flite", partial(tts, "flite"), "flite"),
 }
 EVAL_ONLY = ("A06", "A07", "A08")
 

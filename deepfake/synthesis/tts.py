@@ -19,25 +19,7 @@ from deepfake.synthesis.matching import levels
 from deepfake.synthesis.pitch import f0
 
 # Openings of books in the public domain: Austen, Dickens, Melville, Carroll, Wells, Stoker, Doyle, Stevenson, Twain.
-SENTENCES = (
-    "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a "
-    "wife.",
-    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness.",
-    "Some years ago, never mind how long precisely, having little or no money in my purse, and nothing particular to "
-    "interest me on shore, I thought I would sail about a little and see the watery part of the world.",
-    "Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do.",
-    "The time traveller, for so it will be convenient to speak of him, was expounding a recondite matter to us.",
-    "No one would have believed in the last years of the nineteenth century that this world was being watched keenly "
-    "and closely by intelligences greater than man's and yet as mortal as his own.",
-    "Left Munich at eight thirty in the evening, on the first of May, arriving at Vienna early next morning.",
-    "To Sherlock Holmes she is always the woman. I have seldom heard him mention her under any other name.",
-    "Mr. Utterson the lawyer was a man of a rugged countenance that was never lighted by a smile.",
-    "You don't know about me without you have read a book by the name of The Adventures of Tom Sawyer.",
-    "My father's family name being Pirrip, and my Christian name Philip, my infant tongue could make of both names "
-    "nothing longer or more explicit than Pip.",
-    "Emma Woodhouse, handsome, clever, and rich, with a comfortable home and happy disposition, seemed to unite some "
-    "of the best blessings of existence.",
-)
+SENTENCES = Path(__file__).with_name("sentences.txt")
 PROGRAMS = ("espeak-ng", "flite")
 PER_SECOND = 15.0  # characters, a first guess
 LONGER = 1.04  # than its place: the rest is cut, so that no silence remains

@@ -24,7 +24,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from deepfake.errors import InputError
-from deepfake.runs.resume import moved, nested
+from deepfake.runs.folder import RunFolder
+from deepfake.runs.resume import nested, relocated
 from deepfake.sweep.pruning import Pruning
 from deepfake.training import events
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 MEAN = re.compile("train/.*_epoch")
 
 
-def _shown(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tuple[str, float]]:
+def _displayed(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tuple[str, float]]:
     """Key and value of each displayed metric, by name; for a mix, the EER of each of its corpora too."""
     of_corpora = {f"EER {key.removeprefix('dev/eer_')}": key for key in metrics if key.startswith("dev/eer_")}
     names = {**task.progress_metrics, **of_corpora}
@@ -66,23 +67,24 @@ class Resumable(Callback):
             logger.log_metrics({**means, "epoch": trainer.current_epoch}, step)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """The paths that the other callbacks remember move with the folder.
+        """Adapt the paths in the states of the other callbacks.
 
-        What a checkpoint callback remembers it may delete. It deletes nothing outside its own folder, but takes a path
-        with `..` or a protocol in it for one inside.
+        A checkpoint callback may delete the paths in its state. It deletes nothing outside its own folder, but takes a
+        path with `..` or a protocol in it for one inside.
 
         Raises:
             InputError: There is such a path.
         """
         old, new = checkpoint["config"]["run_dir"], self.config["run_dir"]
-        checkpoint["callbacks"] = moved(checkpoint["callbacks"], old, new)
+        checkpoint["callbacks"] = relocated(checkpoint["callbacks"], old, new)
         texts = [text for keys, value in nested(checkpoint["callbacks"]) for text in (*keys, value)]
         paths = [text.removeprefix(new) for text in texts if isinstance(text, str)]
         if odd := [path for path in paths if re.search(r"::|://|(^|/)\.\.(/|$)", path)]:
-            raise InputError(f"{new}/checkpoints/last.ckpt: {odd[0]}: paths without `..` or protocol were expected")
+            file = RunFolder(Path(new)).last_checkpoint
+            raise InputError(f"{file}: {odd[0]}: paths without `..` or protocol were expected")
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """A run that had stopped early, or was pruned, stays stopped: the trainer itself forgets."""
+        """A run that had stopped early, or was pruned, stays stopped: the trainer itself does not store that."""
         stops = [c for c in trainer.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
         pruned = any(c.pruned for c in trainer.callbacks if isinstance(c, Pruning))  # type: ignore[attr-defined]
         trainer.should_stop = pruned or any(c.wait_count >= c.patience for c in stops)
@@ -115,7 +117,7 @@ class Bars(RichProgressBar):
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: Any
     ) -> dict[str, int | str | float | dict[str, float]]:
-        return {name: round(value, 4) for name, (_, value) in _shown(trainer.callback_metrics, pl_module).items()}
+        return {name: round(value, 4) for name, (_, value) in _displayed(trainer.callback_metrics, pl_module).items()}
 
 
 class PlainProgress(ProgressBar):
@@ -136,7 +138,7 @@ class PlainProgress(ProgressBar):
         self.every_seconds = float("inf")
 
     def enable(self) -> None:
-        """Progress is never switched on again."""
+        """Called by Lightning, but progress is never switched on again."""
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         self._last = self._start = time.monotonic()
@@ -158,7 +160,7 @@ class PlainProgress(ProgressBar):
         if self.every_seconds == float("inf"):
             return
         words = [f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"]
-        for name, (key, value) in _shown(trainer.callback_metrics, pl_module).items():
+        for name, (key, value) in _displayed(trainer.callback_metrics, pl_module).items():
             if self._scored or not key.startswith("dev/"):
                 words.append(f"{name} {value:.4f}")
         self._scored = False
@@ -205,11 +207,11 @@ class SnapshotAveraging(WeightAveraging):
         """Dev is scored with the current weights."""
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Nothing was swapped, so nothing is swapped back."""
+        """No weights were swapped, so none are swapped back."""
         self._scored = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """`apply` does it, also where a run was stopped between its last epoch and its end."""
+        """`apply` does this, also where a run was stopped between its last epoch and its end."""
 
     @torch.no_grad()
     def apply(self, pl_module: lightning.LightningModule, clips: Iterable[dict[str, Any]]) -> None:
@@ -255,21 +257,16 @@ class Pictures(Callback):
         if board is None or trainer.global_step > 0:  # a resumed run has them
             return
         dev: Any = trainer.datamodule.val_dataloader().dataset  # type: ignore[attr-defined]
-        picked = [
-            i
-            for label in (1, 0)
-            for i in [i for i, u in enumerate(dev.utterances) if u.label == label][: -(-self.n_clips // 2)]
-        ]
-        items = [item for i in picked if "waveform" in (item := dev[i, None])]
+        labels, half = [u.label for u in dev.utterances], -(-self.n_clips // 2)
+        first = [i for label in (1, 0) for i in [i for i, own in enumerate(labels) if own == label][:half]]
+        items = [item for i in first if "waveform" in (item := dev[i, None])]
         for i, item in enumerate(items):
             clip, tag = item["waveform"], f"input/{i}_{('spoof', 'bonafide')[int(item['label'])]}"
             board.add_audio(tag, clip.cpu(), trainer.global_step, sample_rate=pl_module.detector.sample_rate)
             with torch.no_grad():
                 feature = pl_module.detector.features(clip.unsqueeze(0).to(pl_module.device))[0].float()  # [C, L]
             if feature.shape[0] > 1:
-                low, high = feature.min(), feature.max()
-                picture = (feature - low) / (high - low).clamp(min=1e-12)
-                board.add_image(tag, picture.flip(0).unsqueeze(0).cpu(), trainer.global_step)  # low bands at the bottom
+                add_feature(board, tag, feature, trainer.global_step)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Behind `on_validation_epoch_end`, in which the task puts the scores together."""
@@ -280,6 +277,13 @@ class Pictures(Callback):
         for label, word in enumerate(("spoof", "bonafide")):
             if (labels == label).any():
                 board.add_histogram(f"dev_scores/{word}", scores[labels == label], trainer.global_step)
+
+
+def add_feature(board: Any, tag: str, feature: torch.Tensor, step: int) -> None:
+    """Log a feature `[C, L]` to TensorBoard as an image, from its smallest to its largest value."""
+    low, high = feature.min(), feature.max()
+    picture = (feature - low) / (high - low).clamp(min=1e-12)
+    board.add_image(tag, picture.flip(0).unsqueeze(0).cpu(), step)  # low bands at the bottom
 
 
 def board_of(trainer: lightning.Trainer) -> Any:

@@ -17,28 +17,27 @@ from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer
 from deepfake.training.finish import best_weights, finish
 from deepfake.training.repeatable import Repeatable
-from deepfake.training.setup import Setup
+from deepfake.training.setup import Setup, checkpoint_of
 
 
 class Detection(Repeatable):
-    """Bona fide against spoof.
+    """Training of a detector of spoofed clips.
 
-    Each epoch ends with the dev partition scored whole: its raw scores, each utterance once, are in `dev_scores`,
-    and their EER, AUC and accuracy (at the EER threshold) are logged as `dev/eer`, `dev/auc` and `dev/accuracy`; of a
-    mix, the EER of each of its corpora as `dev/eer_<corpus>` too, so that it shows when one is forgotten.
+    Each epoch ends with the scores of the dev partition: the raw scores, each utterance once, are in `dev_scores`, and
+    their EER, AUC and accuracy (at the EER threshold) are logged as `dev/eer`, `dev/auc` and `dev/accuracy`; of a mix,
+    the EER of each of its corpora as `dev/eer_<corpus>` too.
 
     Args:
-        detector: What is trained.
-        loss: Of log-odds `[B]` and labels `[B]`.
+        detector: Detector to be trained.
+        loss: Loss of log-odds `[B]` and labels `[B]`.
         optimizer: Called with the parameters.
         scheduler: Called with the optimiser, or None. It advances with every step, one that watches a metric
             (`ReduceLROnPlateau`) with every epoch; `T_max` or `total_steps`, where it has such an argument, is filled
             with the number of steps.
         monitor: The metric that such a scheduler watches.
-        seed: Of everything random in a step (dropout); set anew in each, so that a resumed run repeats an
-            uninterrupted one.
-        freeze: Names of parts of the detector that stay as they are, batch-norm statistics and all
-            (`model.encoder.0`): the first layers in a fine-tuning, which are also the dearest ones.
+        seed: Seed of dropout and the like, see `Repeatable`.
+        freeze: Names of parts of the detector that are not trained, including batch-norm statistics
+            (`model.encoder.0`): the first layers in a fine-tuning, which also cost the most time.
 
     Raises:
         InputError: The detector has no part of such a name.
@@ -65,7 +64,7 @@ class Detection(Repeatable):
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._monitor = monitor
-        self._batches: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._batches: list[tuple[Tensor, ...]] = []
         self.dev_scores: tuple[np.ndarray, np.ndarray] | None = None
         parts = dict(detector.named_modules())
         if unknown := [name for name in freeze if name not in parts]:
@@ -80,15 +79,15 @@ class Detection(Repeatable):
         return self
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
-        """Train to the end, and write what a run leaves behind; see `deepfake.training.finish.finish`."""
-        setup.trainer.fit(self, setup.datamodule, ckpt_path=setup.checkpoint, weights_only=True)
+        """Train, and write the files of the run, see `deepfake.training.finish.finish`."""
+        setup.trainer.fit(self, setup.datamodule, ckpt_path=checkpoint_of(setup.config), weights_only=True)
         if not setup.trainer.is_global_zero:
             return None
         best_weights(setup, self.detector)
-        return finish(setup, self.detector, self.closing(setup))
+        return finish(setup, self.detector, self.more_metrics(setup))
 
-    def closing(self, setup: Setup) -> dict[str, float]:
-        """What else the metrics of a finished run are to hold; the best weights are in place."""
+    def more_metrics(self, setup: Setup) -> dict[str, float]:
+        """Further metrics of a finished run, with its best weights."""
         return {}
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
@@ -100,7 +99,7 @@ class Detection(Repeatable):
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}: lower optimizer.lr, or set "
-                "trainer.gradient_clip_val; the last whole epoch is in checkpoints/last.ckpt"
+                "trainer.gradient_clip_val; the last complete epoch is in checkpoints/last.ckpt"
             )
         n = len(batch["label"])
         self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=n)
@@ -109,37 +108,37 @@ class Detection(Repeatable):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         logits = self.detector.logits(batch["waveform"]).float()
-        self._batches.append(
-            (batch["index"], self.detector.score(logits), self.detector.log_odds(logits), batch["label"])
-        )
+        score, log_odds = self.detector.score(logits), self.detector.log_odds(logits)
+        self._batches.append((batch["index"], score, log_odds, batch["label"]))
+
+    def gathered(self, batches: list[tuple[Tensor, ...]]) -> list[Tensor]:
+        """Tensors of the dev batches of all ranks, each utterance once and by its index, which comes first."""
+        tensors = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+        batches.clear()
+        if self.trainer.world_size > 1:
+            tensors = [self.all_gather(x).flatten(0, 1) for x in tensors]  # type: ignore[union-attr]
+        _, first = np.unique(tensors[0].cpu().numpy(), return_index=True)  # ranks are padded with repeats
+        return [x[first] for x in tensors]
 
     def on_validation_epoch_end(self) -> None:
-        gathered = [torch.cat(parts) for parts in zip(*self._batches, strict=True)]
-        self._batches.clear()
-        if self.trainer.world_size > 1:
-            gathered = [self.all_gather(x).flatten() for x in gathered]  # type: ignore[union-attr]
-        index, score, log_odds, label = gathered
-        which, first = np.unique(index.cpu().numpy(), return_index=True)  # ranks are padded with repeats
-        scores = score.double().cpu().numpy()[first]
-        labels = label.cpu().numpy()[first]
-        self.dev_scores = scores, labels
+        index, score, log_odds, label = self.gathered(self._batches)
+        self.dev_scores = scores, labels = score.double().cpu().numpy(), label.cpu().numpy()
         if not np.isfinite(scores).all():
             raise InputError(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} dev scores are not finite after epoch "
                 f"{self.current_epoch}: lower optimizer.lr, or train with trainer.precision=32-true"
             )
-        if len(set(labels.tolist())) < 2:  # a sanity check sees a few utterances only
+        if len(set(labels.tolist())) < 2:  # in a sanity check of a few utterances
             return
         rate, threshold = eer(scores, labels)
-        loss = self.loss(log_odds[first], label[first])
         values = {
-            "dev/loss": float(loss),
+            "dev/loss": float(self.loss(log_odds, label)),
             "dev/eer": rate,
             "dev/auc": auc(scores, labels),
             "dev/accuracy": at_threshold(scores, labels, threshold)["accuracy"],
         }
         dev = self.trainer.datamodule.dev  # type: ignore[attr-defined]
-        values |= eer_by_corpus(scores, labels, [dev[i].conditions.get("corpus", "") for i in which])
+        values |= eer_by_corpus(scores, labels, [dev[i].conditions.get("corpus", "") for i in index.tolist()])
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
     def configure_optimizers(self) -> Any:
@@ -156,8 +155,8 @@ class Detection(Repeatable):
         fill = {name: n_steps for name in ("T_max", "total_steps") if name in arguments and given.get(name) is None}
         scheduler = self._scheduler(optimizer, **fill)
         plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        # A plateau scheduler advances with the epoch's last step, after dev was scored: at `interval: epoch` it would
-        # advance after the checkpoint was written, and a resumed run would miss one decision.
+        # A plateau scheduler advances with the epoch's last step, after dev was scored: with `interval: epoch` it would
+        # advance after the checkpoint was written, and a resumed run would miss one step of it.
         every = math.ceil(self.trainer.num_training_batches) if plateau else 1
         return {
             "optimizer": optimizer,

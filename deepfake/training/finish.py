@@ -1,4 +1,4 @@
-"""What stands before and after the epochs: statistics of the training data, and all that a run leaves behind."""
+"""The steps before and after the epochs: statistics of the training data, and the files of a run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import yaml
 
 from deepfake.detector import Detector, keep_single_precision
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.evaluation.tensorboard import show
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.runs.compare import flat
-from deepfake.scores.compute import scored
+from deepfake.scores.compute import score
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
@@ -27,7 +27,7 @@ from deepfake.training.setup import Setup
 
 
 def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
-    """One streaming pass over the training partition, where the front end asks for its statistics and has none yet."""
+    """Fit the front end's statistics in one pass over the training partition, if it needs them and has none yet."""
     front_end: Any = detector.features
     if front_end.normalise.mode != "train_stats" or front_end.normalise.fitted:
         return
@@ -38,7 +38,7 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
 
 
 def best_weights(setup: Setup, detector: Detector) -> None:
-    """Bring a trained detector to the weights of its best epoch, or to the average that was asked for."""
+    """Give a trained detector the weights of its best epoch, or their average with `SnapshotAveraging`."""
     best = setup.folder.best_checkpoint
     averaging = [c for c in setup.trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
     if averaging:
@@ -51,19 +51,19 @@ def best_weights(setup: Setup, detector: Detector) -> None:
 
 
 def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[str, Any]:
-    """Dev scores, threshold, report, detector file.
+    """Write dev scores, threshold, report and detector.
 
     Args:
-        setup: After training, on rank 0.
-        detector: What was trained, as it is to be kept.
-        more: Metrics to state beside those of the dev scores.
+        setup: The setup after training, on rank 0.
+        detector: Trained detector, with its final weights.
+        more: Metrics beside those of the dev scores.
 
     Returns:
-        What stands in `reports/metrics.json`.
+        The metrics of the report.
     """
     trainer, datamodule, config, folder = setup.trainer, setup.datamodule, setup.config, setup.folder
     keep_single_precision()
-    scores, errors, _ = scored(
+    scores, errors, _ = score(
         detector,
         datamodule.dev,
         batch_size=datamodule.score_batch_size,
@@ -76,7 +76,7 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     detector.set_threshold(threshold, f"EER threshold of {datamodule.corpus.name}, partition dev")
     write_scores(folder.dev_scores, scores)
     asv = datamodule.corpus.asv_scores("dev")
-    metrics = judge(
+    metrics = evaluate(
         scores,
         threshold=threshold,
         tandem=read_tandem(asv) if asv else None,
@@ -85,13 +85,9 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
         intervals=Intervals(),
     )
     metrics |= more
-    provenance = {
-        "run": folder.path,
-        "model": config["model"]["_target_"],
-        "features": config["features"]["_target_"],
-        "seed": config["seed"],
-    }
-    write_report(folder.report.path, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
+    targets = {part: config[part]["_target_"] for part in ("model", "features")}
+    provenance = {"run": folder.path, **targets, "seed": config["seed"]}
+    write_report(folder.report, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
     if (board := board_of(trainer)) is not None:
         show(board, metrics, scores, "dev_final")
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```")
@@ -103,9 +99,9 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
 
 
 def objective(metrics: Mapping[str, Any], monitor: str) -> float:
-    """The monitored dev metric of a finished run; what a sweep compares, so always finite.
+    """The monitored dev metric of a finished run, made finite, since a sweep compares it.
 
-    A task that leaves no detector says its `objective` itself.
+    A task without a detector has an `objective` among its metrics.
     """
     if "objective" in metrics:
         return float(metrics["objective"])

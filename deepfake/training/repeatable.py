@@ -13,7 +13,7 @@ from deepfake.training.task import Task
 
 
 class Repeatable(Task, lightning.LightningModule):
-    """Randomness that depends on the seed and the place in the run alone, and statistics that are the same everywhere.
+    """Randomness from the seed and the position in the run alone, and the same statistics on all ranks.
 
     Args:
         detector: Detector that is trained; its front end may have statistics of the training data.

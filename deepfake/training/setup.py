@@ -1,4 +1,4 @@
-"""What a task is given to train with."""
+"""The setup of a training: config, data and trainer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from deepfake.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Setup:
-    """The things around a task, the same for each kind: a task's `fit(setup)` does the rest.
+    """The setup that a task trains in, by its `fit(setup)`.
 
     Args:
-        config: The run's, as plain data.
-        datamodule: With the corpus; prepared on rank 0.
-        trainer: With the run's callbacks and logger.
+        config: Config of the run, as plain data.
+        datamodule: Data of the corpus; prepared on rank 0.
+        trainer: Trainer with the callbacks and the logger of the run.
     """
 
     config: Mapping[str, Any]
@@ -29,13 +29,8 @@ class Setup:
 
     @property
     def folder(self) -> RunFolder:
-        """The run's."""
+        """The folder of the run."""
         return folder_of(self.config)
-
-    @property
-    def checkpoint(self) -> str | None:
-        """What the run goes on from."""
-        return checkpoint_of(self.config)
 
 
 def folder_of(config: Mapping[str, Any]) -> RunFolder:

@@ -1,4 +1,4 @@
-"""What every task says of itself, and what it does."""
+"""The contract of the tasks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from deepfake.training.setup import Setup
 
 
 class Task:
-    """The base of the tasks. One is made with the detector, the `parts` it names and the settings of its yaml.
+    """Base of the tasks. A task is made with the detector, the `parts` that it names and the settings of its yaml.
 
     Attributes:
-        parts: Of the run's config, built and handed to the task after the detector: `loss`, `optimizer`, `scheduler`.
+        parts: Parts of the run's config that the task is made with, after the detector: `loss`, `optimizer`,
+            `scheduler`.
         supervised: Whether it needs both classes and a dev partition.
-        monitored: The dev metrics by which checkpoints, early stopping and a sweep can select; none where there is
-            nothing to select by.
-        detector: What is trained.
-        progress_metrics: What is shown while it trains, by the name that it is shown with.
+        monitored: Dev metrics by which checkpoints, early stopping and a sweep can select; none for a task without.
+        detector: Detector to be trained.
+        progress_metrics: Metrics displayed during training, by their displayed name.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
@@ -28,9 +28,9 @@ class Task:
     progress_metrics: ClassVar[Mapping[str, str]] = {}
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
-        """Train to the end, and write what a run leaves behind.
+        """Train, and write the files of the run.
 
         Returns:
-            What stands in `reports/metrics.json`; None on other ranks than 0.
+            The metrics of the report; None on other ranks than 0.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""From the parts of a run to all that it leaves behind: what `train.py` does."""
+"""Training: from the parts of a run to its folder."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ log = logging.getLogger(__name__)
 
 
 class Trained(NamedTuple):
-    """What training gave.
+    """A finished training.
 
     Attributes:
-        metrics: What stands in `reports/metrics.json`.
+        metrics: Metrics of the report.
         new: False for a run that was finished already.
-        passed_over: Some files could not be used.
+        skipped: Whether some files could not be used.
     """
 
     metrics: dict[str, Any]
     new: bool
-    passed_over: bool
+    skipped: bool
 
 
 def begin(config: Mapping[str, Any]) -> Trained | None:
-    """Seed everything, unless there is nothing to be done.
+    """Seed everything, unless the run is finished.
 
     Args:
-        config: The run's, as plain data.
+        config: Config of the run, as plain data.
 
     Returns:
-        What stands in the folder where the run that is to be resumed is finished, else None.
+        The result of a resumed run that is finished, else None.
 
     Raises:
         InputError: The folder holds another run.
@@ -63,17 +63,17 @@ def begin(config: Mapping[str, Any]) -> Trained | None:
     folder = folder_of(config)
     if config["resume"] and (metrics := folder.finished()) is not None:
         log.info("%s is finished already: nothing to resume", folder.path)
-        return Trained(metrics, new=False, passed_over=False)
+        return Trained(metrics, new=False, skipped=False)
     if rank_zero_only.rank == 0 and not config["resume"] and (folder.last_checkpoint.is_file() or folder.done):
-        raise InputError(f"{folder.path} holds a run already: `{_again(folder)}` goes on with it")
+        raise InputError(f"{folder.path} holds a run already: `{_resume_command(folder)}` goes on with it")
     keep_freed_memory()
-    _hush()
+    _silence_lightning()
     lightning.seed_everything(config["seed"], verbose=False)
     return None
 
 
 def new_detector(config: Mapping[str, Any]) -> Detector:
-    """The detector that a run trains, with the weights of `init_from` where it does not go on from a checkpoint."""
+    """The detector of a run, with the weights of `init_from` unless the run is resumed from a checkpoint."""
     detector = Detector({key: config[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
     if config["init_from"] and not checkpoint_of(config):
         for sentence in init_from(detector, config["init_from"]):
@@ -82,17 +82,17 @@ def new_detector(config: Mapping[str, Any]) -> Detector:
 
 
 def train(task: Task, setup: Setup) -> Trained | None:
-    """Train, or go on with what had been begun.
+    """Train, from the beginning or from the last checkpoint.
 
     Args:
-        task: The task.
-        setup: What it is trained with.
+        task: Task with its detector.
+        setup: Config, data and trainer.
 
     Returns:
         None on other ranks than 0.
 
     Raises:
-        InputError: Something in the corpus cannot be used, or training was interrupted.
+        InputError: The corpus cannot be used, or training was interrupted.
     """
     folder = setup.folder
     main = rank_zero_only.rank == 0
@@ -103,14 +103,14 @@ def train(task: Task, setup: Setup) -> Trained | None:
                 _prepare(task, setup)
             metrics = task.fit(setup)
         except (KeyboardInterrupt, SystemExit):  # lightning makes the second of the first
-            raise InputError(f"interrupted: `{_again(folder)}` goes on from the last whole epoch") from None
+            raise InputError(f"interrupted: `{_resume_command(folder)}` goes on from the last complete epoch") from None
         except Exception as error:
             places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
             if sentence(error) is None and any(Path(place).stem == "checkpoint_connector" for place in places):
                 reason = textwrap.shorten(str(error), 120, placeholder=" ...")
                 raise InputError(f"{setup.checkpoint} does not fit its run ({reason}): {REMEDY}") from error
             raise
-    return None if metrics is None else Trained(metrics, new=True, passed_over=bool(setup.datamodule.skipped))
+    return None if metrics is None else Trained(metrics, new=True, skipped=bool(setup.datamodule.skipped))
 
 
 def _prepare(task: Task, setup: Setup) -> None:
@@ -129,8 +129,8 @@ def _prepare(task: Task, setup: Setup) -> None:
     log.info("%s on %s: %s parameters, %s", name, datamodule.corpus.name, f"{n_parameters:,}", sizes)
 
 
-def _again(folder: RunFolder) -> str:
-    """The command that goes on in a folder."""
+def _resume_command(folder: RunFolder) -> str:
+    """The command that resumes a run."""
     return f"python train.py {shlex.quote(f'resume={folder.path}')}"
 
 
@@ -147,8 +147,8 @@ def _logfile(path: Path | None) -> Iterator[None]:
         handler.close()
 
 
-def _hush() -> None:
-    """Leave the trainer's advertisements and what is meant for its developers out of the log."""
+def _silence_lightning() -> None:
+    """Keep the trainer's advertisements and its notes to developers out of the log."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger(name).handlers.clear()

@@ -1,4 +1,4 @@
-"""Warm-up: a new head on pre-trained layers is trained alone at first."""
+"""Warm-up of a new head on pre-trained layers."""
 
 from __future__ import annotations
 

@@ -8,26 +8,26 @@ from pathlib import Path
 from deepfake.detector import Detector, detector_file, read_detector_file
 from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
+from deepfake.runs.folder import RunFolder
 
 
 def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
-    """Take over the weights that another detector has under the same names, and say what was left.
+    """Load the weights that another detector has under the same names.
 
-    Only the head may differ in shape: it is then left as initialised, and so it is where the other is a critic, whose
-    head says something else.
+    Only the head may differ in shape: it is then left as initialised, as it is with a critic, whose output is no
+    score.
 
     Args:
-        detector: Takes them, in place.
+        detector: Detector that gets the weights, in place.
         source: Run folder (its `detector.pt`, or the `critic.pt` of one that has none) or detector file.
 
     Returns:
-        Sentences about weights that were not taken or not given; empty where all fitted.
+        Sentences about weights that were not loaded or not there; empty where all fitted.
 
     Raises:
-        InputError: Another name that both have stands for another shape, or they share no name: another model.
+        InputError: Weights outside the head differ in shape, or no name is the same: another model.
     """
-    file = detector_file(source)
-    critic = file.with_name("critic.pt")
+    file, critic = detector_file(source), RunFolder.of(source).critic
     content = read_detector_file(critic if Path(source).is_dir() and not file.is_file() and critic.is_file() else file)
     given, own = content["state_dict"], detector.state_dict()
     heads = (f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from deepfake.detector import Detector
-from deepfake.explain.clip import Listening
+from deepfake.explain.clip import Clip
 from deepfake.explain.saliency import waveform_saliency
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -146,7 +146,7 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
         with setting.autocast("bf16"):
             found["bf16"] = apart(there(sent).float(), expected)
     use("float32")
-    here, away = (waveform_saliency(Listening(copy.deepcopy(d), clips[0])) for d in (detector, there))
+    here, away = (waveform_saliency(Clip(copy.deepcopy(d), clips[0])) for d in (detector, there))
     found["saliency"] = float(np.linalg.norm(away - here) / np.linalg.norm(here))
     use("default")
     try:

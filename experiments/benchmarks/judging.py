@@ -24,7 +24,7 @@ from types import ModuleType
 
 import numpy as np
 
-from deepfake.evaluation.metrics import judge
+from deepfake.evaluation.metrics import evaluate
 from deepfake.evaluation.tandem import read_tandem
 from deepfake.metrics.bootstrap import intervals
 from deepfake.metrics.eer import eer
@@ -43,7 +43,7 @@ ASV = {"target": (5370, 7.0), "nontarget": (33_327, -12.0), "spoof": (63_882, -1
 def ours(cm: Path, asv: Path, output: Path) -> dict:
     """From the files to metrics.json: every metric, per attack, no intervals."""
     scores, _ = read_any(cm)
-    metrics = judge(scores, threshold=None, tandem=read_tandem(asv), dataset=cm.name, partition="")
+    metrics = evaluate(scores, threshold=None, tandem=read_tandem(asv), dataset=cm.name, partition="")
     output.write_text(json.dumps(metrics, indent=2))
     return metrics
 

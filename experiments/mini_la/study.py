@@ -25,6 +25,7 @@ from study_tables import scores_of, write_tables
 from deepfake.datasets import asvspoof2019_la
 from deepfake.runs.folder import RunFolder
 from deepfake.synthesis.make import make_corpus
+from deepfake.synthesis.plan import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AUGMENT = "augment=[mixup]"  # selected on dev attacks that were held out of train, see README.md
@@ -173,7 +174,7 @@ class Runner:
                 if u.label == 1 and not link.is_symlink():
                     link.parent.mkdir(parents=True, exist_ok=True)
                     link.symlink_to(Path(u.path).absolute())
-            make_corpus(real, made, shares=(98, 1, 1), splices=0.0, eval_only=(), workers=self.jobs)
+            make_corpus(Recipe(real, made, shares=(98, 1, 1), splices=0.0, eval_only=(), workers=self.jobs))
         parts = {"la": self.root, "made": made}
         return [
             "dataset=mix",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def result(measured):
     cues, us = measured
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MODELS", {"logistic regression": module.MODELS["logistic regression"]})
-        return audit(cues, [u.label for u in us], [u.speaker for u in us], [u.attack for u in us], n_bootstrap=100)
+        return audit(cues, us, n_bootstrap=100)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_page_is_self_contained_and_escaped(folder, result):
     assert f"{100 * result['cues']['rms_dbfs']['eer']:.1f} %" in html
 
 
-def test_most_telling_first_and_constants_left_out(result):
+def test_lowest_eer_first_and_without_constants(result):
     assert list(by_eer(result["cues"])) == ["top_hz", "rms_dbfs"]
 
 
@@ -96,6 +97,6 @@ def test_no_named_attack_gives_no_heat_map(measured, tmp_path, folder):
     (tmp_path / "figures" / "cue_attack.png").write_bytes(b"of an earlier audit")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MODELS", {})
-        bare = audit(cues, [u.label for u in us], None, [""] * N, n_bootstrap=100)
+        bare = audit(cues, [replace(u, attack="") for u in us], n_bootstrap=100)
     write_audit(tmp_path, bare, cues, us, title="bare", provenance={})
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["cues.png", "cues.svg"]

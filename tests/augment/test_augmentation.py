@@ -11,9 +11,9 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from tiny import REPOSITORY
+from tiny import REPOSITORY, touch
 
-from deepfake.augment.augmentation import Augmentation
+from deepfake.augment.augmentation import Augmentation, audio_files
 from deepfake.errors import InputError
 
 YAMLS = sorted((REPOSITORY / "conf/augment").glob("*.yaml"))
@@ -145,3 +145,15 @@ def test_bad_settings(name, keywords, says):
         assert says in str(found)
     else:
         pytest.fail("was accepted")
+
+
+def test_audio_below_a_folder_in_order(tmp_path):
+    touch(tmp_path, "b.WAV", "a/c.flac", "a/notes.txt", "z.mp3", ".hidden")
+    (tmp_path / "folder.wav").mkdir()
+    assert [path.name for path in audio_files(build("gain"), str(tmp_path))] == ["c.flac", "b.WAV", "z.mp3"]
+
+
+@pytest.mark.parametrize("name", ["noise", "reverb"])
+def test_a_folder_without_audio(tmp_path, name):
+    with pytest.raises(InputError, match=rf"augment.{name}.root=.*nowhere: a folder with audio files"):
+        audio_files(build(name), str(tmp_path / "nowhere"))

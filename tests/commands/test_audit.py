@@ -41,7 +41,7 @@ def test_all_partitions_that_there_are(corpus, capsys, caplog):
     written = json.loads((corpus.parent / "out/audit.json").read_text())
     assert written.pop("provenance")["utterances"] == 24
     assert written == found and (found["n_bonafide"], found["n_spoof"]) == (12, 12)
-    assert "partition dev is left out" in caplog.text
+    assert "partition dev is skipped" in caplog.text
     assert (corpus.parent / "out/report.html").is_file()
 
 
@@ -51,17 +51,17 @@ def test_one_partition_alone(corpus):
         audited(corpus, "partition=dev")
 
 
-def test_a_corpus_that_cannot_be_read_says_why(tmp_path):
+def test_a_corpus_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"none of its partitions can be read: dataset\.root=.*/nowhere is not a folder"
     ):
         audited(tmp_path / "nowhere")
 
 
-def test_a_bad_file_stops_the_audit_or_is_passed_over(corpus, monkeypatch):
+def test_a_bad_file_stops_the_audit_or_is_skipped(corpus, monkeypatch):
     soundfile.write(corpus / "eval/real/eval0.wav", np.zeros(0), 16000)
     with pytest.raises(InputError, match=r"1 of 24 files cannot be read: .*eval0\.wav.*dataset\.on_bad_audio=skip"):
         audited(corpus)
-    monkeypatch.setitem(run._state, "passed_over", False)
+    monkeypatch.setitem(run._state, "skipped", False)
     audited(corpus, "++dataset.on_bad_audio=skip")
     assert run.exit_code() == 3 and (corpus.parent / "out/audit.json").is_file()

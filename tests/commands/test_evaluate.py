@@ -9,15 +9,15 @@ from omegaconf import OmegaConf
 from tiny import compose
 
 from deepfake.commandline import modify_run_dataset, quote_paths
-from deepfake.commands import audit as audited
-from deepfake.commands import evaluate_runs as runs_judged
-from deepfake.commands import evaluate_scores as files_judged
+from deepfake.commands import audit, evaluate_runs, evaluate_scores
 from deepfake.commands.evaluate import evaluate
+from deepfake.commands.outcome import Outcome
 from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
+from deepfake.evaluation import metrics as evaluation
 from deepfake.evaluation.comparison import Comparison
-from deepfake.evaluation.metrics import Intervals, judge
-from deepfake.evaluation.output import Judged
+from deepfake.evaluation.metrics import Intervals
+from deepfake.evaluation.output import Evaluation
 from deepfake.scores.table import Scores
 
 SCORES = Scores(["a", "b"], [1, 0], ["", ""], [1.0, 0.0])
@@ -38,7 +38,7 @@ def unread(monkeypatch):
 def called(monkeypatch, tmp_path):
     """What the commands are called with, in place of the commands."""
     calls = {}
-    metrics = judge(SCORES, threshold=None, dataset="", partition="")
+    metrics = evaluation.evaluate(SCORES, threshold=None, dataset="", partition="")
 
     def stand_in(module, name, answer):
         def command(*arguments, **keywords):
@@ -47,21 +47,21 @@ def called(monkeypatch, tmp_path):
 
         monkeypatch.setattr(module, name, command)
 
-    judged, compared = Judged(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
-    for name in ("judge_file", "fuse_files"):
-        stand_in(files_judged, name, judged)
-    stand_in(files_judged, "compare_files", compared)
-    stand_in(runs_judged, "compare_runs", compared)
-    stand_in(audited, "audit_corpus", ({}, tmp_path, None, False))
+    judged, compared = Evaluation(metrics, SCORES, tmp_path, True), (Comparison({"A": metrics}, [], None, {}), tmp_path)
+    for name in ("evaluate_file", "fuse_files"):
+        stand_in(evaluate_scores, name, judged)
+    stand_in(evaluate_scores, "compare_files", compared)
+    stand_in(evaluate_runs, "compare_runs", compared)
+    stand_in(audit, "audit_corpus", Outcome({}, tmp_path))
     return calls
 
 
 def test_one_score_file(called, tmp_path):
     done = evaluate(config("scores=/a, b/A=1.csv", "protocol=P", "threshold=0", "output=O", "polarity=-1"))
-    (path, settings), reading = called["judge_file"]
+    (path, settings), reading = called["evaluate_file"]
     assert path == "/a, b/A=1.csv" and (settings.output, settings.asv_scores) == ("O", None)
     assert reading == {"threshold": 0, "protocol": "P", "subset": None, "score_column": None, "polarity": -1}
-    assert (done.folder, done.passed_over, done.content["n_spoof"]) == (tmp_path, True, 1)
+    assert (done.folder, done.skipped, done.content["n_spoof"]) == (tmp_path, True, 1)
 
 
 def test_several_score_files(called):
@@ -87,12 +87,12 @@ def test_audit(called):
 
 def test_how_intervals_are_made(called):
     evaluate(config("scores=A", "bootstrap.n=50", "bootstrap.metrics=[cllr,act_dcf]", "bootstrap.cluster=speaker"))
-    made = called["judge_file"][0][1].intervals
+    made = called["evaluate_file"][0][1].intervals
     assert made == Intervals(n=50, cluster="speaker", metrics=("cllr", "act_dcf"))
     evaluate(config("scores=A"))
-    assert called["judge_file"][0][1].intervals == Intervals()
+    assert called["evaluate_file"][0][1].intervals == Intervals()
     evaluate(config("scores=A", "bootstrap.n=0"))
-    assert called["judge_file"][0][1].intervals.n == 0
+    assert called["evaluate_file"][0][1].intervals.n == 0
 
 
 @pytest.mark.parametrize(
@@ -101,17 +101,17 @@ def test_how_intervals_are_made(called):
         ([], "got nothing: one of run=RUN"),
         (["run=R", "scores=A"], "got run and scores: one of"),
         (["fuse=[A,B]", "audit=true"], "got fuse and audit: one of"),
-        (["run=R", "protocol=P"], "protocol=P says nothing beside run: it goes with scores or fuse"),
-        (["run=R", "subset=eval"], "subset=eval says nothing beside run"),
-        (["run=R", "polarity=-1"], "polarity=-1 says nothing beside run"),
-        (["run=R", "threshold=0"], "threshold=0 says nothing beside run: it goes with scores"),
-        (["run=R", "threshold=0.0"], "threshold=0.0 says nothing beside run"),
-        (["fuse=[A,B]", "threshold=1"], "threshold=1 says nothing beside fuse"),
-        (["scores=A", "fit=[B,C]"], r"fit=\['B', 'C'\] says nothing beside scores: it goes with fuse"),
-        (["scores=A", "calibrate=true"], "calibrate=True says nothing beside scores: it goes with run"),
-        (["scores=A", "partition=dev"], "partition=dev says nothing beside scores: it goes with run or audit"),
-        (["scores=A", "dataset=folder", "dataset.root=D"], "dataset says nothing beside scores"),
-        (["audit=true", "asv_scores=S"], "asv_scores=S says nothing beside audit"),
+        (["run=R", "protocol=P"], "protocol=P cannot be combined with run: it goes with scores or fuse"),
+        (["run=R", "subset=eval"], "subset=eval cannot be combined with run"),
+        (["run=R", "polarity=-1"], "polarity=-1 cannot be combined with run"),
+        (["run=R", "threshold=0"], "threshold=0 cannot be combined with run: it goes with scores"),
+        (["run=R", "threshold=0.0"], "threshold=0.0 cannot be combined with run"),
+        (["fuse=[A,B]", "threshold=1"], "threshold=1 cannot be combined with fuse"),
+        (["scores=A", "fit=[B,C]"], r"fit=\['B', 'C'\] cannot be combined with scores: it goes with fuse"),
+        (["scores=A", "calibrate=true"], "calibrate=True cannot be combined with scores: it goes with run"),
+        (["scores=A", "partition=dev"], "partition=dev cannot be combined with scores: it goes with run or audit"),
+        (["scores=A", "dataset=folder", "dataset.root=D"], "dataset cannot be combined with scores"),
+        (["audit=true", "asv_scores=S"], "asv_scores=S cannot be combined with audit"),
         (["audit=true"], "audit=true needs the corpus: say dataset="),
         (["audit=true", "dataset=folder", "dataset.root=D", "bootstrap.n=0"], "the verdicts of an audit rest on its"),
         (["scores=[A]"], r"scores=\['A'\]: a list of two or more was expected"),

@@ -1,4 +1,4 @@
-"""Runs judged together, and calibrated: what is written, carried along, and said."""
+"""Runs evaluated together, and calibrated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture
 def trained(run_folder, tmp_path):
-    """A run whose dev scores are those of a detector that has learnt: ten speakers, scores of 2.5 a class apart."""
+    """A run whose dev scores are those of a good detector: ten speakers, scores of 2.5 a class apart."""
     shutil.copytree(run_folder, tmp_path / "run")
     dev_scores(tmp_path / "run", apart=2.5)
     return tmp_path / "run"
@@ -78,7 +78,7 @@ def test_the_dev_scores_of_the_training_calibrate_the_detector(trained, capsys):
     assert any("cross-validated" in note for note in metrics["notes"])
 
 
-def test_a_calibrated_detector_says_likelihood_ratios_of_what_it_scores(trained):
+def test_a_calibrated_detector_gives_likelihood_ratios(trained):
     plain = evaluate(trained)
     folder = trained / "evaluations/asvspoof2019_la-eval"
     assert not plain["calibrated"] and "llr" not in read_scores(folder / "scores.csv").extras
@@ -134,7 +134,7 @@ def test_any_partition_can_be_calibrated_on(trained, tiny_la, tmp_path, monkeypa
     shutil.copytree(tiny_la, tmp_path / "LA")
     soundfile.write(tmp_path / "LA/ASVspoof2019_LA_eval/flac/LA_E_1000004.flac", np.zeros(0), 16000)
     shutil.rmtree(trained / "scores")
-    monkeypatch.setitem(run._state, "passed_over", False)
+    monkeypatch.setitem(run._state, "skipped", False)
     arguments = (f"dataset.root={tmp_path}/LA", "++dataset.on_bad_audio=skip", f"output={tmp_path}/out")
     metrics = evaluate(trained, "calibrate=true", "partition=eval", "dataset=asvspoof2019_la", *arguments)
     scores = read_scores(tmp_path / "out/scores.csv")
@@ -143,10 +143,10 @@ def test_any_partition_can_be_calibrated_on(trained, tiny_la, tmp_path, monkeypa
     assert found.config["calibration"]["source"] == "asvspoof2019_la, partition eval"
     assert (found.calibration.n_bonafide, found.calibration.n_spoof) == (5, 6)
     assert (metrics["dataset"], metrics["partition"]) == ("asvspoof2019_la", "eval")
-    assert run.exit_code() == 3  # one file was passed over
+    assert run.exit_code() == 3  # one file was skipped
 
 
-def test_predict_says_how_likely(trained, tiny_la, capsys):
+def test_predict_gives_likelihood_ratios(trained, tiny_la, capsys):
     evaluate(trained, "calibrate=true")
     capsys.readouterr()
     detector = Detector.load(trained)
@@ -221,10 +221,10 @@ def test_a_place_of_its_own_for_the_comparison_alone(seeds, tmp_path):
     assert found["mean"]["eer"]["ci"] is None
 
 
-def test_a_file_that_is_passed_over_in_a_run_is_told(seeds, tiny_la, tmp_path, monkeypatch):
+def test_a_file_that_a_run_skips_sets_the_exit_code(seeds, tiny_la, tmp_path, monkeypatch):
     shutil.copytree(tiny_la, tmp_path / "LA")
     soundfile.write(tmp_path / "LA/ASVspoof2019_LA_eval/flac/LA_E_1000004.flac", np.zeros(0), 16000)
-    monkeypatch.setitem(run._state, "passed_over", False)
+    monkeypatch.setitem(run._state, "skipped", False)
     found = together(seeds[:2], f"++dataset.root={tmp_path}/LA", "++dataset.on_bad_audio=skip", "bootstrap.n=0")
     assert [m["n_bonafide"] for m in found["systems"].values()] == [5, 5] and run.exit_code() == 3
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake.commands.evaluate_scores import compare_files, fuse_files, judge_file
+from deepfake.commands.evaluate_scores import compare_files, evaluate_file, fuse_files
 from deepfake.commands.scoring import Settings
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison, report
 from deepfake.evaluation import output as judged
 from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.output import named
+from deepfake.evaluation.output import short_names
 from deepfake.metrics.eer import eer
 from deepfake.scores.table import read_scores
 
@@ -60,10 +60,10 @@ def settings(tmp_path):
 # ---------------------------------------------------------------- one
 
 
-def test_a_file_is_judged_into_a_folder(tmp_path, settings, protocol):
+def test_a_file_is_evaluated_into_a_folder(tmp_path, settings, protocol):
     path = write(tmp_path / "A.txt", values(0), keys=False)
-    done = judge_file(path, settings, threshold=1.0, protocol=protocol)
-    assert done.folder == tmp_path / "out" and not done.passed_over
+    done = evaluate_file(path, settings, threshold=1.0, protocol=protocol)
+    assert done.folder == tmp_path / "out" and not done.skipped
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == done.metrics
     assert done.metrics["eer"] == eer(values(0), LABELS)[0]
     assert done.metrics["fpr"] == np.mean(values(0)[LABELS == 0] > 1)
@@ -76,23 +76,23 @@ def test_a_file_is_judged_into_a_folder(tmp_path, settings, protocol):
     assert (tmp_path / "out/environment.json").is_file() and (tmp_path / "out/tensorboard").is_dir()
 
 
-def test_without_a_word_each_file_has_a_folder_of_its_own(tmp_path, monkeypatch):
+def test_by_default_each_file_has_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = Settings(intervals=Intervals(n=0))
-    folders = {judge_file(write(tmp_path / f"{i}/scores.txt", values(i)), settings).folder for i in range(2)}
+    folders = {evaluate_file(write(tmp_path / f"{i}/scores.txt", values(i)), settings).folder for i in range(2)}
     assert len(folders) == 2 and {f.parent.as_posix() for f in folders} == {"outputs/evaluations"}
 
 
-def test_a_file_without_keys_says_what_it_lacks(tmp_path, settings):
+def test_a_file_without_keys_is_refused(tmp_path, settings):
     with pytest.raises(InputError, match=r"A\.txt: no score has a key; give protocol=FILE"):
-        judge_file(write(tmp_path / "A.txt", values(0), keys=False), settings)
+        evaluate_file(write(tmp_path / "A.txt", values(0), keys=False), settings)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_asv_system_gives_the_tandem_cost(tmp_path, settings):
     (tmp_path / "c012.json").write_text('{"Pooled": {"Pooled": {"C0": 0.1, "C1": 0.8, "C2": 0.4}}}')
     with_asv = Settings(**{**vars(settings), "asv_scores": str(tmp_path / "c012.json")})
-    found = judge_file(write(tmp_path / "A.txt", values(0)), with_asv)
+    found = evaluate_file(write(tmp_path / "A.txt", values(0)), with_asv)
     assert 0 < found.metrics["min_tdcf"] <= 1 and found.metrics["t_eer"] is None
     assert "c012.json" in (tmp_path / "out/report.html").read_text()
 
@@ -104,16 +104,16 @@ def test_three_kinds_of_trials_give_the_a_dcf(tmp_path, settings):
     lines = [f"s{i} u{i} {2 * (i % 3 == 0) + i % 7} {('target', 'nontarget', 'spoof')[i % 3]}" for i in range(60)]
     path = tmp_path / "sasv.txt"
     path.write_text("\n".join(lines) + "\n")
-    done = judge_file(str(path), settings)
+    done = evaluate_file(str(path), settings)
     assert 0 < done.metrics["a_dcf"] < 1 and set(done.metrics["ci"]) == {"sasv_eer", "sv_eer", "spf_eer"}
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == done.metrics
     assert hashlib.sha256(path.read_bytes()).hexdigest() in (tmp_path / "out/report.html").read_text()
     for options, words in (({"threshold": 0.0}, "threshold=0.0"), ({"subset": "eval"}, "subset=eval")):
         with pytest.raises(InputError, match=words):
-            judge_file(str(path), settings, **options)
+            evaluate_file(str(path), settings, **options)
     for how in (Intervals(n=50, cluster="speaker"), Intervals(n=50, method="bca")):
         with pytest.raises(InputError, match=r"bootstrap\.(cluster=speaker|method=bca)"):
-            judge_file(str(path), Settings(output=settings.output, intervals=how))
+            evaluate_file(str(path), Settings(output=settings.output, intervals=how))
 
 
 # ---------------------------------------------------------------- several
@@ -158,8 +158,8 @@ def test_other_trials_are_no_comparison(tmp_path, settings):
         (["/A.csv", "/x/A.csv"], ["", "x"]),
     ],
 )
-def test_files_are_named_by_what_tells_them_apart(paths, names):
-    assert named(paths)[1:] == names[1:] and len({*named(paths)}) == len(names)
+def test_files_are_named_by_where_their_paths_differ(paths, names):
+    assert short_names(paths)[1:] == names[1:] and len({*short_names(paths)}) == len(names)
 
 
 def test_the_same_file_twice_is_refused(tmp_path, settings):
@@ -172,7 +172,7 @@ def test_the_same_file_twice_is_refused(tmp_path, settings):
 
 
 @pytest.mark.parametrize("fitted", [False, True])
-def test_files_are_fused_and_judged(tmp_path, settings, fitted):
+def test_files_are_fused_and_evaluated(tmp_path, settings, fitted):
     paths = [write(tmp_path / f"{i}.txt", values(i, apart=1.5)) for i in range(2)]
     fit_on = [write(tmp_path / f"dev{i}.txt", values(10 + i, apart=1.5)) for i in range(2)] if fitted else []
     done = fuse_files(paths, fit_on, settings)

@@ -70,7 +70,7 @@ def test_every_model_is_explained(tmp_path, model):
 
 
 def test_a_folder_with_a_broken_file(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(run._state, "passed_over", False)
+    monkeypatch.setitem(run._state, "skipped", False)
     for folder in ("x", "y"):
         write_audio(tmp_path / "in" / folder / "same.wav", spoof=folder == "x", seed=1)
     (tmp_path / "in" / "broken.wav").write_bytes(b"RIFF")

@@ -75,7 +75,7 @@ def measured(root, run_folder, tmp_path_factory):
     """A copy of the run, measured: run, result, folder."""
     run = tmp_path_factory.mktemp("measured") / "run"
     shutil.copytree(run_folder, run)
-    return run, *measure(run, root)
+    return run, *measure(run, root)[:2]
 
 
 def test_what_is_written(measured):
@@ -97,7 +97,7 @@ def test_what_is_written(measured):
     assert "range EER" in console.export_text()
 
 
-def test_the_numbers_are_those_of_the_sweep(measured, root):
+def test_the_numbers_are_those_of_the_scan(measured, root):
     run, result, _ = measured
     detector = Detector.load(run)
     p, spoof, largest, fakes = [], [], [], []
@@ -121,11 +121,11 @@ def test_the_numbers_are_those_of_the_sweep(measured, root):
     assert at["measures"]["frame_recall"]["value"] == pytest.approx(hit / np.sum(spoof), abs=0.02)
 
 
-def test_a_mix_knows_the_stretches_of_its_parts(run_folder, root, tiny_la, tmp_path):
+def test_a_mix_has_the_stretches_of_its_parts(run_folder, root, tiny_la, tmp_path):
     parts = {"cut": corpus_of(root), "la": Corpus("la", asvspoof2019_la.utterances, {"root": str(tiny_la)})}
     mix = Corpus("mix", mixed, {"parts": parts})
     options = {"batch_size": 8, "device": torch.device("cpu"), "n_bootstrap": 10, **SCAN}
-    result, _ = localise_run(str(run_folder), mix, output=str(tmp_path), **options)
+    result, *_ = localise_run(str(run_folder), mix, output=str(tmp_path), **options)
     found = result["partitions"]["eval"]
     assert (found["n_bonafide"], found["n_spoof"]) == (3 + 6, 4 + 6)
     assert found["seconds"] == pytest.approx(
@@ -135,7 +135,7 @@ def test_a_mix_knows_the_stretches_of_its_parts(run_folder, root, tiny_la, tmp_p
 
 def test_without_dev_there_is_no_threshold(run_folder, tmp_path):
     write_spliced(tmp_path / "c", "eval")
-    result, folder = measure(run_folder, tmp_path / "c", output=tmp_path / "out")
+    result, folder, *_ = measure(run_folder, tmp_path / "c", output=tmp_path / "out")
     assert result["threshold"] is None and result["partitions"]["dev"] is None
     assert result["partitions"]["eval"]["at"]["dev"] is None
     assert result["partitions"]["eval"]["at"]["default"]["threshold"] == 0.3
@@ -148,7 +148,7 @@ def test_files_that_cannot_be_used(run_folder, tmp_path):
     with pytest.raises(InputError, match=r"S_eval_1\.wav"):
         measure(run_folder, root, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    result, _ = measure(run_folder, root, output=tmp_path / "out", on_bad_audio="skip")
+    result, *_ = measure(run_folder, root, output=tmp_path / "out", on_bad_audio="skip")
     assert result["passed_over"] == 1 and "S_eval_1.wav" in result["notes"][0]
     assert result["partitions"]["eval"]["n_bonafide"] == 2
 
@@ -164,7 +164,7 @@ def test_files_that_cannot_be_used(run_folder, tmp_path):
         ),
     ],
 )
-def test_stretches_that_are_not_known(run_folder, root, tmp_path, segments, words):
+def test_unknown_stretches_are_refused(run_folder, root, tmp_path, segments, words):
     with pytest.raises(InputError, match=words):
         measure(run_folder, root, output=tmp_path / "out", segments=segments)
 
@@ -232,13 +232,13 @@ def test_explanations_take_the_threshold_and_the_rule(measured, root, tmp_path):
 
 
 @pytest.mark.parametrize("threshold", ["eval", "0.3", 1.5, -0.1, float("nan")])
-def test_a_threshold_that_is_none(run_folder, root, tmp_path, threshold):
+def test_a_threshold_that_is_no_share_is_refused(run_folder, root, tmp_path, threshold):
     with pytest.raises(InputError, match=r"window\.threshold=.* a number from 0 to 1, or dev"):
         explained(run_folder, root / "eval" / "S_eval_5.wav", tmp_path, threshold=threshold)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_measures_and_says_where(run_folder, root, tmp_path, capsys):
+def test_the_command_prints_its_folder_last(run_folder, root, tmp_path, capsys):
     scan = ("window.seconds=0.25", f"output={tmp_path}", "device=cpu")
     given = (f"run={run_folder}", "localisation=true", "dataset=spliced", f"dataset.root={root}")
     result = run.explain(compose(*given, *scan, config="explain"))

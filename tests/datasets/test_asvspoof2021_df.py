@@ -44,7 +44,7 @@ def test_the_published_sizes():
     assert TRIALS["all"] == 611829 == sum(TRIALS["eval"]) + sum(TRIALS["progress"]) + TRIALS["hidden"]
 
 
-def test_what_cannot_be_used_is_said(root):
+def test_unusable_settings_are_refused(root):
     with pytest.raises(NoPartition, match=r"asvspoof2021_df has no train partition"):
         utterances("train", root=str(root))
     with pytest.raises(InputError, match=r"dataset.subset=all of it"):

@@ -48,7 +48,7 @@ def test_the_published_sizes():
     assert {p: sum(t) for p, t in TRIALS.items()} == {"train": 182357, "dev": 140950, "eval": 680774}
 
 
-def test_what_is_not_there_is_said(root, tmp_path):
+def test_missing_files_are_named(root, tmp_path):
     with pytest.raises(InputError, match="is not a folder: give the folder that holds flac_T"):
         read("dev", tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds no flac_T and no flac_D"):

@@ -34,6 +34,13 @@ def test_what_is_known_of_a_corpus(tiny_la):
     assert plain.read("dev") == [3] and plain.segments("dev") is None and plain.asv_scores("dev") is None
 
 
+def test_an_unknown_partition_is_refused(tiny_la):
+    corpus = Corpus.of({**LA, "root": str(tiny_la)})
+    for question in (corpus.read, corpus.segments, corpus.asv_scores):
+        with pytest.raises(InputError, match="partition=test: one of train, dev, eval was expected"):
+            question("test")
+
+
 def test_a_balanced_subset_is_selected_by_its_seed(tiny_la):
     corpus = Corpus.of({**LA, "root": str(tiny_la), "per_class": {"train": 2, "dev": None}})
     first, other = (corpus.select("train", seed) for seed in (0, 1))
@@ -72,7 +79,7 @@ def test_paths_are_absolute_wherever_a_key_names_one(tmp_path, monkeypatch):
         ({"_target_": "deepfake.errors.__doc__"}, "dataset: deepfake.errors.__doc__: .* is not a callable"),
     ],
 )
-def test_what_cannot_be_used_is_said(config, message):
+def test_unusable_settings_are_refused(config, message):
     with pytest.raises(InputError, match=message):
         Corpus.of(LA | config)
 

@@ -13,6 +13,7 @@ import soundfile
 from tiny import REPOSITORY
 
 from deepfake.datasets import asvspoof2019_la, demo
+from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.demo import utterances
 from deepfake.errors import InputError
 
@@ -158,15 +159,15 @@ def test_a_root_that_is_a_file_or_below_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("seed", "n"), [(-1, 24), (0, 22), (0, 25), (0, 0)])
-def test_impossible_parameters_are_refused(tmp_path, seed, n):
+def test_parameters_out_of_range_are_refused(tmp_path, seed, n):
     with pytest.raises(InputError, match=rf"dataset\.seed={seed} dataset\.n_utterances={n}"):
         utterances("train", root=str(tmp_path / "demo"), seed=seed, n_utterances=n)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_partition_is_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(InputError, match="partition 'test'"):
-        utterances("test", root=str(tmp_path / "demo"), n_utterances=SMALL)
+    with pytest.raises(InputError, match="partition=test"):
+        Corpus("demo", utterances, {"root": str(tmp_path / "demo"), "n_utterances": SMALL}).read("test")
     assert not list(tmp_path.iterdir())
 
 

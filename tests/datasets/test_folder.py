@@ -46,7 +46,7 @@ def test_without_splits_a_seeded_stratified_one_is_made(tmp_path):
     assert len(read("eval", tmp_path, train_share=0)) == 30
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         read("train", tmp_path / "nowhere")
     with pytest.raises(InputError, match="no class folders"):

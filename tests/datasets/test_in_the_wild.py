@@ -52,7 +52,7 @@ def test_the_published_size():
     assert sum(TRIALS) == 31779
 
 
-def test_what_cannot_be_used_is_said(root, tmp_path):
+def test_unusable_settings_are_refused(root, tmp_path):
     with pytest.raises(InputError, match=r"is not a folder: give the folder that release_in_the_wild.zip"):
         read("eval", tmp_path / "nowhere")
     write_lines(root / "meta.csv", "file,speaker,label", "0.wav,A,genuin")

@@ -42,7 +42,7 @@ def test_the_published_sizes():
     assert sizes == {"train": 281241, "dev": 5567, "eval": 5559} and sum(sizes.values()) == 292367
 
 
-def test_what_cannot_be_used_is_said(root, tmp_path):
+def test_unusable_settings_are_refused(root, tmp_path):
     with pytest.raises(InputError, match=r"dataset.subsets=clean: some of train-clean-100"):
         read("train", root, subsets=["clean"])
     with pytest.raises(InputError, match=r"lacks dev-clean, dev-other, which partition dev is read from"):

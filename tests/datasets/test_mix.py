@@ -90,7 +90,7 @@ def test_a_part_without_a_partition_is_an_error_unless_said():
         ({"partitions": {"a": ["test"]}}, r"dataset.partitions.a=\['test'\]: a list of train"),
     ],
 )
-def test_what_cannot_be_used_is_said(options, message):
+def test_unusable_settings_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         utterances("train", **({"parts": {"a": corpus(2)}} | options))
 

@@ -60,7 +60,7 @@ def test_speech_of_another_layout_is_taken_as_it_is(root, tmp_path):
     assert (mine.id, mine.speaker, mine.conditions) == ("b", "", {})
 
 
-def test_what_cannot_be_used_is_said(root, tmp_path):
+def test_unusable_settings_are_refused(root, tmp_path):
     with pytest.raises(NoPartition, match="mlaad was published without a split"):
         read("dev", root)
     with pytest.raises(InputError, match="is not a folder"):

@@ -37,10 +37,10 @@ def test_a_list_of_stretches(listed):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("dev/b.flac,1,,A05", "line 3: '' is not a time"),
+        ("dev/b.flac,1,,A05", "line 3: time '': a number from 0"),
         ("dev/b.flac,2,1,A05", "line 3: the stretch ends at 1 s, before or where it starts, 2 s"),
-        ("dev/b.flac,-1,1,A05", "line 3: '-1' is not a time"),
-        ("dev/b.flac,1,inf,A05", "line 3: 'inf' is not a time"),
+        ("dev/b.flac,-1,1,A05", "line 3: time '-1': a number from 0"),
+        ("dev/b.flac,1,inf,A05", "line 3: time 'inf': a number from 0"),
         ("dev/b.flac,1,2,-", "line 3: start, end and system of a spoofed stretch"),
         ("dev/b.flac,,,A05", "line 3: start, end and system of a spoofed stretch"),
         ("dev/a.flac,1,2,A05", "line 3: start, end and system of a spoofed stretch"),

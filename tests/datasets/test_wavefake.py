@@ -48,7 +48,7 @@ def test_a_split_keeps_the_copies_of_a_sentence_together(root):
     assert all({u.label for u in us} == {0, 1} for us in found.values())
 
 
-def test_what_cannot_be_used_is_said(root, tmp_path):
+def test_unusable_settings_are_refused(root, tmp_path):
     with pytest.raises(NoPartition, match="wavefake was published without a split"):
         read("train", root)
     with pytest.raises(InputError, match="is not a folder"):

@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison
 from deepfake.evaluation.comparison import compare, table, write_comparison
-from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.comparison import mean_of_systems, paired
@@ -36,7 +36,7 @@ def system(apart, *, seed=0, n=120, **extras):
 
 def compared(systems, *, intervals=FEW, tandem=None, seeds=False):
     judged = {
-        name: judge(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=intervals)
+        name: evaluate(scores, threshold=None, tandem=tandem, dataset=name, partition="", intervals=intervals)
         for name, scores in systems.items()
     }
     return compare(systems, judged, tandem=tandem, intervals=intervals, seeds=seeds)
@@ -141,7 +141,7 @@ def test_the_mean_of_seeds_by_hand():
         key: list(bounds) for key, bounds in expected.items()
     }
     assert "t_eer" not in found.mean  # no run has it
-    assert "standard deviation" in said(found)
+    assert "deviation" in said(found)
 
 
 def test_the_interval_of_a_share_stays_within_0_and_1():
@@ -158,7 +158,7 @@ def test_the_mean_of_each_attack_and_of_those_seen_in_training():
         s.attacks = ["" if label else names[i // 2 % 2] for i, label in enumerate(s.labels)]
     how = Intervals(n=50)
     judged = {
-        name: judge(s, threshold=0.0, dataset="", partition="", trained_on=["A01"], intervals=how)
+        name: evaluate(s, threshold=0.0, dataset="", partition="", trained_on=["A01"], intervals=how)
         for name, s in systems.items()
     }
     found = compare(systems, judged, tandem=None, intervals=how, seeds=True)

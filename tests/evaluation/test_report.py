@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import judge
+from deepfake.evaluation.metrics import evaluate
 from deepfake.evaluation.report import table, write_report
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.tdcf import Weights
+from deepfake.runs.folder import ReportFolder
 from deepfake.scores.formats import read_any
 from deepfake.scores.table import Scores
 
@@ -72,7 +73,7 @@ def page_of(folder):
 
 
 def test_by_hand():
-    metrics = judge(small(), threshold=1.5, tandem=ASV, **ALL)
+    metrics = evaluate(small(), threshold=1.5, tandem=ASV, **ALL)
     assert set(metrics) == set(KEYS.split())
     assert metrics["n_bonafide"] == 2 and metrics["n_spoof"] == 4
     assert metrics["eer"] == pytest.approx(0.25)  # t = 1.5: FRR 0, FAR 1/4; t = 2: 1/2, 1/4
@@ -91,23 +92,23 @@ def test_by_hand():
 
 
 def test_without_a_threshold_that_of_the_eer_is_used_and_said():
-    metrics = judge(small(), threshold=None, **ALL)
+    metrics = evaluate(small(), threshold=None, **ALL)
     assert (metrics["threshold"], metrics["threshold_source"]) == (None, "eer")
     assert metrics["fpr"] == 1 / 4
     assert metrics["min_tdcf"] is None and metrics["min_tdcf_legacy"] is None
     assert any("flatter" in note for note in metrics["notes"])
-    assert judge(small(), threshold=3.0, **ALL)["fnr"] == 1 / 2
+    assert evaluate(small(), threshold=3.0, **ALL)["fnr"] == 1 / 2
 
 
 def test_unknown_labels_are_left_out():
-    known = judge(small(), threshold=1.5, **ALL) | {"trials_sha256": "other trials"}
+    known = evaluate(small(), threshold=1.5, **ALL) | {"trials_sha256": "other trials"}
     more = small(
         ids=["b1", "b2", "s1", "s2", "s3", "s4", "x"],
         labels=[1, 1, 0, 0, 0, 0, None],
         attacks=["", "", "A08", "A08", "A07", "A07", ""],
         scores=[2, 4, 0, 1, 1.5, 3, 99],
     )
-    metrics = judge(more, threshold=1.5, **ALL)
+    metrics = evaluate(more, threshold=1.5, **ALL)
     assert metrics["notes"].pop(0).startswith("1 of 7 utterances have no label")
     assert metrics | {"trials_sha256": "other trials"} == known
 
@@ -116,12 +117,12 @@ def test_unknown_labels_are_left_out():
 @pytest.mark.parametrize("threshold", [1.75, None])
 def test_one_class_or_none(tmp_path, label, fpr, fnr, threshold):
     scores = small(labels=[label] * 6, attacks=["A07"] * 6)
-    metrics = judge(scores, threshold=threshold, tandem=ASV, **ALL)
+    metrics = evaluate(scores, threshold=threshold, tandem=ASV, **ALL)
     assert (metrics["fpr"], metrics["fnr"]) == ((fpr, fnr) if threshold else (None, None))
     for key in ("eer", "eer_official", "eer_threshold", "auc", "f1", "precision", "min_tdcf", "min_tdcf_legacy"):
         assert metrics[key] is None
     assert any("need both" in note for note in metrics["notes"])
-    write_report(tmp_path, metrics, scores, title="one class", provenance={})
+    write_report(ReportFolder(tmp_path), metrics, scores, title="one class", provenance={})
     drawn = {p.stem for p in (tmp_path / "figures").glob("*")}
     assert drawn == EITHER_CLASS[label] | ({"confusion"} if threshold and label is not None else set())
     assert "no EER" in page_of(tmp_path).text
@@ -129,28 +130,28 @@ def test_one_class_or_none(tmp_path, label, fpr, fnr, threshold):
 
 
 def test_decisions_instead_of_scores_have_no_tdcf():
-    metrics = judge(small(scores=[1, 1, 0, 0, 0, 1]), threshold=None, tandem=ASV, **ALL)
+    metrics = evaluate(small(scores=[1, 1, 0, 0, 0, 1]), threshold=None, tandem=ASV, **ALL)
     assert metrics["min_tdcf"] is None and metrics["min_tdcf_legacy"] is None
     assert metrics["eer"] is not None
     assert any("2 distinct" in note for note in metrics["notes"])
 
 
 def test_swapped_polarity_is_noticed():
-    metrics = judge(small(scores=-small().scores), threshold=None, **ALL)
+    metrics = evaluate(small(scores=-small().scores), threshold=None, **ALL)
     assert metrics["eer"] == pytest.approx(0.75)
     assert any("wrong way round" in note for note in metrics["notes"])
-    assert not any("wrong way round" in note for note in judge(small(), threshold=None, **ALL)["notes"])
+    assert not any("wrong way round" in note for note in evaluate(small(), threshold=None, **ALL)["notes"])
 
 
 def test_attacks_without_a_name():
-    assert judge(small(attacks=[""] * 6), threshold=None, **ALL)["by_attack"] == {}
-    some = judge(small(attacks=["", "", "", "-", "A07", "A07"]), threshold=None, **ALL)["by_attack"]
+    assert evaluate(small(attacks=[""] * 6), threshold=None, **ALL)["by_attack"] == {}
+    some = evaluate(small(attacks=["", "", "", "-", "A07", "A07"]), threshold=None, **ALL)["by_attack"]
     assert {name: entry["n"] for name, entry in some.items()} == {"-": 2, "A07": 2}
 
 
 def test_threshold_must_be_a_number():
     with pytest.raises(InputError, match="threshold"):
-        judge(small(), threshold=float("nan"), **ALL)
+        evaluate(small(), threshold=float("nan"), **ALL)
 
 
 def test_the_organisers_example(shared):
@@ -158,7 +159,7 @@ def test_the_organisers_example(shared):
     expected = json.loads((source / "expected.json").read_text())["la2019_eval_amsoftmax"]
     scores, _ = read_any(source / "la2019_eval_amsoftmax.txt.gz")
     tandem = read_tandem(source / "la2019_eval_asv.txt.gz")
-    metrics = judge(scores, threshold=None, tandem=tandem, **ALL)
+    metrics = evaluate(scores, threshold=None, tandem=tandem, **ALL)
     for ours, theirs in {
         "n_bonafide": "n_bonafide",
         "n_spoof": "n_spoof",
@@ -178,9 +179,13 @@ def test_the_organisers_example(shared):
 
 
 def test_files(tmp_path):
-    metrics = judge(small(), threshold=1.5, tandem=ASV, **ALL)
+    metrics = evaluate(small(), threshold=1.5, tandem=ASV, **ALL)
     write_report(
-        tmp_path / "new", metrics, small(), title="A <b>bold</b> title", provenance={"run": "x & y", "seed": 1}
+        ReportFolder(tmp_path / "new"),
+        metrics,
+        small(),
+        title="A <b>bold</b> title",
+        provenance={"run": "x & y", "seed": 1},
     )
     assert json.loads((tmp_path / "new" / "metrics.json").read_text()) == metrics
     assert {p.name for p in (tmp_path / "new" / "figures").iterdir()} == {f"{f}.{s}" for f in FIGURES for s in SUFFIXES}
@@ -201,8 +206,8 @@ def test_files(tmp_path):
 def test_everything_from_outside_is_escaped(tmp_path):
     evil = "<img src=x onerror=alert(1)>$\\x$"
     scores = small(attacks=["", "", evil, evil, "[red]{A07}", "[red]{A07}"])
-    metrics = judge(scores, threshold=1.5, dataset=evil, partition=evil)
-    write_report(tmp_path, metrics, scores, title=evil, provenance={evil: evil})
+    metrics = evaluate(scores, threshold=1.5, dataset=evil, partition=evil)
+    write_report(ReportFolder(tmp_path), metrics, scores, title=evil, provenance={evil: evil})
     page = page_of(tmp_path)
     assert page.tags.count("img") == len(FIGURES) - 1  # no t-DCF
     assert page.text.count(evil) >= 5
@@ -218,8 +223,8 @@ def test_conditions(tmp_path):
     extras = {"codec": [("mp3", "opus")[i // 2 % 2] for i in range(n)], "speaker": [f"s{i // 4}" for i in range(n)]}
     attacks = ["" if label else f"A{i // 2 % 3}" for i, label in enumerate(labels)]
     scores = Scores([f"u{i}" for i in range(n)], labels, attacks, rng.normal(size=n) + labels, extras)
-    metrics = judge(scores, threshold=None, **ALL)
-    write_report(tmp_path, metrics, scores, title="conditions", provenance={})
+    metrics = evaluate(scores, threshold=None, **ALL)
+    write_report(ReportFolder(tmp_path), metrics, scores, title="conditions", provenance={})
     page = page_of(tmp_path)
     assert (tmp_path / "figures" / "by_attack_and_codec.png").exists()
     text = " ".join(page.text.split())
@@ -234,24 +239,24 @@ def test_conditions(tmp_path):
 
 
 def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
-    write_report(tmp_path, judge(small(), threshold=None, **ALL), small(), title="", provenance={})
+    write_report(ReportFolder(tmp_path), evaluate(small(), threshold=None, **ALL), small(), title="", provenance={})
     assert (tmp_path / "figures" / "det.png").exists()
     spoof = small(labels=[0] * 6)
-    write_report(tmp_path, judge(spoof, threshold=None, **ALL), spoof, title="", provenance={})
+    write_report(ReportFolder(tmp_path), evaluate(spoof, threshold=None, **ALL), spoof, title="", provenance={})
     assert not (tmp_path / "figures" / "det.png").exists()
     assert (tmp_path / "figures" / "histogram.png").exists()
 
 
 def test_no_nan_is_written(tmp_path):
-    metrics = judge(small(), threshold=None, **ALL) | {"eer": np.nan}
+    metrics = evaluate(small(), threshold=None, **ALL) | {"eer": np.nan}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_report(tmp_path / "new", metrics, small(), title="", provenance={})
+        write_report(ReportFolder(tmp_path / "new"), metrics, small(), title="", provenance={})
     assert not (tmp_path / "new").exists()
 
 
 def test_table():
     out = io.StringIO()
-    Console(file=out, width=80).print(table(judge(small(), threshold=1.5, tandem=ASV, **ALL)))
+    Console(file=out, width=80).print(table(evaluate(small(), threshold=1.5, tandem=ASV, **ALL)))
     lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
     assert "demo eval" in lines
     assert "all 4 25.00 % 12.50 % 0.8750 25.00 %" in lines  # no interval was asked for

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.sasv import judge_sasv, table, write_sasv
+from deepfake.evaluation.sasv import evaluate_sasv, table, write_sasv
 from deepfake.metrics.classification import proportion_interval
 from deepfake.metrics.dcf import a_dcf
 from deepfake.scores.table import AsvScores
@@ -31,7 +31,7 @@ def challenge_eer(target, others):
 
 def test_the_numbers_are_those_of_the_functions_and_of_the_challenge():
     scores = made()
-    metrics = judge_sasv(scores, dataset="demo", how=FEW)
+    metrics = evaluate_sasv(scores, dataset="demo", how=FEW)
     target, nontarget, spoof = scores
     assert (metrics["a_dcf"], metrics["a_dcf_threshold"]) == a_dcf(*scores)
     for key, others in {"sasv": np.append(nontarget, spoof), "sv": nontarget, "spf": spoof}.items():
@@ -44,16 +44,16 @@ def test_the_numbers_are_those_of_the_functions_and_of_the_challenge():
 
 def test_no_errors_and_the_wrong_way_round():
     scores = AsvScores(np.array([5.0, 6, 7]), np.array([1.0, 2]), np.array([3.0, 4, 4.5]))
-    metrics = judge_sasv(scores, dataset="", how=FEW)
+    metrics = evaluate_sasv(scores, dataset="", how=FEW)
     assert metrics["a_dcf"] == metrics["sasv_eer"] == 0
     assert metrics["ci"]["sv_eer"] == list(proportion_interval(0, 2))
-    turned = judge_sasv(AsvScores(*(-group for group in scores)), dataset="", how=Intervals(n=0))
+    turned = evaluate_sasv(AsvScores(*(-group for group in scores)), dataset="", how=Intervals(n=0))
     assert turned["a_dcf"] == 1 and turned["ci"] == {} and "polarity=-1" in turned["notes"][0]
 
 
 def test_what_is_written_is_what_was_found(tmp_path):
     scores = made()
-    metrics = judge_sasv(scores, dataset="demo <1>", how=FEW) | {"read_as": ["demo <1>."]}
+    metrics = evaluate_sasv(scores, dataset="demo <1>", how=FEW) | {"read_as": ["demo <1>."]}
     write_sasv(tmp_path, metrics, scores, title="a & b", provenance={"scores": "file"})
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     page = (tmp_path / "report.html").read_text()

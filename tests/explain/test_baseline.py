@@ -1,4 +1,4 @@
-"""Fillings: they keep what they say, and lose the rest."""
+"""Fillings: what they keep of a clip, and what they remove."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_short_and_silent_clips_have_fillings(name, n):
 
 
 @pytest.mark.parametrize("name", ["noise", "reversed"])
-def test_a_seed_is_a_filling(name):
+def test_a_seed_gives_one_filling(name):
     clip = coloured()
     one, same, other = (FILLINGS[name](clip, seed) for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""The clip as a detector hears it: what it is made of is the clip, and its evidence is the detector's."""
+"""Clips: the cells add up to the waveform, and the evidence is the detector's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from deepfake.metrics.calibration import Calibration
 
 @pytest.mark.parametrize("seconds", [0.05, 0.173, 0.5, 2.0])
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
-def test_a_gain_of_one_is_what_the_detector_hears(seconds, rate):
+def test_a_gain_of_one_is_the_detectors_input(seconds, rate):
     detector = Linear(torch.zeros(rate // 2))
     detector.sample_rate = rate
     waveform = 0.1 * torch.randn(round(seconds * rate))
     clip = Clip(detector, waveform, filling=torch.randn(min(len(waveform), rate // 2)))
-    heard = crop_or_repeat(waveform, rate // 2)
-    assert torch.allclose(clip.waveform(clip.gain)[0], heard, atol=1e-5)
-    assert torch.equal(clip.input()[0], heard)
+    whole_clip = crop_or_repeat(waveform, rate // 2)
+    assert torch.allclose(clip.waveform(clip.gain)[0], whole_clip, atol=1e-5)
+    assert torch.equal(clip.input()[0], whole_clip)
     edges = clip.seconds
     assert edges[0] == 0 and edges[-1] == clip.duration == pytest.approx(min(seconds, 0.5), abs=1 / rate)
     assert (np.diff(edges) > 0).all() and len(edges) == clip.gain.shape[2] + 1
@@ -83,7 +83,7 @@ def test_a_clip_of_less_than_a_frame_is_refused(n):
         Clip(Linear(torch.zeros(8000)), torch.zeros(n))
 
 
-def test_the_branches_of_a_network_are_heard_each_by_itself():
+def test_each_branch_of_a_network_has_its_own_evidence():
     detector = small("bimodal", "mel_lfcc")
     detector.set_calibration(Calibration(0.7, 0.3, -5.0, 5.0, 10, 10), "a test")
     waveform = noise(0.4)

@@ -1,4 +1,4 @@
-"""Integrated gradients: complete, exact where evidence adds up, and honest where they are not complete."""
+"""Integrated gradients: complete, exact for additive evidence, and marked where they are incomplete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepfake.explain.integrated_gradients import IntegratedGradients
 
 @pytest.mark.parametrize("baseline", FILLINGS)
 @pytest.mark.parametrize("seconds", [0.3, 0.11])
-def test_where_evidence_adds_up_it_is_each_cells_own_and_complete(baseline, seconds):
+def test_additive_evidence_is_attributed_to_its_cells_completely(baseline, seconds):
     n = round(seconds * 16000)
     waveform = noise(seconds) + tone(n, 3000, 0.03, 0.06)
     clip = Clip(Linear(tone(4800, 3000, 0.03, 0.06)), waveform)
@@ -44,7 +44,7 @@ def unit_clip() -> torch.Tensor:
     return noise(0.3, seed=2) / noise(0.3, seed=2).norm()
 
 
-def test_a_smooth_way_is_complete_at_once_and_a_steep_end_is_halved_down():
+def test_a_smooth_path_is_complete_at_once_and_a_steep_end_is_halved():
     for power, at_once in ((2.0, True), (8.0, True), (0.1, False)):
         detector = Power(unit_clip())
         detector.power = power
@@ -65,7 +65,7 @@ def test_a_smooth_way_is_complete_at_once_and_a_steep_end_is_halved_down():
 
 
 @pytest.mark.parametrize(("power", "steps"), [(4.0, 16), (0.1, 128)])
-def test_the_steps_said_are_the_gradients_taken(power, steps, monkeypatch):
+def test_the_stated_steps_are_the_gradients_computed(power, steps, monkeypatch):
     """Two nodes are exact up to the fourth power; a steep end takes all steps there are."""
     detector, gradients, waveform = Power(unit_clip()), [], Clip.waveform
     detector.power = power
@@ -85,14 +85,14 @@ class Jump(Linear):
         return -((waveform @ self.pattern)[:, None] > 0.6).float() - 0 * (waveform @ self.pattern)[:, None]
 
 
-def test_a_jump_is_said_not_to_be_complete():
+def test_a_discontinuity_is_marked_as_incomplete():
     found = IntegratedGradients(steps=64, baseline="silence").attribute(Clip(Jump(unit_clip()), unit_clip()))
     assert found.facts["complete"] == "no" and found.facts["completeness_error"] == pytest.approx(1)
     assert found.facts["steps"] == 64
 
 
 @pytest.mark.parametrize(("model", "features"), PAIRS)
-def test_the_real_models_maps_say_how_complete_they_are(model, features):
+def test_maps_of_real_models_state_their_completeness(model, features):
     clip = Clip(small(model, features), noise(0.5))
     found = IntegratedGradients(steps=64).attribute(clip)
     facts = found.facts

@@ -1,4 +1,4 @@
-"""Maps: their sums, other grids, and that nothing but numbers gets out."""
+"""Maps: sums, resampling to other grids, and refusal of values that are not finite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_over_time_sums_the_bands():
     assert COARSE.over_time().tolist() == [3, 5, 7]
 
 
-def test_another_grid_repeats_cells_and_invents_none():
+def test_another_grid_repeats_cells_without_interpolation():
     hz, seconds = np.linspace(0, 8000, 17), np.linspace(0, 0.3, 31)
     fine = COARSE.on(hz, seconds)
     for r, centre_hz in enumerate((hz[1:] + hz[:-1]) / 2):
@@ -34,17 +34,17 @@ def test_a_grid_beyond_the_map_has_its_nearest_cell():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused(bad):
+def test_a_map_that_is_not_finite_is_refused(bad):
     assert checked(COARSE) is COARSE
     with pytest.raises(InputError, match=r"x: .* not finite"):
         checked(COARSE._replace(values=np.array([[0.0, bad]])))
 
 
-def test_methods_are_chosen_and_set_by_name():
+def test_methods_are_selected_and_set_by_name():
     default = compose("run=x", config="explain").explain
     assert list(default) == ["saliency", "gradcam", "integrated_gradients", "occlusion"]
-    chosen = compose("run=x", "explain=[gradcam,saliency]", "explain.saliency.n_samples=3", config="explain").explain
-    assert list(chosen) == ["gradcam", "saliency"] and chosen.saliency.n_samples == 3
+    selected = compose("run=x", "explain=[gradcam,saliency]", "explain.saliency.n_samples=3", config="explain").explain
+    assert list(selected) == ["gradcam", "saliency"] and selected.saliency.n_samples == 3
     for name, settings in default.items():
         method = instantiate(settings, _convert_="all")
         assert type(method).__name__.lower() == name.replace("_", "")

@@ -1,4 +1,4 @@
-"""What holds for every explanation of conf/explain, with every pair of model and front end."""
+"""Every explanation of conf/explain, with every pair of model and front end."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_where_evidence_adds_up_so_does_the_map(filling, shifts, seconds):
         assert np.allclose(found.values, expected, atol=1e-3)
 
 
-def test_the_planted_cell_is_found_and_overlap_finds_it_closer():
+def test_the_cell_with_evidence_is_found_and_more_precisely_with_overlap():
     plant = tone(16000, 5000, 0.62, 0.66)
     clip = Clip(Linear(plant), noise(1.0) + plant)
     for shifts, width in ((1, 0.2), (4, 0.05)):

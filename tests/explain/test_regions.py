@@ -1,4 +1,4 @@
-"""Regions of maps whose evidence was put there by hand, and by brute force of random ones."""
+"""Regions of maps with known evidence, and of random maps by brute force."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_without_positive_evidence_there_is_nothing(values):
     assert regions(a_map(values)) == []
 
 
-def test_frames_are_judged_by_all_bands_together():
+def test_the_evidence_of_a_frame_is_the_sum_of_its_bands():
     values = np.zeros((5, 40))
     values[0, 5:15], values[4, 5:15] = 5.0, -5.0
     values[1, 25:35] = 1.0
@@ -76,7 +76,7 @@ def test_the_band_is_the_narrowest_that_carries_the_evidence(bands):
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=60), st.sampled_from([0.0, 0.03]), st.sampled_from([0.0, 0.04]))
-def test_regions_are_apart_long_enough_and_hold_every_strong_frame(evidence, gap, shortest):
+def test_regions_are_separate_long_enough_and_contain_every_strong_frame(evidence, gap, shortest):
     found = by_frames(evidence, gap_seconds=gap, shortest_seconds=shortest)
     for one, other in itertools.pairwise(found):
         assert other.start_s - one.end_s > gap

@@ -69,10 +69,10 @@ def test_the_waveforms_gradient_is_the_slope_too():
     clip = Clip(detector, noise(0.5))
     gradient = torch.from_numpy(waveform_saliency(clip))
     direction = noise(0.5, seed=9)
-    heard = clip.input().double()
+    clip_input = clip.input().double()
     detector.double()
     with torch.no_grad():
-        high, low = (detector.logits(heard + sign * 1e-6 * direction) for sign in (1, -1))
+        high, low = (detector.logits(clip_input + sign * 1e-6 * direction) for sign in (1, -1))
     assert -float(high - low) / 2e-6 == pytest.approx(float(gradient @ direction.double()), rel=0.01)
 
 

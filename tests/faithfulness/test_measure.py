@@ -1,4 +1,4 @@
-"""The measurement of explanations, on a detector whose evidence is known and on a real one in small."""
+"""Faithfulness on a detector whose evidence is known, and on a small real one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Upside:
 
 
 def corpus(folder, n=8, seconds=1.0):
-    """Noise, and in every other clip a tone that the detector listens for, louder or not."""
+    """Noise, and in every other clip a tone that the detector responds to."""
     utterances, segments = [], {}
     for i in range(n):
         clip = noise(seconds, seed=i)
@@ -143,7 +143,7 @@ def test_every_method_on_a_real_detector_without_known_stretches(tmp_path):
         for measure in measures.keys() - {"seconds"}:
             assert measures[measure] == again["methods"][name]["measures"][measure]
     assert "completeness_error" in found["methods"]["integrated_gradients"]["measures"]
-    assert len(found["notes"]) == 1 and "passed over" in found["notes"][0] and "first short)" in found["notes"][0]
+    assert len(found["notes"]) == 1 and "skipped" in found["notes"][0] and "first short)" in found["notes"][0]
     assert (found["n_bonafide"], found["n_spoof"]) == (2, 2)
 
 

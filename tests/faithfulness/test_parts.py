@@ -1,4 +1,4 @@
-"""What faithfulness is made of: deletion, infidelity, pointing, sanity, seams; against brute force and scikit-learn."""
+"""Parts of faithfulness: deletion, infidelity, pointing, sanity, seams; against brute force and scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from deepfake.explain.saliency import Saliency
 from deepfake.faithfulness import pointing, seams
 from deepfake.faithfulness.deletion import Blocks, areas, at_random
 from deepfake.faithfulness.infidelity import infidelity, max_sensitivity
-from deepfake.faithfulness.sanity import rank_correlation, redrawn
+from deepfake.faithfulness.sanity import randomised, rank_correlation
+from deepfake.metrics.localisation import frame_labels
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +61,19 @@ def test_areas_of_evidence_that_adds_up(parts):
     assert areas(blocks, map, steps=6).deletion < chance.deletion < worst.deletion
 
 
-def test_a_block_is_heard_once(parts, monkeypatch):
+def test_equal_masks_are_scored_once(parts, monkeypatch):
     clip = parts[0]
-    heard, blocks = [], Blocks(clip, batch_size=3)
+    batches, blocks = [], Blocks(clip, batch_size=3)
     spoof = clip.spoof
-    monkeypatch.setattr(clip, "spoof", lambda gain: heard.append(len(gain)) or spoof(gain))
+    monkeypatch.setattr(clip, "spoof", lambda gain: batches.append(len(gain)) or spoof(gain))
     masks = np.random.default_rng(0).integers(0, 2, (5, *blocks.shape))
     first = blocks.evidence(np.concatenate([masks, masks]))
-    assert heard == [3, 2]
+    assert batches == [3, 2]
     assert np.array_equal(first[:5], first[5:]) and np.array_equal(blocks.evidence(masks), first[:5])
-    assert heard == [3, 2]
+    assert batches == [3, 2]
 
 
-def test_infidelity_is_nothing_for_the_truth_and_one_for_silence(parts):
+def test_infidelity_is_zero_for_the_true_map_and_one_for_an_empty_map(parts):
     clip, map, _ = parts
     fine = Blocks(clip, seconds=0.01, bands=40)
     assert infidelity(fine, map) < 1e-3
@@ -81,7 +82,7 @@ def test_infidelity_is_nothing_for_the_truth_and_one_for_silence(parts):
     assert infidelity(fine, Random().attribute(clip)) > 0.5
 
 
-def test_sensitivity_knows_a_map_that_does_not_move(parts):
+def test_sensitivity_is_zero_for_a_map_that_does_not_change(parts):
     clip = parts[0]
     assert max_sensitivity(Random(), clip) == 0
     assert 0 < max_sensitivity(Loudness(), clip) < max_sensitivity(Saliency(), Clip(small("cnn", "mel"), noise(0.5)))
@@ -90,9 +91,10 @@ def test_sensitivity_knows_a_map_that_does_not_move(parts):
 def test_units_of_a_coarse_map():
     map = along(4.0, 2.0, seconds=[0, 0.1, 0.15])
     found = pointing.by_unit(map)
-    assert len(found) == len(pointing.labels(map, [(0.12, 0.13)])) == 8
+    labels = frame_labels([(0.12, 0.13)], resolution=pointing.RESOLUTION, duration=0.15)
+    assert len(found) == len(labels) == 8
     assert np.allclose(found, 40)  # per second, the last one only half as long
-    assert pointing.labels(map, [(0.12, 0.13)]).tolist() == [1] * 6 + [0, 1]
+    assert labels.tolist() == [1] * 6 + [0, 1]
     step = along(0.0, 1.0, seconds=[0, 0.5, 1.0])
     smooth = pointing.by_unit(step, seconds=0.2)
     assert np.allclose(smooth[:20], 0) and np.allclose(smooth[30:], 2)
@@ -115,12 +117,12 @@ def test_rank_correlation_is_spearmans():
     assert rank_correlation(one, one._replace(values=-np.exp(one.values))) == pytest.approx(-1)
 
 
-def test_weights_are_drawn_anew_from_the_last_layer_on():
+def test_weights_are_randomised_from_the_last_layer_on():
     detector = small("cnn", "mel").requires_grad_(False)
     before = {name: p.clone() for name, p in detector.named_parameters()}
 
     def changed(share):
-        other = redrawn(detector, share, seed=1)
+        other = randomised(detector, share, seed=1)
         return {n for n, p in other.named_parameters() if not torch.equal(p, before[n])}
 
     head, half, everything = changed(0.0), changed(0.5), changed(1.0)
@@ -128,10 +130,10 @@ def test_weights_are_drawn_anew_from_the_last_layer_on():
     assert head < half < everything
     assert {n for n, p in before.items() if p.ndim > 1} <= everything
     assert all(torch.equal(p, before[n]) for n, p in detector.named_parameters())
-    kernel = redrawn(detector, 1.0, seed=1).get_parameter("model.blocks.2.0.weight")
+    kernel = randomised(detector, 1.0, seed=1).get_parameter("model.blocks.2.0.weight")
     old = before["model.blocks.2.0.weight"]
     assert float(kernel.square().mean().sqrt()) == pytest.approx(float(old.square().mean().sqrt()), rel=0.3)
-    assert not torch.equal(kernel, redrawn(detector, 1.0, seed=2).get_parameter("model.blocks.2.0.weight"))
+    assert not torch.equal(kernel, randomised(detector, 1.0, seed=2).get_parameter("model.blocks.2.0.weight"))
 
 
 @pytest.mark.parametrize("seconds", [1.0, 0.1])
@@ -153,8 +155,8 @@ def test_splices_keep_what_is_outside_and_the_level_inside(seconds):
 def test_evenly_spread_evidence_is_near_seams_as_often_as_time_is():
     even = along(*np.ones(100), seconds=np.linspace(0, 2, 101))
     for at in ([0.5], [0.5, 0.55], [0.01, 1.0], [1.0, 1.3]):
-        assert seams.share_near(even, at) == pytest.approx(seams.time_near(2.0, at))
-    assert seams.time_near(2.0, [0.5, 0.55]) == pytest.approx(0.21 / 2)
-    assert math.isnan(seams.share_near(even._replace(values=-even.values), [0.5]))
+        assert seams.shares_near(even, at)[0] == pytest.approx(seams.shares_near(even, at)[1])
+    assert seams.shares_near(even, [0.5, 0.55])[1] == pytest.approx(0.21 / 2)
+    assert math.isnan(seams.shares_near(even._replace(values=-even.values), [0.5])[0])
     only = even._replace(values=np.where(np.arange(100) == 25, 1.0, -1.0)[None])
-    assert seams.share_near(only, [0.5]) == 1
+    assert seams.shares_near(only, [0.5])[0] == 1

@@ -93,5 +93,5 @@ def test_what_cannot_be_fitted():
         Normalise("none", 3).finish()
     with pytest.raises(InputError, match="0 frames"):
         Normalise("train_stats", 3).finish()
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="finite frames were expected"):
         fit([torch.full((1, 3, 4), torch.nan)])

@@ -1,5 +1,7 @@
 """Pages of text, tables and pictures: all of it is there, in its place, and can be searched."""
 
+import io
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,9 +96,9 @@ def test_pictures_keep_their_shape(width, height):
 
 
 @pytest.mark.parametrize("source", [b"", b"\x89PNG\r\n\x1a\nshort", b"GIF89a" + b"0" * 50])
-def test_what_is_no_picture(source):
+def test_a_file_that_is_not_a_picture(source):
     with pytest.raises(InputError, match=r"picture mel .* PNG"), Pages(foot="f") as document:
-        document.picture(source, "", name="mel")
+        document.picture(io.BytesIO(source), "", name="mel")
 
 
 def test_feet():
@@ -104,6 +106,25 @@ def test_feet():
     document.add_page()
     for number, page in enumerate(within(written(document)), start=1):
         assert page.endswith(f"SHA-256 0123 page {number} of 2") and "…" in page
+
+
+def test_a_name_that_looks_like_a_field_of_the_library_stands_as_it_is():
+    document = Pages(foot="a{nb}.wav")
+    document.heading("{nb}")
+    assert pages(written(document)) == ["{nb} a{nb}.wav page 1 of 1"]
+
+
+@pytest.mark.parametrize("shaping", [True, False])
+@pytest.mark.parametrize("name", ["שלום", "سلام"])
+def test_right_to_left_names_are_there(monkeypatch, name, shaping):
+    if shaping:
+        pytest.importorskip("uharfbuzz")
+    else:
+        monkeypatch.setattr(a4, "find_spec", lambda name: None)  # as where it is not installed
+    document = Pages(foot="f")
+    document.paragraph(name)
+    (found,) = pages(written(document))
+    assert (name if shaping else name[::-1]) in found  # unshaped, the letters are there, from left to right
 
 
 def test_the_same_contents_are_the_same_bytes():

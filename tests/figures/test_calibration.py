@@ -72,12 +72,12 @@ def test_tippett():
     np.testing.assert_allclose(
         share[np.searchsorted(-x, -grid, side="right") - 1], [np.mean(LLRS[~LABELS] / LN10 >= g) for g in grid]
     )
-    rates = misleading(LLRS, LABELS)
+    bonafide_rate, spoof_rate = misleading(LLRS, LABELS)
     marks = {label: points for label, points in lines(axes).items() if "mislead" in label}
-    np.testing.assert_allclose(np.concatenate([*marks.values()]), [[0, rates.bonafide_rate], [0, rates.spoof_rate]])
+    np.testing.assert_allclose(np.concatenate([*marks.values()]), [[0, bonafide_rate], [0, spoof_rate]])
     assert words[1:] == [
-        f"bona fide: this LR or a lower one; {rates.bonafide_rate:.2%} mislead",
-        f"spoof: this LR or a higher one; {rates.spoof_rate:.2%} mislead",
+        f"bona fide: this LR or a lower one; {bonafide_rate:.2%} mislead",
+        f"spoof: this LR or a higher one; {spoof_rate:.2%} mislead",
     ]
 
 
@@ -142,7 +142,7 @@ def test_misleading():
     counts += [int(np.sum(lr[~LABELS] > k)) for k in (1, 10, 100, 1000)]
     rates = [count / n for count, n in zip(counts, [200] * 4 + [1000] * 4, strict=True)]
     np.testing.assert_allclose([bar.get_height() for bar in axes.patches], rates)
-    assert counts[0] > counts[3] > 0 and rates[0] == misleading(LLRS, LABELS).bonafide_rate
+    assert counts[0] > counts[3] > 0 and rates[0] == misleading(LLRS, LABELS)[0]
     assert [text.get_text() for text in axes.texts] == [
         f"{100 * rate:.2f}%\n{count}" for rate, count in zip(rates, counts, strict=True)
     ]

@@ -20,12 +20,12 @@ ATTACKS = ["-" if bonafide else f"A{7 + i % 4:02}" for i, bonafide in enumerate(
 WEIGHTS = {"legacy": (0.0, 0.93, 0.38), "revised": (0.03, 0.91, 0.38)}
 FIGURES = {
     "precision_recall": figures_rates.precision_recall,
-    "threshold_sweep": lambda s, y: figures_rates.threshold_sweep(s, y, threshold=0.5),
+    "rates_by_threshold": lambda s, y: figures_rates.rates_by_threshold(s, y, threshold=0.5),
     "confusion": lambda s, y: figures_rates.confusion(s, y, 0.5),
     "histogram_by_attack": lambda s, y: figures_rates.histogram_by_attack(s, y, ["a"] * len(s), threshold=0.5),
     "tdcf_curve": lambda s, y: figures_rates.tdcf_curve(s, y, WEIGHTS, threshold=0.5),
 }
-NEED_BOTH = ("precision_recall", "threshold_sweep", "tdcf_curve")
+NEED_BOTH = ("precision_recall", "rates_by_threshold", "tdcf_curve")
 
 
 def drawn(figure):
@@ -60,8 +60,8 @@ def test_precision_recall(scores):
 
 
 @pytest.mark.parametrize("scores", [SCORES, TIED])
-def test_threshold_sweep(scores):
-    axes, words = drawn(figures_rates.threshold_sweep(scores, LABELS, threshold=1.25))
+def test_rates_by_threshold(scores):
+    axes, words = drawn(figures_rates.rates_by_threshold(scores, LABELS, threshold=1.25))
     curves = lines(axes)
     assert words == list(curves) and words[-1] == "threshold in use 1.25"
     np.testing.assert_allclose(curves["threshold in use 1.25"][:, 0], 1.25)
@@ -82,7 +82,7 @@ def test_threshold_sweep(scores):
 def test_a_far_score_does_not_squeeze_the_axis():
     scores = np.concatenate([RNG.normal(size=4999), [1e6]])
     labels = np.arange(5000) % 2
-    low, high = figures_rates.threshold_sweep(scores, labels).axes[0].get_xlim()
+    low, high = figures_rates.rates_by_threshold(scores, labels).axes[0].get_xlim()
     assert low > -7 and high < 7
     axes, _ = drawn(figures_rates.histogram_by_attack(scores, labels, ["a"] * 5000))
     assert axes.get_xlim()[1] < 7 and "further out" in axes.get_xlabel()
@@ -198,7 +198,7 @@ def test_tdcf_curve(scores):
             assert at(np.array(curve.get_xydata()), threshold) == pytest.approx(cost(threshold))
         assert mark.get_label().startswith(f"{name}: minimum {least:.4f} at ")
         assert f"{cost(1.3):.4f} at the threshold in use" in mark.get_label()
-    assert words[0] == "a CM that does not listen: 1" and words[-1] == "threshold in use 1.3"
+    assert words[0] == "a CM without information: 1" and words[-1] == "threshold in use 1.3"
 
 
 def test_tdcf_curve_refuses():
@@ -237,7 +237,7 @@ def test_small_and_degenerate_sets(name):
 def test_a_threshold_must_be_finite(threshold):
     for draw in (
         lambda: figures_rates.confusion(SCORES, LABELS, threshold),
-        lambda: figures_rates.threshold_sweep(SCORES, LABELS, threshold=threshold),
+        lambda: figures_rates.rates_by_threshold(SCORES, LABELS, threshold=threshold),
         lambda: figures_rates.histogram_by_attack(SCORES, LABELS, ATTACKS, threshold=threshold),
         lambda: figures_rates.tdcf_curve(SCORES, LABELS, WEIGHTS, threshold=threshold),
     ):

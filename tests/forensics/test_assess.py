@@ -23,7 +23,7 @@ from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Scanning, assess
-from deepfake.forensics.cautions import measured
+from deepfake.forensics.cautions import measure
 from deepfake.localisation.scan import scan
 
 RATE = 8_000
@@ -103,7 +103,7 @@ def test_one_pass_gives_what_separate_ones_do(rate, kind, opens, tmp_path):
     assert found.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.n_bytes == path.stat().st_size and found.header == waveform.info(path)
     assert found.seconds == len(samples) / RATE
-    assert found.quality == measured(native.numpy()[: round(found.seconds * rate)], rate)
+    assert found.quality == measure(native.numpy()[: round(found.seconds * rate)], rate)
     assert found.score == detector.score_file(path)
 
 
@@ -151,7 +151,7 @@ def test_the_first_clip_alone_is_scored_and_measured_and_damage_behind_it_is_not
     found = assess(Stub(), (samples, RATE), clips="first")
     assert (found.seconds, found.scored_seconds, len(found.scores)) == (0.6, 0.1, 1)
     assert found.score == Stub().score_of(samples[:800])
-    assert found.quality == measured(samples[:800], RATE)
+    assert found.quality == measure(samples[:800], RATE)
     with pytest.raises(InputError, match="truncated or"):
         assess(Stub(), encode(noise(80_000), subtype="PCM_16", format="FLAC")[:-4_000], clips="first")
     with pytest.raises(InputError, match="clips=last: whole or first was expected"):

@@ -12,7 +12,7 @@ from scipy.signal import butter, sosfiltfilt
 from torch import nn
 
 from deepfake.detector import Detector
-from deepfake.forensics.cautions import LIMITS, Reason, measured, reasons, state
+from deepfake.forensics.cautions import LIMITS, Reason, measure, reasons, state
 from deepfake.metrics.calibration import Calibration
 
 RATE = 16000
@@ -36,7 +36,7 @@ def speech(seconds=3.0, noise=1e-3, pauses=0.3, seed=0, rate=RATE):
 
 
 def names(samples, rate=RATE, score=4.0, **keywords):
-    return [r.name for r in reasons(measured(samples, rate), detector(), score, **keywords)]
+    return [r.name for r in reasons(measure(samples, rate), detector(), score, **keywords)]
 
 
 def test_a_good_recording_gives_no_reason():
@@ -57,7 +57,7 @@ def test_a_good_recording_gives_no_reason():
     ],
 )
 def test_each_fault_is_named_with_its_value_and_limit(samples, name):
-    found = {r.name: r for r in reasons(measured(samples, RATE), detector(), 4.0)}
+    found = {r.name: r for r in reasons(measure(samples, RATE), detector(), 4.0)}
     assert name in found
     reason = found[name]
     assert reason.limit == LIMITS[name].value and math.isfinite(reason.value) and reason.sentence.endswith(".")
@@ -65,7 +65,7 @@ def test_each_fault_is_named_with_its_value_and_limit(samples, name):
     assert (reason.value > reason.limit) if other_way else (reason.value < reason.limit)
 
 
-def test_faults_do_not_drag_others_along():
+def test_a_fault_gives_no_other_reason():
     assert names(speech(1.0)) == ["too_short"]
     assert names(np.clip(speech(), -0.15, 0.15)) == ["clipped"]
     assert names(speech(noise=0.04)) == ["low_snr"]
@@ -74,26 +74,26 @@ def test_faults_do_not_drag_others_along():
     assert names(speech(rate=44100), rate=44100) == []
 
 
-def test_net_speech_and_snr_are_those_that_were_made():
+def test_net_speech_and_snr_of_a_made_recording():
     samples = speech(4.0, noise=0.01, pauses=0.25)
-    found = measured(samples, RATE)
+    found = measure(samples, RATE)
     assert found["speech_s"] == pytest.approx(3.0, abs=0.1)
     assert found["snr_db"] == pytest.approx(20.0, abs=1.5)
-    louder = measured(5 * samples, RATE)
+    louder = measure(5 * samples, RATE)
     assert louder["speech_s"] == found["speech_s"] and louder["snr_db"] == pytest.approx(found["snr_db"])
     silent = np.concatenate([np.zeros(16000), samples])
-    assert measured(silent, RATE)["snr_db"] == pytest.approx(found["snr_db"], abs=1e-6)  # digital silence is no floor
+    assert measure(silent, RATE)["snr_db"] == pytest.approx(found["snr_db"], abs=1e-6)  # digital silence is no floor
 
 
-def test_samples_that_are_no_numbers_end_it():
+def test_samples_that_are_not_finite_are_inconclusive():
     samples = speech()
     samples[7], samples[9] = np.nan, np.inf
-    (reason,) = reasons(measured(samples, RATE), detector(), 4.0)
+    (reason,) = reasons(measure(samples, RATE), detector(), 4.0)
     assert reason.name == "nonfinite_input" and reason.value == 2 and state([reason]) == "inconclusive"
 
 
 def test_windows_on_the_other_side():
-    good = measured(speech(), RATE)
+    good = measure(speech(), RATE)
     assert not reasons(good, detector(), 4.0, windows=[4, 5, 3, -1])
     (reason,) = reasons(good, detector(), 4.0, windows=[4, 5, -3, -1, 4])
     assert reason.name == "windows_disagree" and reason.value == pytest.approx(0.4)
@@ -101,14 +101,14 @@ def test_windows_on_the_other_side():
 
 
 @pytest.mark.parametrize(("score", "beyond"), [(4.0, 1.0), (-4.5, 2.5), (3.0, None), (2.9, None)])
-def test_a_score_beyond_what_was_seen(score, beyond):
-    found = [r.value for r in reasons(measured(speech(), RATE), detector(), score, score_range=(-2.0, 3.0))]
+def test_a_score_outside_the_calibrated_range(score, beyond):
+    found = [r.value for r in reasons(measure(speech(), RATE), detector(), score, score_range=(-2.0, 3.0))]
     assert found == ([] if beyond is None else [pytest.approx(beyond)])
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_weak_evidence_is_uncertain(sign):
-    good = measured(speech(), RATE)
+    good = measure(speech(), RATE)
     (reason,) = reasons(good, detector(), sign * math.log(1.99))
     assert reason.name == "uncertain" and reason.value == pytest.approx(math.log10(1.99))
     assert state([reason]) == "inconclusive"
@@ -116,7 +116,7 @@ def test_weak_evidence_is_uncertain(sign):
 
 
 def test_not_calibrated_is_a_caution_and_the_threshold_decides_what_is_uncertain():
-    good = measured(speech(), RATE)
+    good = measure(speech(), RATE)
     found = reasons(good, detector(calibrated=False, threshold=1.0), 3.0)
     assert [r.name for r in found] == ["not_calibrated"] and state(found) == "reported_with_caution"
     found = reasons(good, detector(calibrated=False, threshold=1.0), 1.5)
@@ -124,7 +124,7 @@ def test_not_calibrated_is_a_caution_and_the_threshold_decides_what_is_uncertain
 
 
 def test_a_threshold_against_the_likelihood_ratio():
-    (reason,) = reasons(measured(speech(), RATE), detector(threshold=2.0), 1.5)
+    (reason,) = reasons(measure(speech(), RATE), detector(threshold=2.0), 1.5)
     assert reason.name == "threshold_disagrees" and "by the likelihood ratio human" in reason.sentence
 
 

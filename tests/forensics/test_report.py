@@ -23,7 +23,7 @@ from deepfake.explain.map import Map
 from deepfake.explain.regions import regions
 from deepfake.forensics import schema
 from deepfake.forensics.assess import assess
-from deepfake.forensics.cautions import Reason, measured, reasons
+from deepfake.forensics.cautions import Reason, measure, reasons
 from deepfake.forensics.report import Explanation, report
 from deepfake.forensics.verify import read_report, verify
 from deepfake.metrics.calibration import Calibration
@@ -243,7 +243,7 @@ def test_a_changed_entry_is_found(whole, recording, tmp_path, where, value, mess
 
 def test_a_reason_that_was_taken_out_is_found(recording, runs, tmp_path):
     samples, rate = soundfile.read(recording)
-    found = made(recording, runs["calibrated"], measures=measured(samples, rate))
+    found = made(recording, runs["calibrated"], measures=measure(samples, rate))
     names = [reason["name"] for reason in found["reasons"]]
     assert "too_short" in names or "no_speech" in names
     assert verify(written(found, tmp_path), recording) == []
@@ -251,7 +251,7 @@ def test_a_reason_that_was_taken_out_is_found(recording, runs, tmp_path):
     sentences = verify(written(found, tmp_path), recording)
     assert any(f"lacks the reason {names[0]}" in sentence for sentence in sentences)
     samples[5] = math.nan
-    found = made(recording, runs["calibrated"], measures=measured(samples, rate))
+    found = made(recording, runs["calibrated"], measures=measure(samples, rate))
     assert found["quality"]["speech_s"] is None and found["verdict"] == "inconclusive"
     assert verify(written(found, tmp_path), recording) == []
 
@@ -281,7 +281,7 @@ def test_the_command(whole, recording, runs, tmp_path, capsys):
     ("content", "message"),
     [(None, "no such report"), ("{", "is not JSON"), ("[]", "is no report"), ("{}", "is no report")],
 )
-def test_what_is_no_report_is_said_in_a_sentence(tmp_path, recording, capsys, content, message):
+def test_a_file_that_is_not_a_report_is_an_error_of_one_sentence(tmp_path, recording, capsys, content, message):
     path = tmp_path / "report.json"
     if content is not None:
         path.write_text(content)
@@ -292,7 +292,7 @@ def test_what_is_no_report_is_said_in_a_sentence(tmp_path, recording, capsys, co
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_scores_that_a_calibration_has_seen(run_folder, tmp_path):
+def test_scores_of_the_calibration_set(run_folder, tmp_path):
     shutil.copytree(run_folder, tmp_path / "run")
     run, detector = tmp_path / "run", Detector.load(run_folder)
     rows = [line.split(",") for line in (run / "scores" / "dev.csv").read_text().splitlines()]

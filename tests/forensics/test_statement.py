@@ -82,7 +82,7 @@ def test_between_a_half_and_two_it_does_not_help(ratio):
     assert found.supports is None
 
 
-def test_a_cap_is_said():
+def test_a_capped_ratio_says_so():
     capped = said(10**6, low=-math.log(51)).sentence
     assert numbers(capped) == [51] and "beyond what so many trials can vouch for" in capped
     assert "51 for machine-generated speech" in capped
@@ -134,7 +134,7 @@ def test_grades_of_confidence(p_fake, grade):
     assert f"Confidence: {grade}" in found.graded
 
 
-def test_what_stands_in_the_way_is_said_instead():
+def test_obstacles_stand_in_place_of_a_finding():
     found = statement(detector(), -9.0, obstacles=["There is no speech in it."])
     assert found.sentence.startswith("Inconclusive") and "There is no speech in it." in found.sentence
     assert not numbers(found.sentence) and found.strength is None and found.grade == "low"

@@ -160,7 +160,7 @@ def test_a_run_on_a_mix_resumes_exactly(tiny_la, tmp_path, workers):
     assert all(torch.equal(value, resumed["state_dict"][key]) for key, value in whole["state_dict"].items())
 
 
-def test_a_run_on_a_mix_is_judged(tiny_la, tmp_path):
+def test_a_run_on_a_mix_is_evaluated(tiny_la, tmp_path):
     train_without_report(mixed(tiny_la, tmp_path, "trainer.max_epochs=1"))
     metrics = run.evaluate(compose(f"run={tmp_path / 'run'}", "num_workers=0", config="evaluate"))
     assert (metrics["n_bonafide"], metrics["n_spoof"], metrics["dataset"]) == (10, 10, "mix")

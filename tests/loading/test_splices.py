@@ -39,7 +39,7 @@ def is_spoofed(waveform):
     return spectrum[:, 6:].sum(1) / spectrum.sum(1) > 0.5
 
 
-def test_labels_say_what_is_heard(listed):
+def test_labels_agree_with_the_audio(listed):
     data = splices(listed, share=1.0)
     mixed = 0
     for seed in range(40):

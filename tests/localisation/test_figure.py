@@ -1,4 +1,4 @@
-"""What the timeline shows, read back from the matplotlib objects."""
+"""The figure of a timeline, read back from the matplotlib objects."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle, StepPatch
 
-from deepfake.localisation.figure import COLOURS, MOST_FRAMES, timeline
-from deepfake.localisation.segments import Segment
+from deepfake.localisation.figure import COLOURS, MOST_FRAMES, timeline_figure
+from deepfake.localisation.scan import Scan
+from deepfake.localisation.segments import Segment, Threshold, Timeline
 
 EDGES = np.arange(11) / 10
 P = np.array([0.1, 0.3, 0.31, 0.5, 0.51, 0.9, 1.0, 0.2, 0.0, 0.4])
@@ -18,7 +19,10 @@ FOUND = [Segment(0.2, 0.7, 0.6, 1.0), Segment(0.9, 1.0, 0.4, 0.4)]
 
 
 def drawn(edges=EDGES, p=P, segments=FOUND, threshold=0.3, duration=1.0, resolution=0.25):
-    figure = timeline(edges, p, segments, threshold=threshold, duration=duration, resolution=resolution)
+    none = np.zeros(0)
+    scan = Scan(none, none, none, none, duration, window=resolution, hop=resolution)
+    found = Timeline("a test", scan, np.array(edges), np.array(p), Threshold(threshold, "a test"), segments)
+    figure = timeline_figure(found)
     file = io.BytesIO()
     figure.savefig(file)
     assert file.getvalue().startswith(b"\x89PNG")
@@ -98,7 +102,7 @@ def test_long_recordings_count_minutes_and_are_drawn_quickly(duration, last):
     assert last in labels and ticks[0] == "0:00"
     assert sum(0 <= t <= duration for t in ticks) <= 11
     assert len(curve_of(axes).values) <= MOST_FRAMES
-    assert curve_of(axes).values.max() == 0.9  # one flagged frame is still seen
+    assert curve_of(axes).values.max() == 0.9  # one flagged frame is still visible
     assert curve_of(axes).edges[-1] == n / 10
 
 

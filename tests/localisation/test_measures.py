@@ -1,4 +1,4 @@
-"""Measures of curves against scikit-learn and plain loops, and of resamples against files that are really repeated."""
+"""Measures of curves against scikit-learn and plain loops, and of resamples against repeated files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from deepfake.errors import InputError
-from deepfake.localisation.measures import Heard, dev_threshold, joined, measured
+from deepfake.localisation.measures import Curve, dev_threshold, measure, merged
 from deepfake.localisation.segments import segments, share_of, verdict_of_file
 from deepfake.metrics.classification import auc_on
 from deepfake.metrics.eer import eer, eer_on
@@ -32,14 +32,14 @@ def curves(n=24, seed=0, *, steps=40):
         inside = sum((middles > a) & (middles < b) for a, b in spoofed) + np.zeros(len(middles))
         smooth = np.convolve(rng.normal(size=len(middles)), np.ones(15) / 4, mode="same") + 2 * inside - 1
         p = np.round(steps / (1 + np.exp(-smooth))) / steps
-        found.append(Heard(f"u{i}", edges, p, spoofed))
+        found.append(Curve(f"u{i}", edges, p, spoofed))
     return found
 
 
-def pooled(heard):
+def pooled(recordings):
     """Frame by frame in plain loops: p_fake, and whether any of the frame is spoofed."""
     p, spoof = [], []
-    for h in heard:
+    for h in recordings:
         for k in range(len(h.p_fake)):
             p.append(h.p_fake[k])
             shared = [min(h.edges[k + 1], b) - max(h.edges[k], a) for a, b in h.spoofed]
@@ -48,9 +48,9 @@ def pooled(heard):
 
 
 def test_frames_are_those_of_scikit_learn():
-    heard = curves()
-    p, spoof = pooled(heard)
-    found = measured(heard, {"dev": 0.5, "default": 0.3}, n_bootstrap=20)
+    recordings = curves()
+    p, spoof = pooled(recordings)
+    found = measure(recordings, {"dev": 0.5, "default": 0.3}, n_bootstrap=20)
     assert found["measures"]["frame_auc_20ms"]["value"] == pytest.approx(roc_auc_score(spoof, p))
     assert found["measures"]["segment_eer_20ms"]["value"] == pytest.approx(eer(-p, ~spoof)[0])
     for name, threshold in (("dev", 0.5), ("default", 0.3)):
@@ -63,9 +63,9 @@ def test_frames_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize("resolution", [0.16, 0.64])
 def test_coarse_units_are_the_worst_of_their_frames(resolution):
-    heard = curves(9)
+    recordings = curves(9)
     p, spoof = [], []
-    for h in heard:
+    for h in recordings:
         start = 0.0
         while start < h.edges[-1] - 1e-6:
             end = min(start + resolution, h.edges[-1])
@@ -78,68 +78,70 @@ def test_coarse_units_are_the_worst_of_their_frames(resolution):
             )
             spoof.append(any(min(end, b) - max(start, a) > 1e-6 for a, b in h.spoofed))
             start += resolution
-    found = measured(heard, {}, n_bootstrap=5)["measures"][f"frame_auc_{1000 * resolution:.0f}ms"]
+    found = measure(recordings, {}, n_bootstrap=5)["measures"][f"frame_auc_{1000 * resolution:.0f}ms"]
     assert found["value"] == pytest.approx(roc_auc_score(spoof, p))  # fmt: skip
 
 
 def test_files_by_a_plain_loop():
-    heard = curves()
-    found = measured(heard, {"dev": 0.5, "none": None}, n_bootstrap=20)
+    recordings = curves()
+    found = measure(recordings, {"dev": 0.5, "none": None}, n_bootstrap=20)
     assert (found["n_bonafide"], found["n_spoof"], found["at"]["none"]) == (8, 16, None)
-    spoof = [bool(h.spoofed) for h in heard]
+    spoof = [bool(h.spoofed) for h in recordings]
     assert found["measures"]["file_auc"]["value"] == pytest.approx(
-        roc_auc_score(spoof, [h.p_fake.max() for h in heard])
+        roc_auc_score(spoof, [h.p_fake.max() for h in recordings])
     )
     expected = {(kind, v): 0 for kind in ("bonafide", "spoof") for v in ("REAL", "SUSPICIOUS", "FAKE")}
-    for h in heard:
+    for h in recordings:
         share = share_of(segments(h.edges, h.p_fake, threshold=0.5), h.edges[-1])
         expected["spoof" if h.spoofed else "bonafide", verdict_of_file(share)] += 1
     verdicts = found["at"]["dev"]["verdicts"]
     assert {(kind, v): verdicts[kind][v]["n"] for kind, v in expected} == expected
     for (kind, v), n in expected.items():
-        told = verdicts[kind][v]
-        assert told["value"] == n / (16 if kind == "spoof" else 8)
-        assert told["low"] <= told["value"] <= told["high"] and told["high"] > told["low"]
+        share = verdicts[kind][v]
+        assert share["value"] == n / (16 if kind == "spoof" else 8)
+        assert share["low"] <= share["value"] <= share["high"] and share["high"] > share["low"]
 
 
 def test_boundaries_by_hand():
     edges = np.arange(101) * 0.02
     t, none = edges[:-1] + 0.01, np.zeros(100)
-    steps = [Heard("a", edges, 1.0 * ((t > 0.5) & (t < 1.2)), [(0.4, 1.5)]), Heard("b", edges, 1.0 * (t < 0.5), [])]
-    steps += [Heard("c", edges, none, [(1.0, 1.6)]), Heard("d", edges, none, [])]
-    found = measured(steps, {"dev": 0.5}, n_bootstrap=10)["at"]["dev"]["measures"]
+    steps = [Curve("a", edges, 1.0 * ((t > 0.5) & (t < 1.2)), [(0.4, 1.5)]), Curve("b", edges, 1.0 * (t < 0.5), [])]
+    steps += [Curve("c", edges, none, [(1.0, 1.6)]), Curve("d", edges, none, [])]
+    found = measure(steps, {"dev": 0.5}, n_bootstrap=10)["at"]["dev"]["measures"]
     assert found["boundary_seconds"]["value"] == pytest.approx((0.1 + 0.3) / 2)
     assert found["boundaries_missed"]["value"] == pytest.approx(2 / 4)
     assert found["boundaries_extra"]["value"] == pytest.approx(2 / 4)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_resample_is_the_files_really_repeated(seed):
-    heard = curves(12, seed)
-    counts = np.random.default_rng(seed).integers(0, 4, len(heard))
-    again = [h for h, n in zip(heard, counts, strict=True) for _ in range(n)]
-    scores, labels = zip(*(h.units(0.02) for h in heard), strict=True)
+def test_a_resample_equals_the_repeated_files(seed):
+    recordings = curves(12, seed)
+    counts = np.random.default_rng(seed).integers(0, 4, len(recordings))
+    again = [h for h, n in zip(recordings, counts, strict=True) for _ in range(n)]
+    scores, labels = zip(*(h.units(0.02) for h in recordings), strict=True)
     points = Pool(scores, labels, [1 - y for y in labels]).roc(counts)
     repeated = [np.concatenate(x) for x in zip(*(h.units(0.02) for h in again), strict=True)]
     assert points is not None
     assert eer_on(points)[0] == pytest.approx(eer(*repeated)[0])
     assert auc_on(points) == pytest.approx(roc_auc_score(repeated[1], repeated[0]))
-    by_duration = Pool([-h.p_fake for h in heard], *zip(*(h.seconds() for h in heard), strict=True)).roc(counts)
+    by_duration = Pool([-h.p_fake for h in recordings], *zip(*(h.seconds() for h in recordings), strict=True)).roc(
+        counts
+    )
     assert by_duration is not None
     assert eer_on(by_duration)[0] == pytest.approx(range_eer((h.edges, -h.p_fake, h.spoofed) for h in again)[0])
 
 
 def test_intervals_are_those_of_a_plain_bootstrap():
-    heard = curves(30)
-    frames = [pooled([h]) for h in heard]
+    recordings = curves(30)
+    frames = [pooled([h]) for h in recordings]
     rng, draws = np.random.default_rng(7), []
-    kinds = [[i for i, h in enumerate(heard) if bool(h.spoofed) is kind] for kind in (True, False)]
+    kinds = [[i for i, h in enumerate(recordings) if bool(h.spoofed) is kind] for kind in (True, False)]
     for _ in range(600):
-        chosen = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds])
-        p, spoof = (np.concatenate([frames[i][k] for i in chosen]) for k in (0, 1))
+        files = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds])
+        p, spoof = (np.concatenate([frames[i][k] for i in files]) for k in (0, 1))
         hit, flagged = np.sum(spoof & (p > 0.5)), np.sum(p > 0.5)
         draws.append((hit / flagged, hit / spoof.sum(), 2 * hit / (flagged + spoof.sum()), eer(-p, ~spoof)[0]))
-    found = measured(heard, {"dev": 0.5}, n_bootstrap=600)
+    found = measure(recordings, {"dev": 0.5}, n_bootstrap=600)
     own = [found["at"]["dev"]["measures"][f"frame_{m}"] for m in ("precision", "recall", "f1")]
     own += [found["measures"]["segment_eer_20ms"]]
     for interval, low, high in zip(own, *np.quantile(draws, [0.025, 0.975], axis=0), strict=True):
@@ -149,13 +151,13 @@ def test_intervals_are_those_of_a_plain_bootstrap():
 
 def test_one_file_alone_has_no_interval():
     one = [h for h in curves(6) if h.spoofed][:1] + [h for h in curves(6) if not h.spoofed]
-    found = measured(one, {"dev": 0.5}, n_bootstrap=10)
+    found = measure(one, {"dev": 0.5}, n_bootstrap=10)
     assert found["measures"]["frame_auc_20ms"]["value"] is not None
     assert found["measures"]["frame_auc_20ms"]["low"] is found["at"]["dev"]["measures"]["frame_f1"]["high"] is None
 
 
-def test_spliced_files_alone_have_no_rates_of_files():
-    found = measured([h for h in curves() if h.spoofed], {"dev": 1.0}, n_bootstrap=10)
+def test_spliced_files_alone_have_no_rates_recordings():
+    found = measure([h for h in curves() if h.spoofed], {"dev": 1.0}, n_bootstrap=10)
     assert found["measures"]["file_auc"] == {"value": None, "low": None, "high": None}
     assert found["measures"]["range_eer"]["low"] is not None
     assert found["at"]["dev"]["verdicts"]["bonafide"]["REAL"] == {"n": 0, "value": None, "low": None, "high": None}
@@ -164,9 +166,9 @@ def test_spliced_files_alone_have_no_rates_of_files():
 
 
 def test_the_threshold_flags_what_that_of_the_eer_rejects():
-    heard = curves()
-    p, spoof = pooled(heard)
-    threshold = dev_threshold(heard)
+    recordings = curves()
+    p, spoof = pooled(recordings)
+    threshold = dev_threshold(recordings)
     _, official = eer(-p, ~spoof)
     assert np.array_equal(p > threshold, -p <= official)
     wrong = {t: abs(np.mean(p[spoof] <= t) - np.mean(p[~spoof] > t)) for t in [*np.unique(p), threshold]}
@@ -175,15 +177,15 @@ def test_the_threshold_flags_what_that_of_the_eer_rejects():
 
 def test_without_spoof_there_is_no_threshold_and_no_measure():
     real = [h for h in curves() if not h.spoofed]
-    for call in (lambda: dev_threshold(real), lambda: measured(real, {}, n_bootstrap=10)):
+    for call in (lambda: dev_threshold(real), lambda: measure(real, {}, n_bootstrap=10)):
         with pytest.raises(InputError, match="0 spoof trials"):
             call()
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=8))
-def test_joined_stretches_are_the_same_time(pairs):
+def test_merged_stretches_cover_the_same_time(pairs):
     stretches = [(a / 10, (a + n) / 10) for a, n in pairs]
-    found = joined(stretches)
+    found = merged(stretches)
     middles = np.arange(400) / 100 + 0.005
 
     def inside(of):

@@ -1,4 +1,4 @@
-"""A sweep against windows cut by hand, its curve against a plain loop, an hour of it in little memory."""
+"""A scan against windows cut by hand, its curve against a plain loop, and an hour in little memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RATE = 8_000
 
 
 class Stub(Detector):
-    """Its log-odds are a weighted sum of what it hears, which is kept."""
+    """Its log-odds are a weighted sum of its input, which is kept."""
 
     model = None
 
@@ -38,11 +38,11 @@ class Stub(Detector):
         nn.Module.__init__(self)
         self.config = {"sample_rate": RATE, "seconds": seconds, "score": "log_odds"}
         self.config["threshold"] = {"value": 0.5, "source": "a test"}
-        self.heard: list[np.ndarray] = []
+        self.inputs: list[np.ndarray] = []
         self.forgets = forgets
 
     def logits(self, waveform):
-        self.heard.extend([] if self.forgets else waveform.numpy())
+        self.inputs.extend([] if self.forgets else waveform.numpy())
         return 100 * (waveform * torch.linspace(0.5, 1, waveform.shape[1])).mean(1, keepdim=True)
 
 
@@ -56,13 +56,13 @@ def encode(samples, rate=RATE, **keywords):
     return file.getvalue()
 
 
-def cut_by_hand(samples, n, hop, heard):
+def cut_by_hand(samples, n, hop, n_filled):
     """From the definition: starts a hop apart up to the first window that reaches the end, ends by numpy's mirror."""
     starts = [0]
     while starts[-1] + n < len(samples):
         starts.append(starts[-1] + hop)
     parts = [samples[start : start + n] for start in starts]
-    return [np.pad(part, (0, heard - len(part)), mode="symmetric") for part in parts], starts
+    return [np.pad(part, (0, n_filled - len(part)), mode="symmetric") for part in parts], starts
 
 
 @settings(deadline=None, max_examples=40)
@@ -78,12 +78,10 @@ def test_windows_are_those_cut_by_hand(n_samples, seconds, overlap, batch_size, 
     found = scan(detector, encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
     n = round(seconds * RATE)
     expected, starts = cut_by_hand(samples, n, round(n * (1 - overlap)), max(n, detector.n_samples))
-    np.testing.assert_array_equal(detector.heard, expected)
+    np.testing.assert_array_equal(detector.inputs, expected)
     np.testing.assert_allclose(found.starts, np.array(starts) / RATE)
     assert (found.duration, found.window) == (n_samples / RATE, n / RATE)
     assert found.ends[-1] == found.duration
-    assert found.mirrored * RATE == pytest.approx(starts[-1] + n - n_samples)
-    assert found.resolution == found.window
 
 
 def test_the_default_window_is_the_detectors_clip_half_overlapping():
@@ -96,7 +94,7 @@ def test_a_long_recording_crosses_the_blocks_it_is_decoded_in():
     detector, samples = Stub(2.3), noise(27 * RATE + 11)
     scan(detector, encode(samples, format="FLAC", subtype="PCM_16"))
     whole = audio.load(encode(samples, format="FLAC", subtype="PCM_16"), sample_rate=RATE).numpy()
-    np.testing.assert_array_equal(detector.heard, cut_by_hand(whole, 18_400, 9_200, 18_400)[0])
+    np.testing.assert_array_equal(detector.inputs, cut_by_hand(whole, 18_400, 9_200, 18_400)[0])
 
 
 @pytest.mark.parametrize("format", ["MP3", "OGG", "FLAC"])
@@ -113,7 +111,7 @@ def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
     detector = Stub(0.5)
     scan(detector, data, overlap=0.9)
     assert sum(reads) == pytest.approx(3 * 16_000, abs=3_000)
-    np.testing.assert_array_equal(detector.heard, cut_by_hand(whole, 4_000, 400, 4_000)[0])
+    np.testing.assert_array_equal(detector.inputs, cut_by_hand(whole, 4_000, 400, 4_000)[0])
 
 
 def a_detector(score="log_odds"):
@@ -125,7 +123,7 @@ def a_detector(score="log_odds"):
 
 @pytest.mark.parametrize("score", ["log_odds", "bonafide_logit"])
 @pytest.mark.parametrize("calibrated", [False, True])
-def test_a_window_says_what_the_detector_says_of_a_clip(score, calibrated, tmp_path):
+def test_the_score_of_a_window_is_that_of_a_clip(score, calibrated, tmp_path):
     detector = a_detector(score)
     detector.set_threshold(0.3, "a test")
     if calibrated:
@@ -150,7 +148,7 @@ def test_the_batch_does_not_matter():
 
 @settings(deadline=None)
 @given(data=st.data(), n=st.integers(1, 12), frame=st.sampled_from([0.01, 0.1, 0.3, 5.0]))
-def test_the_curve_is_the_mean_of_the_windows_that_hold_the_middle(data, n, frame):
+def test_the_curve_is_the_mean_of_the_windows_that_contain_the_middle(data, n, frame):
     window, overlap = data.draw(st.sampled_from([(0.5, 0.5), (1.0, 0.75), (0.4, 0.0)]))
     hop = window * (1 - overlap)
     duration = (n - 1) * hop + data.draw(st.sampled_from([1.0, 0.99])) * window
@@ -229,10 +227,9 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
 
 
 class FrameStub(Stub):
-    """Its frames of 10 ms have the mean of their samples, and how far into the clip they are."""
+    """Its scores of frames of 10 ms are the mean of their samples, plus their position in the clip."""
 
-    class model:
-        frames = None
+    locates = True
 
     def __init__(self, seconds):
         super().__init__(seconds)
@@ -251,21 +248,21 @@ class FrameStub(Stub):
     batch_size=st.integers(1, 9),
     clip=st.sampled_from([0.1, 0.25]),
 )
-def test_frames_are_the_mean_of_what_all_clips_say_of_them(n_samples, seconds, overlap, batch_size, clip):
+def test_the_score_of_a_frame_is_the_mean_over_all_clips(n_samples, seconds, overlap, batch_size, clip):
     samples = noise(n_samples)
     found = scan(FrameStub(clip), encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
-    n, heard = round(seconds * RATE), round(max(seconds, clip) * RATE)
+    n, n_filled = round(seconds * RATE), round(max(seconds, clip) * RATE)
     hop = max(1, round(n * (1 - overlap) / 80)) * 80
-    parts, starts = cut_by_hand(samples, n, hop, heard)
-    said = {}
+    parts, starts = cut_by_hand(samples, n, hop, n_filled)
+    by_frame = {}
     for start, part in zip(starts, parts, strict=True):
-        for i in range(heard // 80):
+        for i in range(n_filled // 80):
             at = start + 80 * i
             if 80 * i < n and at < n_samples:
-                said.setdefault(at // 80, []).append(100 * part[80 * i : 80 * i + 80].mean() + i)
-    assert found.kind == "localisation" and found.window == found.hop == found.resolution == 0.01
-    assert found.duration == n_samples / RATE and found.mirrored == 0
-    expected = [np.mean(said[i]) for i in range(len(said))]
+                by_frame.setdefault(at // 80, []).append(100 * part[80 * i : 80 * i + 80].mean() + i)
+    assert found.kind == "localisation" and found.window == found.hop == 0.01
+    assert found.duration == n_samples / RATE
+    expected = [np.mean(by_frame[i]) for i in range(len(by_frame))]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.p_fake, expit(0.25 - found.scores))
     edges, spoof, p_fake = curve(found, frame_seconds=found.hop)
@@ -274,7 +271,7 @@ def test_frames_are_the_mean_of_what_all_clips_say_of_them(n_samples, seconds, o
     np.testing.assert_allclose(p_fake, found.p_fake)
 
 
-def test_a_frame_that_is_no_number_is_said_with_its_time():
+def test_a_frame_whose_score_is_not_finite_is_refused_with_its_time():
     samples = noise(4_000)
     samples[2_000] = 5.0
     detector = FrameStub(0.1)
@@ -283,7 +280,7 @@ def test_a_frame_that_is_no_number_is_said_with_its_time():
         scan(detector, encode(samples))
 
 
-def test_a_curve_whose_frames_have_their_middle_on_a_border_of_the_detectors_has_a_value_everywhere():
+def test_a_curve_with_middles_on_borders_of_the_detectors_frames_is_finite():
     for frame, n in ((0.01, 301), (0.0635, 1000)):  # the borders of neighbours differ by rounding here
         scores = np.arange(n, dtype=np.float64)
         found = Scan(np.arange(n) * frame, scores, -scores, expit(-scores), n * frame, frame, frame, "localisation")

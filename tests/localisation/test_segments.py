@@ -1,4 +1,4 @@
-"""Segments against a plain loop over the frames, verdicts at their limits, and files read back by other readers."""
+"""Segments against a plain loop over the frames, verdicts at their limits, and files read by other readers."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def test_verdicts(share, file, recording):
 @pytest.mark.parametrize(
     ("edges", "p", "keywords", "words"),
     [
-        ([0, 1], [0.1, 0.2], {}, r"\[L \+ 1\] and \[L\]"),
-        ([0], [], {}, r"\[L \+ 1\] and \[L\]"),
-        ([0, 1, 1], [0.1, 0.2], {}, "do not ascend"),
-        ([0, 1], [math.nan], {}, "not within 0 and 1"),
+        ([0, 1], [0.1, 0.2], {}, r"\[L \+ 1\] ascending, \[L\] expected"),
+        ([0], [], {}, r"\[L \+ 1\] ascending, \[L\] expected"),
+        ([0, 1, 1], [0.1, 0.2], {}, r"\[L \+ 1\] ascending, \[L\] expected"),
+        ([0, 1], [math.nan], {}, "NaN or infinite"),
         ([0, 1], [1.1], {}, "not within 0 and 1"),
         ([0, 1], [0.5], {"threshold": 30}, "threshold=30: a number from 0 to 1"),
         ([0, 1], [0.5], {"gap_seconds": -1}, "gap_seconds=-1"),
@@ -142,7 +142,7 @@ def test_json(tmp_path):
     }
 
 
-def test_the_rule_of_the_verdict_is_told(tmp_path):
+def test_the_rule_of_the_verdict_is_written(tmp_path):
     for rule, expected in (("file", "SUSPICIOUS"), ("recording", "REAL")):
         content = json.loads(written(tmp_path, TWO, rule=rule)[0])
         assert (content["rule"], content["verdict"], content["share"]) == (rule, expected, pytest.approx(1.7500001 / 4))

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 
 from deepfake.errors import InputError
+from deepfake.metrics import tdcf
 from deepfake.metrics.cllr import cllr, pav
 from deepfake.metrics.dcf import a_dcf, act_dcf, min_dcf
 from deepfake.metrics.eer import eer, eer_official
-from deepfake.metrics.tdcf import AsvOperatingPoint, asv_operating_point, min_tdcf, min_tdcf_legacy, min_tdcf_of
+from deepfake.metrics.tdcf import (
+    AsvOperatingPoint,
+    asv_operating_point,
+    legacy_weights,
+    min_tdcf_of,
+    revised_weights,
+)
 
 EXACT = 1e-9
 SETS = [
@@ -35,10 +42,11 @@ COUNTS = {
     "n_spoof": lambda s, y: (~y).sum(),
     "n_unique": lambda s, y: len(np.unique(s)),
 }
-TDCF_NAMES = {"Pspoof": "p_spoof", "Ptar": "p_target", "Pnon": "p_nontarget"} | {
-    name: name.lower().replace("c", "c_", 1)
-    for name in ("Cmiss", "Cfa", "Cfa_spoof", "Cmiss_asv", "Cfa_asv", "Cmiss_cm", "Cfa_cm")
+TDCF_LEGACY = {"Pspoof": "P_SPOOF", "Ptar": "P_TARGET", "Pnon": "P_NONTARGET"} | {
+    name: name.upper().replace("C", "C_", 1) for name in ("Cmiss_asv", "Cfa_asv", "Cmiss_cm", "Cfa_cm")
 }
+TDCF_REVISED = {**TDCF_LEGACY, "Cmiss": "C_MISS_ASV", "Cfa": "C_FA_ASV", "Cfa_spoof": "C_FA_SPOOF"}
+DCF_NAMES = {"Pspoof": "p_spoof", "Cmiss": "c_miss", "Cfa": "c_fa"}
 A_DCF_NAMES = {"Ptrg": "p_target", "Pnontrg": "p_nontarget", "Pspf": "p_spoof"} | {
     "Cmiss": "c_miss",
     "Cfa_asv": "c_fa_nontarget",
@@ -88,14 +96,15 @@ def rocch_eer(scores, labels):
 
 def metrics(expected, asv):
     """By keys: what gives the values of those keys."""
+    legacy, revised = legacy_weights(asv)._asdict(), revised_weights(asv)._asdict()
     c012 = {key.lower(): value for key, value in expected["constants"]["LA2021_C012_eval_pooled"].items()}
     return {
         ("eer_official", "eer_threshold"): eer_official,
         ("minDCF_asvspoof5", "minDCF_threshold"): min_dcf,
         ("actDCF_asvspoof5",): lambda s, y: [act_dcf(s, y)],
         ("cllr_asvspoof5_bits",): lambda s, y: [cllr(s, y)],
-        ("min_tDCF_legacy_2019", "min_tDCF_legacy_threshold"): lambda s, y: min_tdcf_legacy(s, y, asv),
-        ("min_tDCF_revised_v2", "min_tDCF_revised_threshold"): lambda s, y: min_tdcf(s, y, asv),
+        ("min_tDCF_legacy_2019", "min_tDCF_legacy_threshold"): lambda s, y: min_tdcf_of(s, y, **legacy),
+        ("min_tDCF_revised_v2", "min_tDCF_revised_threshold"): lambda s, y: min_tdcf_of(s, y, **revised),
         ("min_tDCF_2021_C012_LA_eval_pooled",): lambda s, y: min_tdcf_of(s, y, **c012)[:1],
         ("indep_eer_interp_tieaware_NOT_OFFICIAL",): lambda s, y: eer(s, y)[:1],
         ("indep_eer_rocch_NOT_OFFICIAL",): lambda s, y: [rocch_eer(s, y)],
@@ -148,22 +157,19 @@ def test_the_default_asv_rates_of_asvspoof5(expected):
     assert not rates
     c0 = 0.9405 * 0.01880141010575793 + 0.0095 * 10 * 0.01881016557566423
     floor = c0 / (c0 + 0.05 * 10 * 0.4607082907604729)  # what the ASV's own errors cost beside a perfect CM
-    assert min_tdcf([0, 1, 2, 3], [0, 0, 1, 1], asv) == pytest.approx((floor, 1), abs=EXACT)
+    weights = revised_weights(asv)._asdict()
+    assert min_tdcf_of([0, 1, 2, 3], [0, 0, 1, 1], **weights) == pytest.approx((floor, 1), abs=EXACT)
 
 
-def test_the_constants_are_the_defaults(shared, expected, asv_scores, asv):
+def test_the_constants_are_the_defaults(shared, expected, asv_scores):
     scores, labels = trials(shared, "S1_gauss_ties_1dp")
-    legacy, revised, cm, asv_and_cm = (
+    for entry, names in (("tDCF_legacy", TDCF_LEGACY), ("tDCF_revised", TDCF_REVISED)):
+        for key, value in expected["constants"][entry].items():
+            assert getattr(tdcf, names[key]) == pytest.approx(value, abs=EXACT), key
+    cm, asv_and_cm = (
         {names[key]: value for key, value in expected["constants"][entry].items()}
-        for entry, names in (
-            ("tDCF_legacy", TDCF_NAMES),
-            ("tDCF_revised", TDCF_NAMES),
-            ("minDCF_actDCF_asvspoof5", TDCF_NAMES),
-            ("a_dcf_asvspoof5", A_DCF_NAMES),
-        )
+        for entry, names in (("minDCF_actDCF_asvspoof5", DCF_NAMES), ("a_dcf_asvspoof5", A_DCF_NAMES))
     )
-    assert min_tdcf_legacy(scores, labels, asv, **legacy) == pytest.approx(min_tdcf_legacy(scores, labels, asv))
-    assert min_tdcf(scores, labels, asv, **revised) == pytest.approx(min_tdcf(scores, labels, asv))
     assert min_dcf(scores, labels, **cm) == pytest.approx(min_dcf(scores, labels))
     assert act_dcf(scores, labels, **cm) == pytest.approx(act_dcf(scores, labels))
     assert a_dcf(*asv_scores, **asv_and_cm) == pytest.approx(a_dcf(*asv_scores))

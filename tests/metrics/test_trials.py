@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import Intervals, judge
+from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.metrics.bootstrap import intervals
 from deepfake.metrics.bounds import supported
 from deepfake.metrics.calibration import calibrate
@@ -75,4 +75,4 @@ def test_counts_up_to_each_distinct_score():
 def test_a_partition_is_not_checked_again(monkeypatch):
     scores = Scores([f"u{i}" for i in range(60)], LABELS.astype(int), ["A01"] * 60, SCORES)
     monkeypatch.setattr(Trials, "__init__", lambda *_: pytest.fail("checked a second time"))
-    judge(scores, threshold=0.5, dataset="", partition="", intervals=Intervals(n=50))
+    evaluate(scores, threshold=0.5, dataset="", partition="", intervals=Intervals(n=50))

@@ -70,7 +70,7 @@ def test_raw_audio_is_refused() -> None:
 
 
 def test_too_few_frames() -> None:
-    with pytest.raises(InputError, match="at least 12 frames, got 11"):
+    with pytest.raises(InputError, match="at least 12 frames"):
         CNNBiLSTM(in_channels=32)(torch.randn(2, 32, 11))
 
 

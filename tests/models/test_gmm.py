@@ -79,7 +79,7 @@ def test_a_mixture_is_put_in_its_class() -> None:
 def test_what_it_cannot_be_made_of_is_said() -> None:
     with pytest.raises(InputError, match="raw audio"):
         GaussianMixtures(in_channels=1)
-    with pytest.raises(InputError, match="n_components is 0"):
+    with pytest.raises(InputError, match="n_components=0"):
         GaussianMixtures(in_channels=60, n_components=0)
-    with pytest.raises(InputError, match=r"made for features \[B, 60, L\]"):
+    with pytest.raises(InputError, match=r"\[B, 60, L\] was expected"):
         GaussianMixtures(in_channels=60, n_components=2)(torch.randn(1, 20, 9))

@@ -78,7 +78,7 @@ def test_what_it_cannot_hear() -> None:
         LCNN(in_channels=1)
     with pytest.raises(InputError, match="at least 16 bands"):
         LCNN(in_channels=15)
-    with pytest.raises(InputError, match="at least 16 frames, got 15"):
+    with pytest.raises(InputError, match="at least 16 frames"):
         LCNN(in_channels=16, **SMALL)(torch.randn(2, 16, 15))
 
 

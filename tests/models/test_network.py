@@ -24,13 +24,13 @@ class Mean(Network):
 
 
 def test_names_what_was_got_and_wanted() -> None:
-    with pytest.raises(InputError, match=r"Mean needs .* 16 bands, got raw audio .*features=mel"):
+    with pytest.raises(InputError, match=r"Mean, raw audio .* 16 bands .*features=mel"):
         Mean(1)
-    with pytest.raises(InputError, match=r"at least 20 frames, got 3"):
+    with pytest.raises(InputError, match=r"at least 20 frames"):
         Mean(16)(torch.zeros(1, 16, 3))
-    with pytest.raises(InputError, match=r"at least 20 samples, got 3"):
+    with pytest.raises(InputError, match=r"at least 20 samples"):
         Mean(1, min_channels=1)(torch.zeros(1, 1, 3))
-    with pytest.raises(InputError, match=r"\[B, 16, L\], got \[16, 30\]"):
+    with pytest.raises(InputError, match=r"features \[16, 30\]: \[B, 16, L\] was expected"):
         Mean(16)(torch.zeros(16, 30))
 
 
@@ -41,7 +41,7 @@ def test_the_least_is_enough() -> None:
 def test_a_kind_of_front_end_is_refused_by_name() -> None:
     Mean.require_kind("spectrum")
     for kind in ("raw audio", "embedding"):
-        with pytest.raises(InputError, match=f"Mean: .* spectrum was expected, got {kind}: choose features=mel"):
+        with pytest.raises(InputError, match=f"Mean, .* {kind}: spectrum was expected; choose features=mel"):
             Mean.require_kind(kind)
 
 

@@ -93,9 +93,9 @@ def test_its_map_is_one_row_over_all_frequencies() -> None:
 
 
 def test_what_it_cannot_hear() -> None:
-    with pytest.raises(InputError, match=r"RawNet2 needs raw audio .* got 60 channels: choose features=raw"):
+    with pytest.raises(InputError, match=r"RawNet2, 60 channels: raw audio .* choose features=raw"):
         RawNet2(in_channels=60)
-    with pytest.raises(InputError, match="at least 3211 samples, got 3210"):
+    with pytest.raises(InputError, match="at least 3211 samples"):
         RawNet2(in_channels=1, **SMALL)(torch.randn(1, 1, 3210))
 
 

@@ -70,5 +70,5 @@ def test_bad_hyper_parameters(wrong):
 def test_raw_audio_and_short_clips_are_refused():
     with pytest.raises(InputError, match="raw audio"):
         WGANGPCritic(in_channels=1)
-    with pytest.raises(InputError, match="at least 16 frames, got 15"):
+    with pytest.raises(InputError, match="at least 16 frames"):
         WGANGPCritic(in_channels=16)(torch.randn(2, 16, 15))

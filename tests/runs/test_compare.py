@@ -32,7 +32,7 @@ def test_settings_of_another_model_are_not_compared():
     }
 
 
-def test_what_is_no_report_or_no_run_is_said(tmp_path, run_folder):
+def test_folders_that_are_no_runs_or_reports_are_refused(tmp_path, run_folder):
     with pytest.raises(InputError, match="no run folders"):
         table(tmp_path)
     (tmp_path / "r" / "reports").mkdir(parents=True)

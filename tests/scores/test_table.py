@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepfake.datasets.protocol import utterance_key
 from deepfake.errors import InputError
-from deepfake.scores.table import Scores, read_asv_scores, read_scores, utterance_key, write_scores
+from deepfake.scores.table import Scores, read_asv_scores, read_scores, write_scores
 
 
 def some(**changes):

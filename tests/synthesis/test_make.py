@@ -16,8 +16,8 @@ from deepfake.datasets.utterance import PARTITIONS, speaker_overlap
 from deepfake.errors import InputError
 from deepfake.synthesis import make as module
 from deepfake.synthesis.make import make_corpus
-from deepfake.synthesis.plan import NONE, File, Source, recordings
-from deepfake.synthesis.sound import Recipe, make
+from deepfake.synthesis.plan import NONE, File, Recipe, Source, recordings
+from deepfake.synthesis.sound import make
 
 QUICK = {"A02": "", "A04": "", "A06": "", "A07": ""}
 OPTIONS = {"spoofs": 2, "splices": 0.5, "max_seconds": 2.2}
@@ -34,7 +34,7 @@ def corpus(speakers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "corpus"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "available", lambda: QUICK)
-        done = make_corpus(speakers, folder, workers=1, **OPTIONS)
+        done = make_corpus(Recipe(speakers, folder, workers=1, **OPTIONS))
     assert not done.left_out and set(done.absent) == {"A01", "A03", "A05", "A08"}
     return folder
 
@@ -48,21 +48,21 @@ def digests(folder):
 def test_the_same_bytes_by_two_processes_after_an_interruption(corpus, speakers, tmp_path, monkeypatch):
     calls = []
 
-    def interrupted(source, recipe):
+    def interrupted(source, recipe, texts):
         if len(calls) == 3:
             raise KeyboardInterrupt
         calls.append(source)
-        return make(source, recipe)
+        return make(source, recipe, texts)
 
     folder = tmp_path / "corpus"
     with monkeypatch.context() as patch:
         patch.setattr(module, "make", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            make_corpus(speakers, folder, workers=1, **OPTIONS)
+            make_corpus(Recipe(speakers, folder, workers=1, **OPTIONS))
     assert not (folder / "ASVspoof2019_LA_cm_protocols").exists()
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.flac")}
     assert before
-    make_corpus(speakers, folder, workers=2, **OPTIONS)
+    make_corpus(Recipe(speakers, folder, workers=2, **OPTIONS))
     assert digests(folder) == digests(corpus)
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
@@ -98,14 +98,14 @@ def test_a_spoof_has_its_partners_length_and_level(corpus):
 
 
 def test_a_spliced_file_differs_in_its_stretch_alone(corpus, speakers, tmp_path):
-    recipe = Recipe(str(speakers), str(tmp_path), 0, 1.0, 2.2, ())
+    recipe = Recipe(speakers, tmp_path, max_seconds=2.2)
     recording = {r["file"]: r["recording"] for r in csv.DictReader((corpus / "sources.csv").open())}
     n_stretches = 0
     for partition in PARTITIONS:
         stretches = spliced.segments(partition, root=str(corpus / "partial"))
         for u in spliced.utterances(partition, root=str(corpus / "partial")):
-            untouched = Source(recording[u.id], "", "", partition, splice=File(u.id, NONE))
-            assert not make(untouched, recipe).errors
+            untouched = Source(recording[u.id], "", "", partition, (File(u.id, NONE),), partial=True)
+            assert not make(untouched, recipe, ()).errors
             before, _ = soundfile.read(tmp_path / "partial" / partition / f"{u.id}.flac", dtype="int16")
             after, _ = soundfile.read(u.path, dtype="int16")
             differs = np.abs(after.astype(int) - before) > 1  # a step may be the mean that was removed
@@ -122,15 +122,15 @@ def test_a_spliced_file_differs_in_its_stretch_alone(corpus, speakers, tmp_path)
 def test_a_folder_of_other_settings_or_of_something_else_is_left_alone(corpus, speakers, tmp_path):
     before = digests(corpus)
     with pytest.raises(InputError, match="made with other seed, spoofs") as error:
-        make_corpus(speakers, corpus, workers=1, **OPTIONS | {"seed": 1, "spoofs": 1})
+        make_corpus(Recipe(speakers, corpus, workers=1, **OPTIONS | {"seed": 1, "spoofs": 1}))
     assert "\n" not in str(error.value)
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="something other than a generated corpus"):
-        make_corpus(speakers, tmp_path)
+        make_corpus(Recipe(speakers, tmp_path))
     with pytest.raises(InputError, match="is a file"):
-        make_corpus(speakers, tmp_path / "mine.txt")
+        make_corpus(Recipe(speakers, tmp_path / "mine.txt"))
     with pytest.raises(InputError, match="lies in the folder of recordings"):
-        make_corpus(speakers, speakers / "made")
+        make_corpus(Recipe(speakers, speakers / "made"))
     assert digests(corpus) == before and json.loads((corpus / "corpus.json").read_text())["seed"] == 0
 
 
@@ -161,8 +161,8 @@ def test_a_long_recording_is_cut_where_it_is_quiet(voice, tmp_path):
     speech = np.concatenate([voice(i, 1.0) for i in range(8)])
     soundfile.write(tmp_path / "long.wav", speech, 16000)
     for seed in range(4):
-        recipe = Recipe(str(tmp_path), str(tmp_path / str(seed)), seed, 1.0, 4.0, ())
-        make(Source("long.wav", "LA_0001", "speaker", "dev", (File("LA_D_1", NONE),)), recipe)
+        recipe = Recipe(tmp_path, tmp_path / str(seed), seed, max_seconds=4.0)
+        make(Source("long.wav", "LA_0001", "speaker", "dev", (File("LA_D_1", NONE),)), recipe, ())
         made, _ = soundfile.read(tmp_path / str(seed) / "ASVspoof2019_LA_dev" / "flac" / "LA_D_1.flac")
         assert 2.4 * 16000 <= len(made) <= 4.0 * 16000
         assert max(made[:80].std(), made[-80:].std()) < 0.5 * made.std()
@@ -184,11 +184,11 @@ def test_a_long_recording_is_cut_where_it_is_quiet(voice, tmp_path):
 )
 def test_an_argument_out_of_range(speakers, tmp_path, options, said):
     with pytest.raises(InputError, match=said) as error:
-        make_corpus(speakers, tmp_path / "out", **options)
+        make_corpus(Recipe(speakers, tmp_path / "out", **options))
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
 def test_a_class_without_a_file_is_refused(speakers, tmp_path):
     with pytest.raises(InputError, match=r"partition train of the corpus lacks a class, for example because .*needed"):
-        make_corpus(speakers, tmp_path / "out", workers=1, spoofs=2, min_seconds=3)
+        make_corpus(Recipe(speakers, tmp_path / "out", workers=1, spoofs=2, min_seconds=3))
     assert len(recordings(speakers)) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepfake.errors import InputError
-from deepfake.synthesis.plan import generator, partitioned, plan, recordings
+from deepfake.synthesis.plan import Recipe, generator, partitioned, plan, recordings
 
 SYSTEMS = {"train": ["A1", "A2", "A3"], "dev": ["A1", "A2", "A3"], "eval": ["A1", "A2", "A3", "A9"]}
 
 
 def planned(found, seed=0, shares=(60, 20, 20), spoofs=2, splices=0.2, per_speaker=None):
     options = {"shares": shares, "spoofs": spoofs, "splices": splices, "per_speaker": per_speaker}
-    return plan(found, SYSTEMS, ["A1", "A9"], seed=seed, **options)
+    return plan(found, SYSTEMS, ["A1", "A9"], Recipe(Path(), Path(), seed=seed, **options))
 
 
 FOUND = {f"s{i:02d}": [f"s{i:02d}/{j}.wav" for j in range(12)] for i in range(20)}
@@ -53,12 +54,12 @@ def test_speakers_are_disjoint_and_each_recording_is_used_once():
 def test_systems_are_balanced_and_some_are_in_eval_only():
     for partition, systems in SYSTEMS.items():
         own = [s for s in planned(FOUND) if s.partition == partition]
-        made = Counter(f.system for s in own for f in s.files)
+        made = Counter(f.system for s in own if not s.partial for f in s.files)
         assert set(made) == {"-", *systems}
         spoofs = [made[name] for name in systems]
         assert sum(spoofs) == 2 * made["-"] and max(spoofs) - min(spoofs) <= 1
-        assert all(len({f.system for f in s.files}) == 3 for s in own if s.files)
-        splices = Counter(s.splice.system for s in own if s.splice)
+        assert all(len({f.system for f in s.files}) == 3 for s in own if not s.partial)
+        splices = Counter(s.files[0].system for s in own if s.partial)
         assert sum(splices.values()) == round(0.2 * len(own))
         assert set(splices) == ({"-", "A1", "A9"} if partition == "eval" else {"-", "A1"})
         assert abs(splices["-"] - sum(splices.values()) / 3) <= 1

@@ -11,7 +11,7 @@ from deepfake.synthesis import systems, world
 from deepfake.synthesis.frames import minimum_phase, spectra, warped, waveform_of
 from deepfake.synthesis.pitch import f0
 from deepfake.synthesis.systems import SYSTEMS, available
-from deepfake.synthesis.tts import SENTENCES
+from deepfake.synthesis.tts import SENTENCES, read_texts
 
 COPIES = [name for name, system in SYSTEMS.items() if system.copies]
 CONVERSIONS = ["A03", "A07"]
@@ -27,7 +27,7 @@ def speech():
 def spoof(name, speech, seed=0):
     if SYSTEMS[name].needs == "pyworld" and world.pyworld() is None:
         pytest.skip("pyworld is not installed")
-    return SYSTEMS[name].spoof(speech, SENTENCES, np.random.default_rng(seed))
+    return SYSTEMS[name].spoof(speech, read_texts(SENTENCES), np.random.default_rng(seed))
 
 
 def decibels(waveform):

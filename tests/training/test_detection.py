@@ -62,7 +62,7 @@ def test_dev_scores_are_those_of_the_detector_file(run_folder):
     dev = utterances("dev", root=str(run_folder / "manifests"))
     again, _, seconds = score(detector, dev, batch_size=32)
     assert written.ids == [u.id for u in dev] and seconds == len(dev) * 0.5  # of the clips
-    np.testing.assert_allclose(written.scores, again, atol=1e-6)
+    np.testing.assert_allclose(written.scores, again.scores, atol=1e-6)
     assert detector.config["threshold"]["source"] == "EER threshold of asvspoof2019_la, partition dev"
 
 

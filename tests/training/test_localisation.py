@@ -91,7 +91,7 @@ def test_in_a_mix_each_part_and_partition_keeps_its_own_stretches(tiny_la, tmp_p
 
 
 def test_a_network_of_whole_clips_is_refused(tiny_la, tmp_path):
-    with pytest.raises(InstantiationException, match="CNN judges whole clips; model=frame_cnn"):
+    with pytest.raises(InstantiationException, match="CNN: a network of frames was expected; set model=frame_cnn"):
         run.train(tiny_run(tiny_la, tmp_path, "task=localisation"))
 
 

@@ -1,4 +1,4 @@
-"""How a feature of any number of bands becomes rows of the number a network expects."""
+"""Projection of a feature of any number of bands to the number of rows that a network expects."""
 
 from __future__ import annotations
 

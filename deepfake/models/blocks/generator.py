@@ -1,4 +1,4 @@
-"""The generator of a WGAN-GP: noise becomes a time-frequency picture."""
+"""The generator of a WGAN-GP: from noise to a time-frequency feature."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         if min(noise_dim, len(channels), *channels) < 1:
-            raise InputError(
-                f"task.noise_dim is {noise_dim} and task.generator_channels {list(channels)}, wanted positive counts."
-            )
+            got = f"task.noise_dim={noise_dim}, task.generator_channels={list(channels)}"
+            raise InputError(f"{got}: numbers of at least 1 were expected")
         sizes = {"noise_dim": noise_dim, "n_bands": n_bands, "n_frames": n_frames}
         self.config = {**sizes, "channels": list(channels), "attention_rows": attention_rows}
         self.n_bands = n_bands

@@ -27,12 +27,12 @@ class Head(nn.Linear):
         embedding `[B, D]` -> logits `[B, n_outputs]`, or cosine `[B, 1]`
 
     Raises:
-        InputError: `kind` is not a head that there is.
+        InputError: An unknown kind.
     """
 
     def __init__(self, n_features: int, kind: str = "linear", n_outputs: int = 1) -> None:
         if kind not in KINDS:
-            raise InputError(f"model.head is {kind!r}, wanted one of {', '.join(KINDS)}.")
+            raise InputError(f"model.head={kind}: one of {', '.join(KINDS)} was expected")
         super().__init__(n_features, n_outputs if kind == "linear" else 1, bias=kind == "linear")
         self.kind = kind
 

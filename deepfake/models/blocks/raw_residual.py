@@ -31,11 +31,11 @@ class RawResidualBlock(nn.Module):
         self.conv1 = nn.Conv1d(in_channels, out_channels, kernel_size=3, padding=1)
         self.bn2 = nn.BatchNorm1d(out_channels)
         self.conv2 = nn.Conv1d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.conv_downsample: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.conv_downsample = nn.Conv1d(in_channels, out_channels, kernel_size=1)
-        self.widens = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.conv_downsample(x) if self.widens else x
+        shortcut = self.conv_downsample(x)
         out = F.leaky_relu(self.bn2(self.conv1(x)), SLOPE, inplace=True)  # in place, for memory in training
         return F.max_pool1d(self.conv2(out) + shortcut, 3)  # [B, C, L // 3]

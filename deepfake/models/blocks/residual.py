@@ -32,13 +32,13 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=(2, 3), padding=(1, 1))
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=(2, 3), padding=(0, 1))
+        self.conv_downsample: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.conv_downsample = nn.Conv2d(in_channels, out_channels, kernel_size=(1, 3), padding=(0, 1))
-        self.widens = in_channels != out_channels
         self.time_pool = time_pool
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.conv_downsample(x) if self.widens else x
+        shortcut = self.conv_downsample(x)
         out = F.selu(self.bn2(self.conv1(x)), inplace=True)  # [B, C, R + 1, L]; in place, for memory in training
         out = self.conv2(out) + shortcut  # [B, C, R, L]
         return F.max_pool2d(out, (1, self.time_pool)) if self.time_pool > 1 else out  # [B, C, R, L // time_pool]

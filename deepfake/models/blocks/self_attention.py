@@ -1,4 +1,4 @@
-"""Self-attention over the cells of a picture."""
+"""Self-attention over the cells of a map."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 
 class SelfAttention(nn.Module):
-    r"""Each cell of a map takes in what all cells say, as in SAGAN (Zhang et al., 2019, equations 1 to 3).
+    r"""Each cell of a map attends to all cells, as in SAGAN (Zhang et al., 2019, equations 1 to 3).
 
     \(\beta_{ji} = \mathrm{softmax}_i\, f(x_i)^\top g(x_j)\), \(o_j = v\big(\sum_i \beta_{ji} h(x_i)\big)\),
     \(y_j = \gamma o_j + x_j\), with f, g, h and v as 1 x 1 convolutions and an eighth of the channels in between. The
-    scale \(\gamma\) starts at 0: a network first learns from the neighbourhood, then from afar. Memory grows with the
+    scale \(\gamma\) starts at 0: a network first learns from neighbours, then from distant cells. Memory grows with the
     square of the number of cells. Written as matrix products, because the fused kernels cannot be differentiated twice,
-    which a gradient penalty asks for.
+    as a gradient penalty requires.
 
     Args:
-        channels: Of the map.
+        channels: Channels of the map.
 
     Shape:
         `[B, D, R, L]` -> `[B, D, R, L]`, with R rows

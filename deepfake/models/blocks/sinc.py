@@ -43,8 +43,8 @@ class SincFilters(nn.Module):
         super().__init__()
         if n_filters < 1 or n_taps < 1 or n_taps % 2 == 0:
             raise InputError(
-                f"A sinc filterbank needs at least 1 filter and an odd number of taps, got n_filters={n_filters} "
-                f"and n_taps={n_taps}."
+                f"model.n_filters={n_filters}, filter_taps={n_taps}: at least 1 filter and an odd number of taps were "
+                "expected"
             )
         edges_hz = _equal_mel(n_filters + 1, sample_rate / 2)[:, None]
         # The authors' argument of the sinc is a float32. Its rounding moves their published logits by up to 2e-5.

@@ -1,4 +1,4 @@
-"""What remains of a sequence of any duration: mean and deviation."""
+"""Statistics of a sequence of any duration: mean and deviation."""
 
 from __future__ import annotations
 

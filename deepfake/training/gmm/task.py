@@ -1,4 +1,4 @@
-"""The task that fits Gaussian mixtures: no gradients, no epochs, and a run folder as any other."""
+"""The task that fits Gaussian mixtures, without gradients and epochs."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ WORDS = {BONAFIDE: "bona fide", SPOOF: "spoof"}
 
 
 class MixtureFit(Task):
-    """Expectation maximisation of one mixture for each class, over the frames of the training partition.
+    """Expectation maximisation of a mixture for each class, over the frames of the training partition.
 
     The recipe of the LFCC-GMM baselines of ASVspoof 2019 and 2021 (the organisers' Matlab scripts): random frames as
-    the first means, the variance of all frames, ten iterations. They hear whole utterances; here a clip is what the
-    detector hears when it scores, the first `seconds` of each utterance, repeated where it is shorter.
+    the initial means, the variance of all frames, ten iterations. They use whole utterances; here the detector takes
+    the same clip as in scoring, the first `seconds` of each utterance, repeated if it is shorter.
 
-    The frames are extracted once, into memory. A fit starts from its seed and is not taken up halfway: what was
-    interrupted starts over when it is resumed. With `init_from` it starts from that run's mixtures. One process fits;
-    others that a strategy may have started have nothing to do.
+    The frames are extracted once, into memory. A resumed fit starts over, from its seed or, with `init_from`, from the
+    mixtures of that run. Only rank 0 fits.
 
     Args:
-        detector: Whose model is `GaussianMixtures`.
-        seed: Of the first means, and of the frames drawn.
-        max_iterations: Of expectation maximisation, at most.
-        tolerance: In nats per frame: an iteration that gains less is the last.
-        variance_floor: Least variance of a component, as a share of that of all frames of the class.
-        max_frames: Of a class that are used; where there are more, as many are drawn from each clip.
+        detector: Detector whose model is `GaussianMixtures`.
+        seed: Seed of the initial means and of the choice of frames.
+        max_iterations: Largest number of iterations.
+        tolerance: Gain in nats per frame below which the iterations end.
+        variance_floor: Smallest variance of a component, as a share of the variance of all frames of the class.
+        max_frames: Largest number of frames per class; of more, equally many are drawn from each clip.
 
     Raises:
         InputError: Another model, or a setting out of range.
@@ -63,7 +62,7 @@ class MixtureFit(Task):
     ) -> None:
         if not isinstance(detector.model, GaussianMixtures):
             name = type(detector.model).__name__
-            raise InputError(f"task=gmm fits mixtures, and {name} is none: choose model=lfcc_gmm, or task=detection")
+            raise InputError(f"task=gmm, {name}: Gaussian mixtures were expected; set model=lfcc_gmm")
         for key, value in {"max_iterations": max_iterations, "max_frames": max_frames}.items():
             if value < 1:
                 raise InputError(f"task.{key}={value}: at least 1 was expected")
@@ -73,41 +72,37 @@ class MixtureFit(Task):
         self.model: GaussianMixtures = detector.model
         self.seed = seed
         self.max_frames = max_frames
-        self.settings = {
-            "max_iterations": max_iterations,
-            "tolerance": tolerance,
-            "variance_floor": variance_floor,
-        }
+        self.settings = {"max_iterations": max_iterations, "tolerance": tolerance, "variance_floor": variance_floor}
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
-        """Fit both mixtures, and write what a run leaves behind; see `deepfake.training.finish.finish`."""
+        """Fit both mixtures, and write the files of the run, see `deepfake.training.finish.finish`."""
         datamodule, trainer = setup.datamodule, setup.trainer
         if datamodule.in_loader or datamodule.on_device:
-            raise InputError("task=gmm hears the training clips as they are: leave augment out")
+            raise InputError("task=gmm takes the training clips unchanged: leave augment out")
         if not trainer.is_global_zero:
             return None
         if setup.config["resume"]:
-            log.info("a fit of mixtures is not taken up halfway: it starts over")
+            log.info("a fit of mixtures has no checkpoints: it starts over")
         device, board = trainer.strategy.root_device, board_of(trainer)
         frames = self._frames(datamodule, device)
-        begun = time.monotonic()
+        begin = time.monotonic()
         for label in (BONAFIDE, SPOOF):
             mean, std = standardise(frames[label])
-            unit = float(std.log().sum())  # a likelihood of standardised frames is larger by so much
-            start = self._start(label, frames[label], mean, std, go_on=bool(setup.config["init_from"]))
-            fit = fit_mixture(frames[label], start, device=device, **self.settings)
+            gain = float(std.log().sum())  # of the likelihood by standardising the frames
+            start = self._start(label, frames[label], mean, std, own=bool(setup.config["init_from"]))
+            fit = fit_mixture(frames[label], start, device=device, **self.settings)  # type: ignore[arg-type]
             for i, (mixture, likelihood) in enumerate(fit, start=1):
                 self.model.put(label, *mixture.rescaled(mean, std))
-                words = WORDS[label], i, self.settings["max_iterations"], likelihood - unit, time.monotonic() - begun
+                words = WORDS[label], i, self.settings["max_iterations"], likelihood - gain, time.monotonic() - begin
                 log.info("%s: iteration %d of at most %d, log-likelihood %.4f per frame, %.1f s", *words)
                 if board is not None:
-                    board.add_scalar(f"log_likelihood/{WORDS[label]}", likelihood - unit, i)
+                    board.add_scalar(f"log_likelihood/{WORDS[label]}", likelihood - gain, i)
             del frames[label]
         return finish(setup, self.detector, {})
 
     @torch.no_grad()
     def _frames(self, datamodule: DataModule, device: torch.device) -> dict[int, Tensor]:
-        """What is fitted to, by label, each `[N, C]` on the CPU: one pass over the training clips."""
+        """Training frames by label, each `[N, C]` on the CPU, in one pass over the clips."""
         front_end = self.detector.to(device).eval().features
         n_frames = front_end(torch.zeros(1, self.detector.n_samples, device=device)).shape[-1]
         kept = self._kept(datamodule.train, n_frames)
@@ -117,7 +112,7 @@ class MixtureFit(Task):
             if n < self.model.n_components:
                 raise InputError(
                     f"{datamodule.corpus.name}, partition train: {n} frames of {WORDS[label]} speech are too few for "
-                    f"{self.model.n_components} components: give more speech, or a smaller model.n_components"
+                    f"{self.model.n_components} components: use more speech, or a smaller model.n_components"
                 )
         log.info("%s frames of bona fide speech, %s of spoof", f"{n_all[BONAFIDE]:,}", f"{n_all[SPOOF]:,}")
         frames = {label: torch.empty(n, self.model.in_channels) for label, n in n_all.items()}
@@ -133,11 +128,11 @@ class MixtureFit(Task):
                 filled[label] += len(clip)
         for label, own in frames.items():
             if not all(part.isfinite().all() for part in own.split(100_000)):
-                raise InputError(f"features of {WORDS[label]} training clips are not finite: nothing can be fitted")
+                raise InputError(f"features of {WORDS[label]} training clips are not finite")
         return frames
 
     def _kept(self, utterances: Sequence[Utterance], n_frames: int) -> list[int]:
-        """How many frames of each utterance's clip are used; where the corpus weighs its utterances, in proportion."""
+        """Number of frames to use of each utterance, in proportion to its weight in the corpus."""
         kept = [0] * len(utterances)
         for label in WORDS:
             weights = {i: u.weight for i, u in enumerate(utterances) if u.label == label and u.weight > 0}
@@ -147,9 +142,17 @@ class MixtureFit(Task):
                 kept[i] = max(1, round(most * weight))
         return kept
 
-    def _start(self, label: int, frames: Tensor, mean: Tensor, std: Tensor, *, go_on: bool) -> Mixture:
-        """Where the fit to standardised frames begins: `mean` and `std` are what they were brought from."""
-        if not go_on:
+    def _start(self, label: int, frames: Tensor, mean: Tensor, std: Tensor, *, own: bool) -> Mixture:
+        """Initial mixture for standardised frames: random, or the model's own.
+
+        Args:
+            label: Label of the class.
+            frames: Standardised frames `[N, C]`.
+            mean: Mean of the frames before, `[C]`.
+            std: Standard deviation of the frames before, `[C]`.
+            own: Whether to start from the model's own mixture.
+        """
+        if not own:
             return initial_mixture(frames, self.model.n_components, torch.Generator().manual_seed(self.seed))
         given = self.model.log_weights[label], self.model.means[label], self.model.log_variances[label]
         log_weights, means, log_variances = (x.detach().cpu().double() for x in given)

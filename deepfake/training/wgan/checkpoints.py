@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 
-from deepfake.atomic import write_atomically
-from deepfake.detector import FORMAT
+from deepfake.detector import write_detector_file
 
 
 class Networks(Callback):
@@ -40,8 +37,5 @@ def write_networks(folder: Path, task: Any, suffix: str = "") -> None:
         task: The `WGANGP` with both networks.
         suffix: Suffix of the files' names.
     """
-    generator = io.BytesIO()
-    content = {"format": FORMAT, "config": task.generator.config, "state_dict": task.generator.state_dict()}
-    torch.save(content, generator)
-    write_atomically(folder / f"generator{suffix}.pt", generator.getvalue())
+    write_detector_file(folder / f"generator{suffix}.pt", task.generator.config, task.generator)
     task.detector.save(folder / f"critic{suffix}.pt")

@@ -47,7 +47,7 @@ class DivergenceGuard:
         """
         for name, value in figures.items():
             if not math.isfinite(value):
-                raise InputError(f"the {_words(name)} became {value} in epoch {epoch}: {ADVICE}")
+                raise InputError(f"the {name.replace('_', ' ')} became {value} in epoch {epoch}: {ADVICE}")
         sizes = {name: abs(figures[name]) for name in self.watched if name in figures}
         if not sizes:
             return
@@ -55,10 +55,6 @@ class DivergenceGuard:
         self.n_beyond = self.n_beyond + 1 if sizes[name] > self.limit else 0
         if self.n_beyond >= self.patience:
             raise InputError(
-                f"the {_words(name)} is {figures[name]:.4g} in epoch {epoch}, after {self.n_beyond} steps beyond "
-                f"task.limit={self.limit:g}, so the training diverges: {ADVICE}"
+                f"the {name.replace('_', ' ')} is {figures[name]:.4g} in epoch {epoch}, after {self.n_beyond} steps "
+                f"beyond task.limit={self.limit:g}, so the training diverges: {ADVICE}"
             )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

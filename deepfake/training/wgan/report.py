@@ -22,15 +22,14 @@ FIGURES = ("critic_loss", "generator_loss", "wasserstein", "gradient_norm", "pen
 
 
 def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
-    """Figures of each epoch as a table and as curves, `critic.pt` and `generator.pt`.
+    """Write the values of each epoch as a table and as curves, the metrics, and both networks.
 
     Args:
-        setup: After `fit`, on rank 0.
+        setup: The setup after training, on rank 0.
         task: The trained `WGANGP`.
 
     Returns:
-        The content of `reports/metrics.json`: the values of the last epoch, with the estimate of the Wasserstein
-        distance as `objective`.
+        The metrics: the values of the last epoch, with the estimate of the Wasserstein distance as `objective`.
     """
     report, history = setup.folder.report, task.history
     table = io.StringIO()

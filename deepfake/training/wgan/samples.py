@@ -14,7 +14,7 @@ from torchaudio.functional import griffinlim
 from deepfake.features.frontend import FrontEnd
 from deepfake.features.linear import LinearBands
 from deepfake.features.mel import RANGE_DB, Mel
-from deepfake.training.callbacks import board_of
+from deepfake.training.callbacks import add_feature, board_of
 
 N_ITERATIONS = 32  # of Griffin and Lim's algorithm
 
@@ -56,12 +56,9 @@ class Generated(Callback):
         features = features.float()  # [B, C, L]
         waveform = waveform_of(detector.features, features)
         for i, feature in enumerate(features):
-            low, high = feature.min(), feature.max()
-            picture = (feature - low) / (high - low).clamp(min=1e-12)
-            board.add_image(f"{tag}/{i}", picture.flip(0).unsqueeze(0).cpu(), trainer.global_step)  # low bands below
+            add_feature(board, f"{tag}/{i}", feature, trainer.global_step)
             if waveform is not None:
-                clip = waveform[i].cpu()
-                board.add_audio(f"{tag}/{i}", clip, trainer.global_step, sample_rate=detector.sample_rate)
+                board.add_audio(f"{tag}/{i}", waveform[i].cpu(), trainer.global_step, sample_rate=detector.sample_rate)
 
 
 def waveform_of(front_end: FrontEnd, features: Tensor) -> Tensor | None:
@@ -83,16 +80,7 @@ def waveform_of(front_end: FrontEnd, features: Tensor) -> Tensor | None:
     power = (log_power - log_power.amax(dim=(1, 2), keepdim=True)).exp()  # [B, C, L]
     spectrogram = front_end.spectrogram
     bins = (torch.linalg.pinv(spectrogram.filterbank) @ power).clamp(min=0)  # [B, n_fft // 2 + 1, L]
-    waveform = griffinlim(
-        bins,
-        spectrogram.window,
-        spectrogram.n_fft,
-        spectrogram.hop_length,
-        len(spectrogram.window),
-        power=2.0,
-        n_iter=N_ITERATIONS,
-        momentum=0.99,
-        length=None,
-        rand_init=False,
-    )
+    window, n_fft, hop = spectrogram.window, spectrogram.n_fft, spectrogram.hop_length
+    settings = {"power": 2.0, "n_iter": N_ITERATIONS, "momentum": 0.99, "length": None, "rand_init": False}
+    waveform = griffinlim(bins, window, n_fft, hop, len(window), **settings)
     return 0.9 * waveform / waveform.abs().amax(dim=1, keepdim=True).clamp(min=1e-12)

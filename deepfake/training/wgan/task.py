@@ -21,7 +21,7 @@ from deepfake.errors import InputError
 from deepfake.models.blocks.generator import Generator
 from deepfake.models.wgan_gp_critic import WGANGPCritic
 from deepfake.training.repeatable import Repeatable
-from deepfake.training.setup import Setup
+from deepfake.training.setup import Setup, checkpoint_of
 from deepfake.training.wgan.divergence_guard import ADVICE, DivergenceGuard
 from deepfake.training.wgan.gradient_penalty import gradient_norms
 from deepfake.training.wgan.report import finish_wgan
@@ -40,10 +40,9 @@ class WGANGP(Repeatable):
     of one network has none for the other, and the inner gradient of the penalty is not one of the parameters.
 
     Args:
-        detector: Its front end makes the pictures, its model is the critic.
-        seconds: Of the clips.
-        seed: Of noise, interpolation and dropout; set anew in each step, so that a resumed run repeats an uninterrupted
-            one.
+        detector: Detector with the front end, and with the critic as its model.
+        seconds: Length of the clips.
+        seed: Seed of noise, interpolation and dropout, see `Repeatable`.
         real_class: `spoof`, `bonafide` or `all`: the training utterances that the generator imitates.
         n_critic: Steps of the critic to one of the generator.
         gp_weight: Weight of the gradient penalty.
@@ -60,7 +59,7 @@ class WGANGP(Repeatable):
         InputError: A model other than the critic, a bounded head, or a setting out of range.
     """
 
-    supervised = False  # one class is enough, and dev is not looked at
+    supervised = False  # one class is enough, and dev is not used
     monitored = ()
     progress_metrics: ClassVar = {
         "Wasserstein": "train/wasserstein_epoch", "gradient norm": "train/gradient_norm_epoch",
@@ -102,13 +101,8 @@ class WGANGP(Repeatable):
         with torch.no_grad():
             silence = torch.zeros(1, round(seconds * detector.sample_rate))
             n_bands, n_frames = detector.features.extract(silence).shape[1:]  # type: ignore[operator]
-        self.generator = Generator(
-            noise_dim=noise_dim,
-            n_bands=n_bands,
-            n_frames=n_frames,
-            channels=generator_channels,
-            attention_rows=generator_attention_rows,
-        )
+        shape = {"noise_dim": noise_dim, "n_bands": n_bands, "n_frames": n_frames}
+        self.generator = Generator(**shape, channels=generator_channels, attention_rows=generator_attention_rows)
         self.noise_dim = noise_dim
         self.real_class = real_class
         self.history: list[dict[str, float]] = []
@@ -119,15 +113,10 @@ class WGANGP(Repeatable):
         self._guard = DivergenceGuard(("wasserstein", "gradient_norm"), limit, patience)
         self._epoch: list[dict[str, float]] = []
 
-    @property
-    def critic(self) -> nn.Module:
-        """The detector's model."""
-        return self.detector.model
-
     def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Train both networks and write the report, see `finish_wgan`."""
         warnings.filterwarnings("ignore", message=".*have no `validation_step`")
-        setup.trainer.fit(self, setup.datamodule, ckpt_path=setup.checkpoint, weights_only=True)
+        setup.trainer.fit(self, setup.datamodule, ckpt_path=checkpoint_of(setup.config), weights_only=True)
         return finish_wgan(setup, self) if setup.trainer.is_global_zero else None
 
     def setup(self, stage: str) -> None:
@@ -140,17 +129,14 @@ class WGANGP(Repeatable):
             )
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        networks = (self.critic, self.generator)
-        return [
-            torch.optim.Adam(network.parameters(), lr=lr, betas=self._betas)
-            for network, lr in zip(networks, self._rates, strict=True)
-        ]
+        networks = zip((self.detector.model, self.generator), self._rates, strict=True)
+        return [torch.optim.Adam(network.parameters(), lr=lr, betas=self._betas) for network, lr in networks]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         of_critic, of_generator = self.optimizers()  # type: ignore[misc]
         with torch.no_grad():
             real = self.detector.features(batch["waveform"])  # [B, C, L]
-        self._step(of_critic, self.critic, self.critic_figures(real))
+        self._step(of_critic, self.detector.model, self.critic_figures(real))
         n_before = self.current_epoch * int(self.trainer.num_training_batches) + batch_idx
         if (n_before + 1) % self._n_critic == 0:
             self._step(of_generator, self.generator, self.generator_figures(len(real)))
@@ -170,16 +156,16 @@ class WGANGP(Repeatable):
         with torch.no_grad():
             fake = self.generator(self.noise(len(real))).to(real.dtype)  # [B, C, L]
         epsilon = torch.rand(len(real), device=real.device)
-        of_real, of_fake = _whole(self.critic(torch.cat([real, fake]))).chunk(2)
+        of_real, of_fake = _whole(self.detector.model(torch.cat([real, fake]))).chunk(2)
         wasserstein = of_real.mean() - of_fake.mean()
-        norms = gradient_norms(self.critic, real, fake, epsilon)
+        norms = gradient_norms(self.detector.model, real, fake, epsilon)
         penalty = (norms - 1).square().mean()
         loss = self._gp_weight * penalty - wasserstein
         return {"critic_loss": loss, "wasserstein": wasserstein, "gradient_norm": norms.mean(), "penalty": penalty}
 
     def generator_figures(self, n: int) -> dict[str, Tensor]:
         """The generator's loss on `n` samples, as `generator_loss`."""
-        return {"generator_loss": -_whole(self.critic(self.generator(self.noise(n)))).mean()}
+        return {"generator_loss": -_whole(self.detector.model(self.generator(self.noise(n)))).mean()}
 
     def noise(self, n: int) -> Tensor:
         """`[n, noise_dim]`, normally distributed."""
@@ -202,14 +188,14 @@ class WGANGP(Repeatable):
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # a scaler skips such a step itself
             checked[f"gradient of the {name}"] = get_total_norm(gradients)
         # the mean over the processes: all of them stop, or none
-        said = self.trainer.strategy.reduce(torch.stack(list(checked.values())), reduce_op="mean").tolist()
-        self._guard.check(dict(zip(checked, said, strict=True)), self.current_epoch)
+        means = self.trainer.strategy.reduce(torch.stack(list(checked.values())), reduce_op="mean").tolist()
+        self._guard.check(dict(zip(checked, means, strict=True)), self.current_epoch)
         optimizer.step()
-        taken = dict(zip(figures, said, strict=False))
-        self._epoch.append(taken)
-        self.log_dict({f"train/{key}": value for key, value in taken.items()}, on_step=True, on_epoch=False)
-        means = {f"train/{key}_epoch": value for key, value in taken.items()}
-        self.log_dict(means, on_step=False, on_epoch=True, logger=False, batch_size=1)
+        step = dict(zip(figures, means, strict=False))
+        self._epoch.append(step)
+        self.log_dict({f"train/{key}": value for key, value in step.items()}, on_step=True, on_epoch=False)
+        epoch = {f"train/{key}_epoch": value for key, value in step.items()}
+        self.log_dict(epoch, on_step=False, on_epoch=True, logger=False, batch_size=1)
 
     def _require_finite_weights(self) -> None:
         """Check the weights before they are saved: a huge learning rate overflows them in a single step."""

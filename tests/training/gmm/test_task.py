@@ -137,8 +137,8 @@ def test_a_fit_can_start_from_the_mixtures_of_another(fitted):
     frames = torch.from_numpy(frames_of(detector, fitted, 1)).float()
     mean, std = standardise(frames)
     fit = MixtureFit(detector, seed=0, max_iterations=1, tolerance=0.0, variance_floor=1e-3, max_frames=10**6)
-    start = fit._start(1, frames, mean, std, go_on=True)
-    assert not torch.equal(start.means, fit._start(1, frames, mean, std, go_on=False).means)
+    start = fit._start(1, frames, mean, std, own=True)
+    assert not torch.equal(start.means, fit._start(1, frames, mean, std, own=False).means)
     np.testing.assert_allclose(start.rescaled(mean, std).means, detector.model.means[1].detach(), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(
         start.rescaled(mean, std).log_variances, detector.model.log_variances[1].detach(), rtol=1e-4, atol=1e-4
@@ -158,7 +158,9 @@ def test_what_cannot_be_fitted_is_a_sentence(tiny_la, tmp_path):
     ):
         with pytest.raises((InputError, InstantiationException), match=words):
             run.train(tiny_run(tiny_la, tmp_path / words[:4], *GMM, *overrides))
-    with pytest.raises((InputError, InstantiationException), match="CNN is none: choose model=lfcc_gmm"):
+    with pytest.raises(
+        (InputError, InstantiationException), match="CNN: Gaussian mixtures were expected; set model=lfcc_gmm"
+    ):
         run.train(tiny_run(tiny_la, tmp_path / "cnn", "model=cnn", "task=gmm"))
 
 

@@ -49,7 +49,7 @@ def game_of(detector=None, **settings):
     torch.manual_seed(0)
     settings = {"noise_dim": 4, "generator_channels": (8, 8, 8), "generator_attention_rows": 8, **settings}
     game = WGANGP(detector or detector_of(), seconds=0.5, seed=3, **settings)
-    for parameter in game.critic.parameters():
+    for parameter in game.detector.model.parameters():
         if parameter.ndim == 0:
             parameter.data.fill_(0.3)  # the attention is to count
     return game
@@ -96,7 +96,7 @@ def penalty_in_loops(critic, real, fake, epsilon):
 
 
 def test_gradient_norms_against_a_loop_over_samples():
-    critic = game_of().critic
+    critic = game_of().detector.model
     real, fake, epsilon = torch.randn(3, 32, 16), torch.randn(3, 32, 16), torch.rand(3)
     penalty, norms = penalty_in_loops(critic, real, fake, epsilon)
     fast = gradient_norms(critic, real, fake, epsilon)
@@ -121,7 +121,7 @@ def test_gradient_norms_of_a_known_critic():
 
 
 def test_the_penalty_is_in_float32_under_autocast():
-    critic = game_of().critic
+    critic = game_of().detector.model
     real, fake, epsilon = torch.randn(3, 32, 16), torch.randn(3, 32, 16), torch.rand(3)
     expected = gradient_norms(critic, real, fake, epsilon)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -172,10 +172,13 @@ def test_both_networks_steps_against_a_plain_reference(betas):
             fakes = generator(torch.randn(3, 4, dtype=torch.float64))
             loss = -sum(critic(y[None])[0, 0] for y in fakes) / 3
             of_generator.step(torch.autograd.grad(loss, of_generator.parameters))
-    for name, (ours, theirs) in {"critic": (game.critic, critic), "generator": (game.generator, generator)}.items():
+    for name, (ours, theirs) in {
+        "critic": (game.detector.model, critic),
+        "generator": (game.generator, generator),
+    }.items():
         for (key, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, msg=lambda m, at=f"{name}.{key}": f"{at}: {m}")
-    moved = (game.critic.head.weight - game_of(**settings).critic.head.weight).abs().max()
+    moved = (game.detector.model.head.weight - game_of(**settings).detector.model.head.weight).abs().max()
     assert moved > 1e-2  # a step that does nothing would pass too
 
 
@@ -201,7 +204,7 @@ def test_two_hundred_steps_stay_stable_and_the_generator_learns():
 
 def test_mixed_precision_plays_too():
     game = play(game_of(), Buzzes(6), precision="bf16-mixed")
-    assert game.critic.head.weight.dtype == torch.float32 and math.isfinite(game.history[0]["penalty"])
+    assert game.detector.model.head.weight.dtype == torch.float32 and math.isfinite(game.history[0]["penalty"])
 
 
 @pytest.fixture(scope="module")
@@ -311,14 +314,14 @@ def test_no_step_is_taken_where_something_is_not_finite(what, monkeypatch):
         found = figures(self, real)
         loss = found["critic_loss"]
         if what == "gradient":  # a loss of finite value whose slope is not finite
-            zero = self.critic.head.weight.sum() * 0
+            zero = self.detector.model.head.weight.sum() * 0
             return {**found, "critic_loss": loss + zero.abs().sqrt()}
         return {**found, "critic_loss": loss * math.inf}
 
     monkeypatch.setattr(WGANGP, "critic_figures", spoilt)
     with pytest.raises(InputError, match=f"the {'gradient of the ' if what == 'gradient' else ''}critic loss became"):
         play(game, Buzzes(1))
-    for key, value in game.critic.state_dict().items():
+    for key, value in game.detector.model.state_dict().items():
         assert torch.equal(value, before[f"detector.model.{key}"])
 
 
@@ -487,7 +490,7 @@ def test_two_processes_step_down_the_mean_of_their_gradients(tmp_path):
     (first, history), (second, other) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert torch.equal(first, second) and history == other
     game, data = game_of(n_critic=2, critic_lr=1e-2, generator_lr=1e-2), Buzzes(2)
-    of_critic = PlainAdam(list(game.critic.parameters()), 1e-2, (0.0, 0.9))
+    of_critic = PlainAdam(list(game.detector.model.parameters()), 1e-2, (0.0, 0.9))
     of_generator = PlainAdam(list(game.generator.parameters()), 1e-2, (0.0, 0.9))
     for batch_idx in range(2):
         states = []
