@@ -151,7 +151,7 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         (["explain.py", "run=/nowhere", "input=a.wav"], "error: /nowhere"),
         (["evaluate.py", "run=[a]"], "a list of two or more was expected"),
         (["evaluate.py", "run=a", "scores=b"], "error: got run and scores: one of"),
-        (["evaluate.py", "run=a", "protocol=p"], "protocol=p says nothing beside run"),
+        (["evaluate.py", "run=a", "protocol=p"], "protocol=p cannot be combined with run"),
         (["train.py", "-m", "trainer.devices=2", "seed=1,2"], "trainer.devices=2 in a multirun"),
     ],
     ids=lambda x: "-".join(x[1:]) if isinstance(x, list) else "",

@@ -18,10 +18,12 @@ class Tandem:
     Args:
         weights: t-DCF weights by the metric they make: `min_tdcf_legacy`, `min_tdcf`.
         asv: Its scores, for the t-EER; None where only coefficients are known.
+        source: The file that was read.
     """
 
     weights: Mapping[str, Weights]
     asv: AsvScores | None = None
+    source: str = ""
 
 
 def read_tandem(path: str | Path) -> Tandem:
@@ -31,8 +33,8 @@ def read_tandem(path: str | Path) -> Tandem:
         InputError: See `read_asv_scores`, `asv_operating_point` and `read_c012`.
     """
     if Path(path).suffix.lower() in (".json", ".npy"):
-        return Tandem({"min_tdcf": pooled_c012(read_c012(path))})
+        return Tandem({"min_tdcf": pooled_c012(read_c012(path))}, source=str(path))
     asv = read_asv_scores(path)
     point = asv_operating_point(*asv)
     weights = {"min_tdcf_legacy": legacy_weights(point), "min_tdcf": revised_weights(point)}
-    return Tandem(weights, asv)
+    return Tandem(weights, asv, str(path))

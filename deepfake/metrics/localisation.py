@@ -184,7 +184,11 @@ def _bounds(stretches: Stretches) -> Floats:
 
 
 def overlaps(edges: Floats, stretches: Stretches) -> Floats:
-    """Seconds of each frame `[L]` that lie in a stretch, once where stretches overlap."""
+    """Seconds of each frame `[L]` that lie in a stretch, once where stretches overlap.
+
+    >>> overlaps(np.array([0.0, 0.5, 1.0]), [(0.25, 0.75), (0.5, 0.6)])
+    array([0.25, 0.25])
+    """
     total, reached = np.zeros(len(edges) - 1), -math.inf
     for start, end in sorted(_bounds(stretches).tolist()):
         low = max(start, reached)
@@ -198,6 +202,9 @@ def framed(edges: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
 
     Raises:
         InputError: They do not fit, the edges do not ascend, or a number is not finite.
+
+    >>> framed([0.0, 0.5, 1.0], [2, -1])
+    (array([0. , 0.5, 1. ]), array([ 2., -1.]))
     """
     at, s = np.asarray(edges, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if s.ndim != 1 or not len(s) or at.shape != (len(s) + 1,) or not (np.diff(at) > 0).all():

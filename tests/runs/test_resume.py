@@ -375,7 +375,7 @@ def test_a_detector_file_builds_nothing_below_its_networks(run_folder, tmp_path,
 @pytest.mark.parametrize("target", [PROGRAM, "torch.nn.Linear", ["deepfake.models.cnn.CNN"], None, 3, {}], ids=str)
 def test_a_detector_file_builds_no_other_class(run_folder, tmp_path, target):
     content = torch.load(run_folder / "detector.pt", weights_only=True)
-    for part in ("model", "features"):
+    for part, what in {"model": "network", "features": "front end"}.items():
         torch.save({**content, "config": {**content["config"], part: {"_target_": target}}}, tmp_path / "detector.pt")
-        with pytest.raises(InputError, match="is not a network of this package"):
+        with pytest.raises(InputError, match=f"is not a {what} of this package"):
             Detector.load(tmp_path)

@@ -148,7 +148,7 @@ def test_recordings_that_cannot_be_used_are_left_out_with_their_spoofs(voice, tm
     assert main([*command, "--spoofs", "1", "--splices", "0", "--eval-only", "A06", "A07"]) == 3
     out, err = capsys.readouterr()
     assert out.strip() == str(made)
-    assert "6 files left out" in err and "A01 is not in the corpus" in err and "no ASV scores" in err
+    assert "6 files skipped" in err and "A01 is not in the corpus" in err and "no ASV scores" in err
     left = list(csv.DictReader((made / "left_out.csv").open()))
     assert sum("0.80 s: at least 1 s are needed" in r["error"] for r in left) == 2
     assert sum("speech, from -70 dBFS, was expected" in r["error"] for r in left) == 2
