@@ -108,7 +108,7 @@ def train(task: Task, setup: Setup) -> Trained | None:
             places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
             if sentence(error) is None and any(Path(place).stem == "checkpoint_connector" for place in places):
                 reason = textwrap.shorten(str(error), 120, placeholder=" ...")
-                raise InputError(f"{setup.checkpoint} does not fit its run ({reason}): {REMEDY}") from error
+                raise InputError(f"{folder.last_checkpoint} does not fit its run ({reason}): {REMEDY}") from error
             raise
     return None if metrics is None else Trained(metrics, new=True, skipped=bool(setup.datamodule.skipped))
 
