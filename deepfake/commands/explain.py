@@ -274,7 +274,7 @@ def _drawn(assessment: Assessment, explanation: Explanation) -> dict[str, Figure
 def _files(given: Path) -> list[Path]:
     if not given.is_dir():
         return [given]
-    if not (files := audio_below(given)):
+    if not (files := audio_below(given, say=True)):
         raise InputError(f"{given}: there are no audio files in this folder")
     return files
 
