@@ -287,12 +287,12 @@ def _media(name: str, file: Any, head: bytes, stack: ExitStack, av: Any) -> Soun
         container: Any = stack.enter_context(av.open("fd:", options=options, metadata_errors="replace"))
     except av.FFmpegError as error:
         raise InputError(f"{name}: not audio, or truncated or damaged ({_reason(error)}); {WAYS_OUT}") from error
-    stream: Any = next(iter(container.streams.audio), None)
-    notes: list[Note] = []
-
+    if not container.streams.audio:
+        raise InputError(f"{name}: no audio in it, or truncated; {WAYS_OUT}")
+    stream, notes = container.streams.audio[0], []
     demuxer, codec = container.format.name.split(",")[0], "an unknown codec"
     try:
-        if stream is not None and stream.codec_context is not None:
+        if stream.codec_context is not None:
             codec = stream.codec_context.codec.canonical_name.upper()
         frames = _decoded(container, stream, notes, lenient=demuxer == "mp3")
         first = next(frames, None)  # HE-AAC tells its true rate only in its frames
@@ -329,7 +329,7 @@ def _media(name: str, file: Any, head: bytes, stack: ExitStack, av: Any) -> Soun
 def _decoded(container: Any, stream: Any, notes: list[Note], *, lenient: bool) -> Iterator[Any]:
     """Frames of a stream; where players find the way back in by themselves, packets that are no audio are left out."""
     n_bad = 0
-    for packet in container.demux(stream) if stream is not None else ():
+    for packet in container.demux(stream):
         try:
             yield from packet.decode()
         except ValueError:  # what FFmpeg's "invalid data" is
