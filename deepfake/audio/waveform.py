@@ -329,13 +329,13 @@ def _probed(sound: Sound, first: int, size: int) -> tuple[float, int | None, Ite
         bits = next(bits for bits in INTEGER_BITS if peak <= 2.0 ** (bits - 1))
         scale = 2.0 ** (1 - bits)
         sentence = f"Its floats hold {bits}-bit integers, with an RMS of {rms:.0f}: they are divided by 2^{bits - 1}."
-        sound.notes.append(Note("integer_range", rms, sentence))
+        sound.notes.append(Note("integer_range", float(rms), sentence))
     spread = probe.var(axis=0, dtype=np.float64)  # [C]
     share = probe.mean(axis=1).var(dtype=np.float64) / max(spread.sum() / channels**2, 1e-30)
     if channels > 1 and spread.any() and share < CANCELLED:
         channel = int(spread.argmax())
         sentence = f"Its channels cancel each other when they are mixed: channel {channel + 1} of {channels} is taken."
-        sound.notes.append(Note("channels_cancel", share, sentence))
+        sound.notes.append(Note("channels_cancel", float(share), sentence))
     return scale, channel, following
 
 

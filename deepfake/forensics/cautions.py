@@ -34,6 +34,11 @@ LIMITS: dict[str, Limit] = {
     "clipped": Limit(0.001, "share", CAUTION, "a greater share of samples at the largest magnitude"),
     "narrowband": Limit(0.6, "share", CAUTION, "a smaller share of the band that the detector hears is in use"),
     "low_snr": Limit(10.0, "dB", CAUTION, "speech less far above the noise than this"),
+    "damaged": Limit(0, "packets", CAUTION, "more packets than this cannot be decoded and are left out"),
+    "channels_cancel": Limit(
+        0.1, "share", CAUTION, "less power in the mix than this share of that of independent channels: one is taken"
+    ),
+    "integer_range": Limit(10.0, "RMS", CAUTION, "floating-point samples that are larger, full scale being 1: scaled"),
     "windows_disagree": Limit(0.25, "share", CAUTION, "a greater share of windows on the other side of the threshold"),
     "outside_range": Limit(0.0, "score", CAUTION, "further than this beyond all scores that it was calibrated on"),
     "not_calibrated": Limit(1, "trials", CAUTION, "fewer trials than this to turn scores into likelihood ratios"),
