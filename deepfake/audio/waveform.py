@@ -2,12 +2,16 @@
 
 A header is a claim, not a fact: a FLAC of 28 kB can claim 2^36 samples, and float files can hold NaN. So audio is read
 in blocks under a counter, memory is bounded by what is returned, and whatever cannot be used ends in an `InputError`.
+What is done to samples that mislead (channels that cancel each other, floats in the range of integers) is noted.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
+import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,14 +21,21 @@ import torch
 from torch import Tensor
 
 from deepfake.audio.decode import FORMATS as FORMATS
-from deepfake.audio.decode import Info, Sound, Source, opened
+from deepfake.audio.decode import Info, Note, Sound, Source, opened
 from deepfake.errors import InputError
+
+log = logging.getLogger(__name__)
 
 MAX_SECONDS = 2 * 3600.0  # longer files are refused
 MIN_SECONDS = 0.01
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 4_000, 192_000  # hertz
-MAX_AMPLITUDE = 1e5  # full scale is 1; beyond this a float file is broken
+MAX_AMPLITUDE = 4.0  # full scale is 1, which codecs and float masters pass by a few decibels
+INTEGER_RMS = 10.0  # from here on a float file holds integers
+INTEGER_BITS = (16, 24, 32)
+CANCELLED = 0.1  # share of the power that a mix of independent channels has: stereo of a correlation below -0.9
+FLOATING = ("F", "DOUBLE", "PCM_F")  # subtypes that may pass full scale: libsndfile's, an array's, FFmpeg's
+PROBE_SECONDS = 5.0  # what the two are judged by, from the beginning
 BLOCK = 65_536  # frames decoded at once
 MARGIN_SECONDS = 0.1  # decoded before a crop, so that the resampler's filter has its history
 
@@ -42,7 +53,10 @@ def info(source: Source) -> Info:
 def load(
     source: Source, *, sample_rate: int = 16_000, start_seconds: float = 0.0, seconds: float | None = None
 ) -> Tensor:
-    """Decode, mix to mono (the mean of the channels) and resample.
+    """Decode, mix to mono and resample.
+
+    The mix is the mean of the channels, or where that cancels the strongest of them; floats that hold integers are
+    scaled. Either is judged by the first 5 s, and said in the log.
 
     A part is read by seeking where the format allows and by stopping early: the same samples as in the slice of the
     whole, bit for bit without resampling. What lies outside the part is not decoded and so not checked.
@@ -62,7 +76,7 @@ def load(
 
     Raises:
         InputError: The source is missing, unreadable, no audio, empty, shorter than 0.01 s, longer than 2 h, truncated,
-            not finite, of more than 8 channels or of a rate outside 4 to 192 kHz.
+            not finite, above full scale by 12 dB, of more than 8 channels or of a rate outside 4 to 192 kHz.
     """
     if not 0 <= start_seconds < math.inf or (seconds is not None and not 0 < seconds < math.inf):
         raise InputError(f"start_seconds={start_seconds}, seconds={seconds}: a start from 0, a length above 0 expected")
@@ -88,6 +102,8 @@ def stream(source: Source, *, block_seconds: float, sample_rate: int = 16_000) -
     """
     with recording(source, block_seconds=block_seconds, sample_rate=sample_rate) as opened:
         yield from opened.blocks
+        for note in opened.notes:
+            _say(opened.name, note)
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,7 @@ class Recording:
         digest: Size in bytes and SHA-256 of the file; None for an array.
         blocks: Those of `stream`, to be read once.
         native: Mono samples at the source's own rate, of what was read so far, up to the length that was asked for.
+        notes: What was done to the samples, as far as they were read.
     """
 
     name: str
@@ -107,6 +124,7 @@ class Recording:
     digest: Callable[[], tuple[int, str] | None]
     blocks: Iterator[Tensor]
     native: list[np.ndarray]
+    notes: Sequence[Note]
 
 
 @contextmanager
@@ -130,7 +148,7 @@ def recording(
         rate, native = sound.info.sample_rate, []
         read = _kept(_mono(sound, 0, BLOCK), native, round(native_seconds * rate))
         blocks = _blocks(_resampled(read, rate, sample_rate), max(1, round(block_seconds * sample_rate)))
-        yield Recording(sound.name, sound.info, sound.digest, blocks, native)
+        yield Recording(sound.name, sound.info, sound.digest, blocks, native, sound.notes)
 
 
 def _kept(blocks: Iterator[np.ndarray], kept: list[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
@@ -235,6 +253,8 @@ def _cut(source: Source, sample_rate: int, start: int, n_samples: int | None, *,
             n_made += len(piece)
             if n_made >= wanted:
                 break
+        for note in sound.notes:
+            _say(sound.name, note)
     if n_made <= skip:
         raise InputError(
             f"{sound.name}: a part from {start / sample_rate:.2f} s on was asked for, but the audio ends at "
@@ -254,10 +274,12 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Ite
 
 
 def _mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
-    """Blocks `[N]` from frame `first` on, each checked, and the whole counted."""
-    rate, n_read = sound.info.sample_rate, first
-    for block in sound.blocks(first, size):
-        if block.size and not np.abs(block).max() <= MAX_AMPLITUDE:  # NaN is not <= either
+    """Blocks `[N]` from frame `first` on, each checked and mixed, and the whole counted."""
+    rate, n_read, powers = sound.info.sample_rate, first, np.zeros(2)
+    scale, channel, blocks = _probed(sound, first, size)
+    for block in blocks:
+        block = block if scale == 1 else block * np.float32(scale)
+        if block.size and not max(block.max(), -block.min()) <= MAX_AMPLITUDE:  # NaN is not <= either
             raise InputError(
                 f"{sound.name}: samples that are NaN, infinite or above {MAX_AMPLITUDE:g} where full scale is 1, after "
                 f"{n_read / rate:.2f} s; export the audio again"
@@ -265,14 +287,62 @@ def _mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
         n_read += len(block)
         if n_read > MAX_SECONDS * rate:
             raise InputError(f"{sound.name}: longer than the {MAX_SECONDS / 3600:g} hours that are read; cut it")
-        yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+        mono = block.mean(axis=1) if channel is None else block[:, channel]
+        if channel is None:
+            powers += _powers(block, mono)
+        yield mono
+    if powers[0] < CANCELLED * powers[1]:
+        raise InputError(f"{sound.name}: its channels cancel each other; give one of them alone")
     if n_read < sound.at_least:
         raise InputError(
             f"{sound.name}: {n_read / rate:.2f} s of audio where the header promises {sound.at_least / rate:.2f} s: "
-            "truncated or forged; get the file again"
+            f"truncated{' or forged' if sound.info.n_frames else ''}; get the file again"
         )
     if n_read < MIN_SECONDS * rate:
         raise InputError(f"{sound.name}: {n_read} samples of audio, {MIN_SECONDS:g} s is needed; leave the file out")
+
+
+def _powers(block: np.ndarray, mono: np.ndarray) -> tuple[float, float]:
+    """Energy of the mean of the channels, and what it would be were they independent."""
+    return float(np.vdot(mono, mono)), float(np.vdot(block, block)) / block.shape[1] ** 2
+
+
+def _probed(sound: Sound, first: int, size: int) -> tuple[float, int | None, Iterator[np.ndarray]]:
+    """By what to multiply, which channel to take (None: the mean of all), and the blocks from frame `first` on.
+
+    Both are judged by the beginning of the source, so that a part of it is treated as the whole is.
+    """
+    channels, rate = sound.info.channels, sound.info.sample_rate
+    if channels == 1 and not sound.info.subtype.upper().startswith(FLOATING):
+        return 1.0, 0, sound.blocks(first, size)
+    blocks, pieces, n_missing = sound.blocks(0, size), [], round(PROBE_SECONDS * rate)
+    while n_missing > 0 and (block := next(blocks, None)) is not None:
+        pieces.append(block)
+        n_missing -= len(block)
+    probe = np.concatenate([*pieces, np.zeros((0, channels), np.float32)])[: round(PROBE_SECONDS * rate)]
+    following = sound.blocks(first, size) if first else itertools.chain(pieces, blocks)
+    peak = max(probe.max(initial=0), -probe.min(initial=0))
+    scale, channel = 1.0, None if channels > 1 else 0
+    if not 0 < peak <= 2.0 ** (INTEGER_BITS[-1] - 1):
+        return scale, channel, following
+    if peak > MAX_AMPLITUDE and (rms := math.sqrt(np.mean(np.square(probe, dtype=np.float64)))) > INTEGER_RMS:
+        bits = next(bits for bits in INTEGER_BITS if peak <= 2.0 ** (bits - 1))
+        scale = 2.0 ** (1 - bits)
+        sentence = f"Its floats hold {bits}-bit integers, with an RMS of {rms:.0f}: they are divided by 2^{bits - 1}."
+        sound.notes.append(Note("integer_range", float(rms), sentence))
+    spread = probe.var(axis=0, dtype=np.float64)  # [C]
+    share = probe.mean(axis=1).var(dtype=np.float64) / max(spread.sum() / channels**2, 1e-30)
+    if channels > 1 and spread.any() and share < CANCELLED:
+        channel = int(spread.argmax())
+        sentence = f"Its channels cancel each other when they are mixed: channel {channel + 1} of {channels} is taken."
+        sound.notes.append(Note("channels_cancel", float(share), sentence))
+    return scale, channel, following
+
+
+@functools.lru_cache(maxsize=10_000)
+def _say(name: str, note: Note) -> None:
+    """Once, however often a file is read."""
+    log.warning("%s: %s", name, note.sentence)
 
 
 @contextmanager
@@ -286,9 +356,9 @@ def _opened(source: Source) -> Iterator[Sound]:
             raise InputError(
                 f"{name}: {header.sample_rate} Hz, {MIN_RATE} to {MAX_RATE} are accepted; resample it first"
             )
-        if header.seconds is not None and header.seconds > MAX_SECONDS:
+        if (promised := sound.at_least / header.sample_rate) > MAX_SECONDS:  # an estimate refuses nothing
             raise InputError(
-                f"{name}: the header claims {header.seconds / 3600:,.1f} hours, at most {MAX_SECONDS / 3600:g} are "
+                f"{name}: the header claims {promised / 3600:,.1f} hours, at most {MAX_SECONDS / 3600:g} are "
                 "read; cut the file, or get it again if it is not that long"
             )
         yield sound

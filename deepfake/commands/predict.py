@@ -78,7 +78,7 @@ def audio_files(inputs: Sequence[Path], listed: Path | None = None) -> list[Path
     """
     paths: list[Path] = []
     for path in inputs:
-        found = audio_below(path) if path.is_dir() else [path]
+        found = audio_below(path, say=True) if path.is_dir() else [path]
         if not found:
             raise InputError(f"{path}: there are no audio files in this folder")
         paths += found

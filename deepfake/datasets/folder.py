@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from deepfake.audio.decode import SUFFIXES
 from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, Utterance, disambiguated, label_of
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = ".wav .flac .mp3 .ogg .oga .opus .m4a .mp4 .aac .webm .aif .aiff .aifc .au .caf"
 AUDIO = frozenset(SUFFIXES.split())
 CLASSES = ("real", "fake", "bonafide", "bona-fide", "bona_fide", "spoof")
 SYNONYMS = {
@@ -74,9 +75,37 @@ def _read(folder: Path, partition: str) -> list[Utterance]:
     return found
 
 
-def audio_below(folder: Path) -> list[Path]:
-    """Every audio file in a folder and those below it, in order of name."""
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO and path.is_file()]
+def audio_below(folder: Path, *, say: bool = False) -> list[Path]:
+    """Every audio file in a folder and those below it, in order of name; links are followed, each folder taken once.
+
+    Links that lead nowhere are listed, so that whoever reads them names them; `._` files of macOS are left out.
+
+    Args:
+        folder: The folder.
+        say: Whether the log says how many files are no audio.
+
+    Raises:
+        InputError: A folder cannot be listed.
+    """
+    found, taken, n_other = [], set(), 0
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_unlisted):
+        stat = Path(root).stat()
+        if (stat.st_dev, stat.st_ino) in taken:
+            folders.clear()
+            continue
+        taken.add((stat.st_dev, stat.st_ino))
+        folders.sort()
+        audio = [name for name in names if Path(name).suffix.lower() in AUDIO and not name.startswith("._")]
+        found += [Path(root, name) for name in audio]
+        n_other += len(names) - len(audio)
+    if say and n_other:
+        log.info("%s: %d files that are no audio are skipped", folder, n_other)
+    return sorted(found)
+
+
+def _unlisted(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); make the folder readable") from error
 
 
 def bona_fide_below(real_root: str | None, source: str) -> list[Utterance]:

@@ -17,7 +17,7 @@ from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.audio.waveform import Info, Source
 from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
 from deepfake.errors import InputError
-from deepfake.forensics.cautions import INCONCLUSIVE, Reason, measure, reasons, state
+from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, measure, reasons, state
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
 from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
@@ -161,11 +161,15 @@ def assess(
             raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
         windows, rate = one_pass.windows, opened.header.sample_rate
         scored_seconds = windows.cutter.n_taken / detector.sample_rate
+        noted = [Reason(note.name, note.value, LIMITS[note.name].value, note.sentence) for note in opened.notes]
         quality = measure(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
     return Assessment(
         detector=detector,
         score=windows.score,
-        reasons=reasons(quality, detector, windows.score, windows=windows.scores, score_range=score_range),
+        reasons=[
+            *noted,
+            *reasons(quality, detector, windows.score, windows=windows.scores, score_range=score_range),
+        ],
         name=opened.name,
         header=opened.header,
         n_bytes=n_bytes,

@@ -36,6 +36,9 @@ LIMITS: dict[str, Limit] = {
     "clipped": Limit(0.001, CAUTION, "It is clipped: {value:.2%} of the samples, more than {limit:.2%}."),
     "narrowband": Limit(0.6, CAUTION, "Its band is narrow: it ends at {top:.0f} Hz, below {lowest:.0f} Hz."),
     "low_snr": Limit(10.0, CAUTION, "The speech lies only {value:.1f} dB above the noise, less than {limit:g} dB."),
+    "damaged": Limit(0, CAUTION, "{sentence}"),  # packets that cannot be decoded; these three are noted in decoding
+    "channels_cancel": Limit(0.1, CAUTION, "{sentence}"),  # power of the mix, as a share of independent channels'
+    "integer_range": Limit(10.0, CAUTION, "{sentence}"),  # RMS of floating-point samples, full scale being 1
     "windows_disagree": Limit(
         0.25, CAUTION, "The windows disagree: {value:.0%} say otherwise than the file, more than {limit:.0%}."
     ),

@@ -144,10 +144,11 @@ def test_eight_bits_leave_a_trace_in_sixteen(tmp_path):
 
 def test_channels_are_mixed_and_counted(tmp_path):
     left = noise(level=0.1)
-    found = cues(write(tmp_path, np.column_stack([left, -left + 0.02])))
+    left -= left.mean()
+    found = cues(write(tmp_path, np.column_stack([left, 0.02 - 0.5 * left])))
     assert found["n_channels"] == 2
     assert found["dc_offset"] == pytest.approx(0.01, abs=1e-4)
-    assert found["rms_dbfs"] == pytest.approx(-40, abs=0.1)
+    assert found["rms_dbfs"] == pytest.approx(-31.4, abs=0.1)  # 0.025 and 0.01
 
 
 def test_facts_of_the_file(tmp_path):

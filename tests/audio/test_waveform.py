@@ -6,7 +6,6 @@ import io
 import math
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import soundfile as sf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sounds import encode, media, noise, patch, tone
 
 from deepfake.audio import decode as audio_source
 from deepfake.audio import waveform as audio
@@ -23,30 +23,10 @@ from deepfake.errors import InputError
 RATES = (4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 192_000)
 
 
-def noise(n: int, seed: int = 0, channels: int = 1) -> np.ndarray:
-    """`[n, channels]` in about [-0.5, 0.5]."""
-    return np.random.default_rng(seed).normal(scale=0.1, size=(n, channels)).astype(np.float32)
-
-
-def tone(rate: int, seconds: float = 1.0, hz: float = 440.0) -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
-
-
-def encode(samples: np.ndarray, rate: int = 16_000, format: str = "WAV", subtype: str | None = None) -> bytes:
-    buffer = io.BytesIO()
-    sf.write(buffer, samples, rate, format=format, subtype=subtype)
-    return buffer.getvalue()
-
-
 def claim_frames(flac: bytes, n_frames: int) -> bytes:
     """The same FLAC with another total in its STREAMINFO: the low 36 bits of bytes 18 to 25."""
     field = int.from_bytes(flac[18:26], "big") >> 36 << 36 | n_frames
     return flac[:18] + field.to_bytes(8, "big") + flac[26:]
-
-
-def patch(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
-    at = data.index(marker) + offset
-    return data[:at] + value + data[at + len(value) :]
 
 
 def refused(source: audio.Source, *words: str) -> None:
@@ -112,22 +92,6 @@ def test_formats_of_libsndfile(format, subtype, rate):
     assert audio.info(data).seconds == pytest.approx(1.0, abs=0.05)
 
 
-def media(folder: Path, container: str, codec: str, rate: int, channels: int = 1, **options: str) -> bytes:
-    """One second of a tone by PyAV; `container` is FFmpeg's name of the muxer."""
-    av = pytest.importorskip("av", reason="PyAV, the extra `media`, is not installed")
-    layout = {1: "mono", 2: "stereo"}[channels]
-    path = Path(tempfile.mkdtemp(dir=folder)) / "audio"  # a file: `faststart` rewrites it
-    with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream(codec, rate=rate, layout=layout)
-        frame = av.AudioFrame.from_ndarray(np.tile(tone(rate), (channels, 1)), format="fltp", layout=layout)
-        frame.sample_rate = rate
-        to_codec = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate)
-        for converted in to_codec.resample(frame):
-            output.mux(stream.encode(converted))
-        output.mux(stream.encode(None))
-    return path.read_bytes()
-
-
 @pytest.mark.parametrize(
     ("container", "codec", "rate", "channels"),
     [("ipod", "aac", 16_000, 1), ("mp4", "aac", 44_100, 2), ("adts", "aac", 16_000, 1), ("webm", "libopus", 48_000, 1)],
@@ -153,6 +117,71 @@ def test_real_speech_matches_a_plain_read(shared):
     assert files
     for path in files:
         assert np.array_equal(audio.load(path).numpy(), sf.read(path, dtype="float32")[0])
+
+
+# --- What misleads is said.
+
+
+def noted(source: audio.Source) -> tuple[torch.Tensor, list[str]]:
+    with audio.recording(source) as opened:
+        return torch.cat(list(opened.blocks)), [note.name for note in opened.notes]
+
+
+def test_where_the_mix_would_cancel_the_stronger_channel_is_taken(tmp_path, caplog):
+    left = noise(20 * 16_000)[:, 0]
+    path = tmp_path / "inverted.wav"
+    path.write_bytes(encode(np.stack([0.9 * left, -left], 1), subtype="FLOAT"))
+    waveform, names = noted(path)
+    assert np.array_equal(waveform.numpy(), -left)
+    assert names == ["channels_cancel"]
+    for start in (0.0, 0.5, 12.0):  # a part is treated as the whole is, whether it is reached by seeking or not
+        assert torch.equal(audio.load(path, start_seconds=start, seconds=1.0), waveform[int(start * 16_000) :][:16_000])
+    said = [record.message for record in caplog.records if str(path) in record.message]
+    assert said == [f"{path}: Its channels cancel each other when they are mixed: channel 2 of 2 is taken."]  # once
+
+
+def test_inverted_case(shared):
+    path = shared / "cases" / "antiphase_stereo.wav"
+    waveform, names = noted(path)
+    assert np.array_equal(waveform.numpy(), sf.read(path, dtype="float32")[0][:, 0])
+    assert names == ["channels_cancel"]
+
+
+@pytest.mark.parametrize("right", [0.0, 0.5, -0.5, "another"])
+def test_channels_that_do_not_cancel_are_mixed(right):
+    left = noise(16_000)[:, 0]
+    other = noise(16_000, seed=1)[:, 0] if right == "another" else right * left
+    waveform, names = noted((np.stack([left, other]), 16_000))
+    assert np.allclose(waveform, (left + other) / 2, atol=1e-7)
+    assert names == []
+
+
+def test_channels_that_cancel_only_later_are_refused():
+    samples = noise(60 * 16_000)[:, 0]
+    samples[: 6 * 16_000] *= 1e-3
+    pair = np.stack([samples, -samples])
+    pair[1, : 6 * 16_000] *= -1  # the beginning looks right
+    refused((pair, 16_000), "cancel each other")
+
+
+@pytest.mark.parametrize(("bits", "scale"), [(16, 2.0**15), (24, 2.0**23), (32, 2.0**31)])
+def test_floats_that_hold_integers_are_scaled(bits, scale):
+    samples = noise(8 * 16_000)[:, 0]
+    loud = np.round(samples * scale).astype(np.float32)
+    waveform, names = noted(encode(loud, subtype="FLOAT"))
+    assert np.abs(waveform.numpy() - samples).max() < 2.0**-15
+    assert names == ["integer_range"]
+    assert noted((loud.astype(np.float64), 16_000))[1] == ["integer_range"]
+
+
+def test_level_over_full_scale():
+    samples = noise(8 * 16_000)[:, 0]
+    over = 1.9 * samples / np.abs(samples).max()  # 5.6 dB: as codecs and float masters have it
+    assert np.allclose(audio.load(encode(over, subtype="FLOAT")), over)
+    refused(encode(20 * samples, subtype="FLOAT"), "above 4 where full scale is 1")
+    late = samples.copy()
+    late[7 * 16_000 :] *= 2.0**15
+    refused(encode(late, subtype="FLOAT"), "above 4 where full scale is 1")
 
 
 # --- A part of a file.
