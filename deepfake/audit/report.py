@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Group
 
 from deepfake import terminal
-from deepfake.atomic import write_atomically
+from deepfake.atomic import write_atomically, write_csv
 from deepfake.audio.measures import CONVENTIONS, MEANINGS, word
 from deepfake.audit.shortcuts import VERDICTS, Table
 from deepfake.datasets.utterance import Utterance
@@ -52,7 +50,7 @@ def write_audit(
     )
     figures = {"cues": lambda: cue_figure(result), "cue_attack": lambda: attack_figure(result)}
     drawn = pictures(place.figures, figures)
-    write_atomically(place.cues, _csv(table, utterances))
+    write_csv(place.cues, _rows(table, utterances), "\n")
     write_page(place.page, "audit/report.html", title=title, provenance=provenance, drawn=drawn, **_facts(result))
     write_atomically(place.audit, text + "\n")
 
@@ -148,12 +146,9 @@ def _typical(name: str, entry: Mapping[str, Any]) -> list[str]:
     return ["" if value is None else word(name, value) for value in entry["typical"].values()]
 
 
-def _csv(table: Table, utterances: Sequence[Utterance]) -> str:
-    """One row per utterance; the cell of a missing cue is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["utterance", "label", "attack", "speaker", "partition", *table])
+def _rows(table: Table, utterances: Sequence[Utterance]) -> Iterator[list[Any]]:
+    """The headings, and one row per utterance; the cell of a missing cue is empty."""
+    yield ["utterance", "label", "attack", "speaker", "partition", *table]
     for i, u in enumerate(utterances):
-        own = [u.id, "" if u.label is None else u.label, u.attack, u.speaker, u.partition]
-        writer.writerow([*own, *(word(name, float(column[i])) for name, column in table.items())])
-    return text.getvalue()
+        cues = (word(name, float(column[i])) for name, column in table.items())
+        yield [u.id, u.label, u.attack, u.speaker, u.partition, *cues]

@@ -107,7 +107,7 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ev
         name = _config(folder).get("dataset", {}).get("name", "")
     else:
         raise InputError(f"{folder.dev_scores} does not exist: say dataset=... to score a partition to calibrate on")
-    scores = _labelled(scores)
+    scores = scores.at(np.flatnonzero(scores.labels != UNKNOWN))
     calibration = calibrate(scores.scores, scores.labels)
     llrs = cross_validated(scores.scores, scores.labels, groups=scores.speakers())
     scores.extras["llr"] = [repr(float(llr)) for llr in llrs]
@@ -180,14 +180,6 @@ def _dataset(run: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
 def _config(folder: RunFolder) -> dict[str, Any]:
     """The config that a run was trained with; empty for a detector file alone."""
     return config_of(folder.config) if folder.config.is_file() else {}
-
-
-def _labelled(scores: Scores) -> Scores:
-    """Those of the scores whose label is known."""
-    rows = np.flatnonzero(scores.labels != UNKNOWN)
-    extras = {name: [column[i] for i in rows] for name, column in scores.extras.items()}
-    ids, attacks = [scores.ids[i] for i in rows], [scores.attacks[i] for i in rows]
-    return Scores(ids, scores.labels[rows].tolist(), attacks, scores.scores[rows], extras)
 
 
 def _capped(detector: Detector, scores: Scores) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import logging
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import write_atomically, write_csv
 from deepfake.commands.faithfulness import warnings_of
 from deepfake.commands.localise import threshold_of
 from deepfake.commands.outcome import Outcome
@@ -118,9 +117,7 @@ def explain(
     if not reports:
         raise InputError(f"none of the {len(files)} files can be explained; the first: {next(iter(skipped.values()))}")
     if skipped:
-        text = io.StringIO()
-        csv.writer(text).writerows([("file", "error"), *skipped.items()])
-        write_atomically(ReportFolder(base).skipped, text.getvalue())
+        write_csv(ReportFolder(base).skipped, [("file", "error"), *skipped.items()])
     folder = folders[files[0]].path if len(files) == 1 else base
     return Outcome(reports, folder, skipped=bool(skipped))
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from deepfake.errors import InputError
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it lists the glyphs that it embeds
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it lists the glyphs it embeds and the tables it drops
 MARGIN, BOTTOM = 50.0, 58.0  # points, as all lengths here
 LEADING = 1.38  # height of a line by the size of its font
 ROW_LINES = 40  # of a table's row that are kept together; longer rows go on in the next one

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 import sys
@@ -16,7 +14,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import write_atomically, write_csv
 from deepfake.runs.folder import RunFolder
 from deepfake.sweep.trial import RECORD, Trial, read_trial
 from deepfake.terminal import show
@@ -61,11 +59,7 @@ def write_results(folder: Path) -> tuple[list[Trial], Trial | None]:
     best = best_trial(trials)
     rows = [_row(trial, folder, trial.overrides) for trial in trials]
     columns = _columns(rows)
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "results.csv", file.getvalue())
+    write_csv(folder / "results.csv", [columns, *([row.get(column) for column in columns] for row in rows)], "\n")
     write_atomically(folder / "results.md", _page(folder, trials, best))
     return trials, best
 

@@ -14,39 +14,16 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_detector import RATE, LinearDetector
 from small_detectors import small
 from tiny import REPOSITORY
-from torch import nn
 
 from deepfake.audio import load, waveform
 from deepfake.audio.measures import LONGEST_SECONDS
-from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Scanning, assess
 from deepfake.forensics.cautions import measure
 from deepfake.localisation.scan import scan
-
-RATE = 8_000
-
-
-class Stub(Detector):
-    """Its log-odds are a weighted sum of the clip; the clips are kept."""
-
-    model = None
-
-    def __init__(self, seconds: float = 0.1, forgets: bool = False) -> None:
-        nn.Module.__init__(self)
-        self.config = {"sample_rate": RATE, "seconds": seconds, "score": "log_odds"}
-        self.config["threshold"] = {"value": 0.5, "source": "a test"}
-        self.clips: list[np.ndarray] = []
-        self.forgets = forgets
-
-    def logits(self, waveform):
-        self.clips.extend([] if self.forgets else waveform.numpy())
-        return 100 * (waveform * torch.linspace(0.5, 1, waveform.shape[1])).mean(1, keepdim=True)
-
-    def score_of(self, clip):
-        return float(self.logits(torch.from_numpy(clip)[None])[0, 0])
 
 
 def noise(n, seed=0):
@@ -75,7 +52,7 @@ def opens(monkeypatch):
 @settings(deadline=None, max_examples=40)
 @given(n_samples=st.integers(80, 5_000), clip=st.sampled_from([0.1, 0.13, 0.25]))
 def test_the_score_is_the_mean_over_whole_windows_of_which_the_last_ends_with_the_recording(n_samples, clip):
-    detector, samples = Stub(clip), noise(n_samples)
+    detector, samples = LinearDetector(clip), noise(n_samples)
     found = assess(detector, (samples, RATE))
     n = round(clip * RATE)
     starts = [*range(0, n_samples - n, n // 2), n_samples - n] if n_samples > n else [0]
@@ -95,7 +72,7 @@ def test_one_pass_gives_what_separate_ones_do(rate, kind, opens, tmp_path):
     path = tmp_path / "a.audio"
     subtype = "PCM_16" if kind != "MP3" else None
     path.write_bytes(encode(np.stack([noise(rate * 23), noise(rate * 23, 1)], 1), rate, format=kind, subtype=subtype))
-    detector = Stub(1.0)
+    detector = LinearDetector(1.0)
     found = assess(detector, path, scanning=Scanning())
     assert len(opens) == 1
     samples, native = load(path, sample_rate=RATE), load(path, sample_rate=rate)
@@ -110,20 +87,20 @@ def test_one_pass_gives_what_separate_ones_do(rate, kind, opens, tmp_path):
 @pytest.mark.parametrize("kind", ["FLAC", "MP3", "OGG"])
 def test_bytes_are_hashed_where_they_are_decoded_and_an_array_has_none(kind):
     data = encode(noise(30_000), format=kind, subtype=None)
-    found = assess(Stub(), data)
+    found = assess(LinearDetector(), data)
     assert (found.n_bytes, found.file_sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert found.samples_sha256 == hashlib.sha256(load(data, sample_rate=RATE).numpy().tobytes()).hexdigest()
-    assert assess(Stub(), (noise(3_000), RATE)).file_sha256 is None
+    assert assess(LinearDetector(), (noise(3_000), RATE)).file_sha256 is None
 
 
 @pytest.mark.parametrize("n_samples", [500, 800, 2_000, 2_400, 2_401])
 def test_the_timeline_is_that_of_a_scan_and_takes_no_window_twice(n_samples, opens):
-    detector, data = Stub(0.1), encode(noise(n_samples))
+    detector, data = LinearDetector(0.1), encode(noise(n_samples))
     found = assess(detector, data, scanning=Scanning())
     n_scored = len(found.scores)
     mirrored = n_samples % 400 != 0 or n_samples < 800  # the scan goes on by hops, and completes the last window
     assert len(detector.clips) == n_scored + mirrored and len(opens) == 1
-    expected = scan(Stub(0.1), data)
+    expected = scan(LinearDetector(0.1), data)
     for name in ("starts", "scores", "spoof", "p_fake", "duration", "window", "hop", "kind"):
         np.testing.assert_array_equal(getattr(found.timeline.scan, name), getattr(expected, name), err_msg=name)
 
@@ -148,35 +125,37 @@ def test_a_scan_of_its_own_is_made_in_the_same_pass(model, opens):
 
 def test_the_first_clip_alone_is_scored_and_measured_and_damage_behind_it_is_noticed():
     samples = np.concatenate([noise(800), 0.001 * noise(4_000, 1)])
-    found = assess(Stub(), (samples, RATE), clips="first")
+    found = assess(LinearDetector(), (samples, RATE), clips="first")
     assert (found.seconds, found.scored_seconds, len(found.scores)) == (0.6, 0.1, 1)
-    assert found.score == Stub().score_of(samples[:800])
+    assert found.score == LinearDetector().score_of(samples[:800])
     assert found.quality == measure(samples[:800], RATE)
     with pytest.raises(InputError, match="truncated or"):
-        assess(Stub(), encode(noise(80_000), subtype="PCM_16", format="FLAC")[:-4_000], clips="first")
+        assess(LinearDetector(), encode(noise(80_000), subtype="PCM_16", format="FLAC")[:-4_000], clips="first")
     with pytest.raises(InputError, match="clips=last: whole or first was expected"):
-        assess(Stub(), (samples, RATE), clips="last")
+        assess(LinearDetector(), (samples, RATE), clips="last")
 
 
 def test_the_clip_that_is_asked_for_is_kept():
     samples = noise(2_000)
-    found = assess(Stub(), (samples, RATE), clip_start=0.15)
+    found = assess(LinearDetector(), (samples, RATE), clip_start=0.15)
     assert found.clip.start == 1_200 and found.clip_start == 0.15
     np.testing.assert_array_equal(found.clip.clip, samples[1_200:2_000])
     with pytest.raises(InputError, match=r"no window of the detector begins at 0\.11 s"):
-        assess(Stub(), (samples, RATE), clip_start=0.11)
+        assess(LinearDetector(), (samples, RATE), clip_start=0.11)
 
 
 def test_windows_that_disagree_make_a_caution_whatever_the_scan():
     high, low = np.full(8_000, 0.1, np.float32), np.full(4_000, -0.1, np.float32)
     samples = np.concatenate([high, low, noise(16)])  # two thirds and one third
-    names = [[r.name for r in assess(Stub(), (samples, RATE), scanning=s).reasons] for s in (None, Scanning(0.5))]
+    names = [
+        [r.name for r in assess(LinearDetector(), (samples, RATE), scanning=s).reasons] for s in (None, Scanning(0.5))
+    ]
     assert "windows_disagree" in names[0] and names[0] == names[1]
-    assert "windows_disagree" not in [r.name for r in assess(Stub(), (samples, RATE), clips="first").reasons]
+    assert "windows_disagree" not in [r.name for r in assess(LinearDetector(), (samples, RATE), clips="first").reasons]
 
 
 def test_a_score_that_is_not_finite_is_an_error_with_its_place(tmp_path):
-    detector = Stub()
+    detector = LinearDetector()
     detector.score = lambda logits: logits[:, 0].masked_fill(logits[:, 0] > 20, math.nan)
     samples = noise(4_000)
     samples[1_700:2_000] = 1.0
@@ -189,11 +168,11 @@ HOURS = """
 import resource, sys
 sys.path[:0] = ["tests", "tests/forensics"]
 from pathlib import Path
-from test_assess import Stub
+from linear_detector import LinearDetector
 from deepfake.forensics.assess import Scanning, assess
-assess(Stub(5.0, forgets=True), Path(sys.argv[1]), scanning=Scanning())
+assess(LinearDetector(5.0, forgets=True), Path(sys.argv[1]), scanning=Scanning())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = assess(Stub(5.0, forgets=True), Path(sys.argv[2]), scanning=Scanning())
+found = assess(LinearDetector(5.0, forgets=True), Path(sys.argv[2]), scanning=Scanning())
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(found.seconds, len(found.scores), grown / 2**10)
 """

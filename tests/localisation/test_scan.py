@@ -13,10 +13,10 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_detector import RATE, LinearDetector
 from omegaconf import OmegaConf
 from scipy.special import expit, logit
 from tiny import REPOSITORY, compose
-from torch import nn
 
 from deepfake.audio import decode as audio_source
 from deepfake.audio import waveform as audio
@@ -25,25 +25,6 @@ from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.localisation.scan import Scan, curve, scan
 from deepfake.metrics.calibration import Calibration
-
-RATE = 8_000
-
-
-class Stub(Detector):
-    """Its log-odds are a weighted sum of its input, which is kept."""
-
-    model = None
-
-    def __init__(self, seconds: float = 0.1, forgets: bool = False) -> None:
-        nn.Module.__init__(self)
-        self.config = {"sample_rate": RATE, "seconds": seconds, "score": "log_odds"}
-        self.config["threshold"] = {"value": 0.5, "source": "a test"}
-        self.inputs: list[np.ndarray] = []
-        self.forgets = forgets
-
-    def logits(self, waveform):
-        self.inputs.extend([] if self.forgets else waveform.numpy())
-        return 100 * (waveform * torch.linspace(0.5, 1, waveform.shape[1])).mean(1, keepdim=True)
 
 
 def noise(n, seed=0):
@@ -74,27 +55,27 @@ def cut_by_hand(samples, n, hop, n_filled):
     clip=st.sampled_from([0.1, 0.25]),
 )
 def test_windows_are_those_cut_by_hand(n_samples, seconds, overlap, batch_size, clip):
-    detector, samples = Stub(clip), noise(n_samples)
+    detector, samples = LinearDetector(clip), noise(n_samples)
     found = scan(detector, encode(samples), seconds=seconds, overlap=overlap, batch_size=batch_size)
     n = round(seconds * RATE)
     expected, starts = cut_by_hand(samples, n, round(n * (1 - overlap)), max(n, detector.n_samples))
-    np.testing.assert_array_equal(detector.inputs, expected)
+    np.testing.assert_array_equal(detector.clips, expected)
     np.testing.assert_allclose(found.starts, np.array(starts) / RATE)
     assert (found.duration, found.window) == (n_samples / RATE, n / RATE)
     assert found.ends[-1] == found.duration
 
 
 def test_the_default_window_is_the_detectors_clip_half_overlapping():
-    found = scan(Stub(0.2), encode(noise(RATE)))
+    found = scan(LinearDetector(0.2), encode(noise(RATE)))
     assert (found.window, found.hop) == (0.2, 0.1)
     assert len(found.scores) == 9
 
 
 def test_a_long_recording_crosses_the_blocks_it_is_decoded_in():
-    detector, samples = Stub(2.3), noise(27 * RATE + 11)
+    detector, samples = LinearDetector(2.3), noise(27 * RATE + 11)
     scan(detector, encode(samples, format="FLAC", subtype="PCM_16"))
     whole = audio.load(encode(samples, format="FLAC", subtype="PCM_16"), sample_rate=RATE).numpy()
-    np.testing.assert_array_equal(detector.inputs, cut_by_hand(whole, 18_400, 9_200, 18_400)[0])
+    np.testing.assert_array_equal(detector.clips, cut_by_hand(whole, 18_400, 9_200, 18_400)[0])
 
 
 @pytest.mark.parametrize("format", ["MP3", "OGG", "FLAC"])
@@ -108,10 +89,10 @@ def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
         return block
 
     monkeypatch.setattr(audio_source._SoundFile, "read", counting)
-    detector = Stub(0.5)
+    detector = LinearDetector(0.5)
     scan(detector, data, overlap=0.9)
     assert sum(reads) == pytest.approx(3 * 16_000, abs=3_000)
-    np.testing.assert_array_equal(detector.inputs, cut_by_hand(whole, 4_000, 400, 4_000)[0])
+    np.testing.assert_array_equal(detector.clips, cut_by_hand(whole, 4_000, 400, 4_000)[0])
 
 
 def a_detector(score="log_odds"):
@@ -182,15 +163,15 @@ def test_the_curve_of_certain_windows_is_finite():
 )
 def test_bad_settings(keywords, words):
     with pytest.raises(InputError, match=words):
-        scan(Stub(), encode(noise(RATE)), **keywords)
+        scan(LinearDetector(), encode(noise(RATE)), **keywords)
 
 
 def test_bad_recordings(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        scan(Stub(), tmp_path / "absent.wav")
+        scan(LinearDetector(), tmp_path / "absent.wav")
     with pytest.raises(InputError, match="samples of audio"):
-        scan(Stub(), encode(noise(10)))
-    detector = Stub()
+        scan(LinearDetector(), encode(noise(10)))
+    detector = LinearDetector()
     detector.score = lambda logits: logits[:, 0].masked_fill(torch.arange(len(logits)) == 2, math.nan)
     (tmp_path / "a.wav").write_bytes(encode(noise(RATE)))
     with pytest.raises(InputError, match=r"a\.wav: the detector's score of the window from 0\.10 s on is not a finite"):
@@ -200,12 +181,12 @@ def test_bad_recordings(tmp_path):
 ONE_HOUR = """
 import resource, sys
 sys.path[:0] = ["tests", "tests/localisation"]
-from test_scan import Stub
+from linear_detector import LinearDetector
 from deepfake.localisation.scan import curve, scan
 from pathlib import Path
-scan(Stub(5.0, forgets=True), Path(sys.argv[1]))
+scan(LinearDetector(5.0, forgets=True), Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = scan(Stub(5.0, forgets=True), Path(sys.argv[2]))
+found = scan(LinearDetector(5.0, forgets=True), Path(sys.argv[2]))
 edges, _, _ = curve(found, frame_seconds=0.1)
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(found.duration, len(found.scores), len(edges), grown / 2**10)
@@ -226,7 +207,7 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     assert grown < 20
 
 
-class FrameStub(Stub):
+class FrameStub(LinearDetector):
     """Its scores of frames of 10 ms are the mean of their samples, plus their position in the clip."""
 
     locates = True

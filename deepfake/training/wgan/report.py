@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import write_atomically, write_csv
 from deepfake.figures.html import saved
 from deepfake.figures.style import STYLES, dress, figure_of
 from deepfake.training.callbacks import board_of
@@ -32,11 +30,9 @@ def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
         The metrics: the values of the last epoch, with the estimate of the Wasserstein distance as `objective`.
     """
     report, history = setup.folder.report, task.history
-    table = io.StringIO()
-    writer = csv.DictWriter(table, ("epoch", *FIGURES), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomically(report.path / "history.csv", table.getvalue())
+    columns = ("epoch", *FIGURES)
+    rows = [[epoch.get(column) for column in columns] for epoch in history]
+    write_csv(report.path / "history.csv", [columns, *rows], "\n")
     figure = curves(history)
     write_atomically(report.figures / "losses.png", saved(figure, "png"))
     last = history[-1]
