@@ -69,6 +69,7 @@ LAYOUTS: dict[str, Columns] = {
     "asvspoof5": Columns(1, 8, 7, 0, _V5, n_columns=10),
     "utt_key": Columns(0, 1, n_columns=2),
     "utt_attack_key": Columns(0, 2, 1, n_columns=3),
+    "utt_key_attack": Columns(0, 1, 2, n_columns=3),
     "asvspoof5_key": Columns("filename", "cm-label", separator="\t", header=True),
     "asvspoof5_full": Columns("trial_anon", "cm-label", "attack_anon", conditions={"codec": "codec"}, header=True),
     "in_the_wild": Columns("file", "label", speaker="speaker", separator=",", header=True),
@@ -228,19 +229,20 @@ def layout_of_lines(rows: list[list[str]]) -> str | None:
     """Which of the `LAYOUTS` without a header lines have, by their number of columns and the column of their keys."""
     if not rows:
         return None
-    width, fitting = len(rows[0]), []
+    width, fitting = len(rows[0]), dict[str, int]()
     same = [cells for cells in rows if len(cells) == width]
     for name, columns in LAYOUTS.items():
         if not columns.header and columns.n_columns == width and isinstance(key := columns.key, int):
-            known = sum(cells[key].lower() in LABEL_WORDS or cells[key] in NO_VALUE for cells in same)
-            fitting += [name] if 2 * known > len(rows) else []
+            words = sum(cells[key].lower() in LABEL_WORDS for cells in same)
+            if 2 * (words + sum(cells[key] in NO_VALUE for cells in same)) > len(rows):
+                fitting[name] = words
     if "asvspoof2019_pa" in fitting and any(cells[2] != "-" for cells in same):
         return "asvspoof2019_pa"
     if "partialspoof" in fitting and any(cells[1].startswith("CON_") for cells in same):
         return "partialspoof"
     if "asvspoof2021_stage1" in fitting and all(cells[2] == "-" for cells in same):
         return "asvspoof2021_stage1"
-    return fitting[0] if fitting else None
+    return max(fitting, key=fitting.__getitem__) if fitting else None
 
 
 def separator_of(text: str) -> str | None:

@@ -250,7 +250,9 @@ def _of_lines(table: Table, place: int | None) -> tuple[Columns, int]:
     rows = [list(cells) for cells in zip(*sample, strict=True)]
     keys = [i for i, column in enumerate(sample) if {cell.lower() for cell in column} <= LABEL_WORDS.keys()]
     numeric = [i for i, column in enumerate(sample) if all(map(is_number, column))]
-    if place in (None, width - 1) and width > 3 and (name := layout_of_lines([cells[:-1] for cells in rows])):
+    two_scores = width == 4 and 2 in numeric and 2 not in keys
+    whole = width > 3 and place in (None, width - 1) and not two_scores
+    if whole and (name := layout_of_lines([cells[:-1] for cells in rows])):
         return LAYOUTS[name], width - 1
     if place is not None:
         others = sorted((i for i in keys if i != place), key=lambda i: i in numeric)  # words before 1 and 0
