@@ -84,7 +84,7 @@ def audio_below(folder: Path, *, say: bool = False) -> list[Path]:
 
     Args:
         folder: The folder.
-        say: Whether the log says how many files are no audio.
+        say: Whether the log says how many files are not audio.
 
     Raises:
         InputError: A folder cannot be listed.
@@ -101,7 +101,7 @@ def audio_below(folder: Path, *, say: bool = False) -> list[Path]:
         found += [Path(root, name) for name in audio]
         n_other += len(names) - len(audio)
     if say and n_other:
-        log.info("%s: %d files that are no audio are skipped", folder, n_other)
+        log.info("%s: %d files that are not audio are skipped", folder, n_other)
     return sorted(found)
 
 

@@ -57,7 +57,7 @@ def test_a_folder_of_links(tmp_path, capsys, caplog):
     corpus = Corpus("folder", Reader(folder.utterances), {"root": str(tmp_path / "corpus")})
     with caplog.at_level(logging.INFO, logger="deepfake"):
         assert check(corpus) == 0
-    assert caplog.messages == [f"{tmp_path}/corpus/eval/real: 2 files that are no audio are skipped"]
+    assert caplog.messages == [f"{tmp_path}/corpus/eval/real: 2 files that are not audio are skipped"]
     (store / "eval" / "real" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
     assert check(corpus) == 1
     assert f"- eval: {tmp_path}/corpus/eval/real/gone.wav is missing (1 are)\n" in capsys.readouterr().out
