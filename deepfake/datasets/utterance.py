@@ -182,7 +182,9 @@ def disambiguated(utterances: list[Utterance], root: Path | None = None) -> list
     """
     times = Counter(u.id for u in utterances)
     colliding = [u for u in utterances if times[u.id] > 1 and u.id == Path(u.path).stem]
-    base = root or os.path.commonpath([os.path.normpath(Path(u.path).absolute().parent) for u in colliding] or ["/"])
+    if not colliding:
+        return utterances
+    base = root or os.path.commonpath([os.path.normpath(Path(u.path).absolute().parent) for u in colliding])
     new = {u: "-".join(Path(os.path.relpath(u.path, base)).with_suffix("").parts) for u in colliding}
     return [replace(u, id=new.get(u, u.id)) for u in utterances]
 
