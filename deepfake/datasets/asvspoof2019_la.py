@@ -32,8 +32,9 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
 
     Args:
         partition: `train`, `dev` or `eval`.
-        root: The folder that `LA.zip` unpacks to (it holds `ASVspoof2019_LA_cm_protocols`), the folder above it, or one
-            where each `ASVspoof2019_LA_<partition>` holds its audio in `flac` and its protocol in `protocol`.
+        root: The folder that `LA.zip` unpacks to (it holds `ASVspoof2019_LA_cm_protocols`), the folder one or two
+            above it, or one where each `ASVspoof2019_LA_<partition>` holds its audio in `flac` and its protocol in
+            `protocol`.
 
     Raises:
         InputError: Root or protocol is missing, a line is not `SPEAKER FILE - SYSTEM KEY`, a key is unknown: names
@@ -52,7 +53,8 @@ def read(track: str, partition: str, root: str) -> list[Utterance]:
 
 def _base(root: str, track: str) -> Path:
     folders = [f"ASVspoof2019_{track}_{part}" for part in PARTITIONS]
-    return base_of(root, folders, inside=[track], unpacks=f"the folder that {track}.zip unpacked to")
+    inside = [track, f"{track}/{track}"]  # the second is Kaggle's
+    return base_of(root, folders, inside=inside, unpacks=f"the folder that {track}.zip unpacked to")
 
 
 def _protocol(base: Path, track: str, partition: str) -> Path:

@@ -27,7 +27,7 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
 
     Args:
         partition: `train`, `dev` or `eval`.
-        root: The folder that `PA.zip` unpacks to, or the one above it.
+        root: The folder that `PA.zip` unpacks to, or the one or two above it.
 
     Raises:
         InputError: Root or protocol is missing, or a line is not `SPEAKER FILE ENVIRONMENT ATTACK KEY`.

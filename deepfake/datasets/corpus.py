@@ -142,7 +142,10 @@ def _absolute(config: Mapping[str, Any], key: str) -> dict[str, Any]:
         if isinstance(value, Mapping):
             value = _absolute(value, f"{key}.{name}")
         elif value and names_a_path(name):
-            value = str(Path(value).expanduser().absolute())
+            try:
+                value = str(Path(value).expanduser().absolute())
+            except RuntimeError:
+                raise InputError(f"{key}.{name}={value}: there is no such home folder: write the path out") from None
         found[name] = value
     return found
 

@@ -10,22 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from deepfake.audio.decode import SUFFIXES
-from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, Utterance, disambiguated, label_of
+from deepfake.datasets.utterance import BONAFIDE, CLASS_WORDS, PARTITION_WORDS, Utterance, disambiguated
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
 
 AUDIO = frozenset(SUFFIXES.split())
-CLASSES = ("real", "fake", "bonafide", "bona-fide", "bona_fide", "spoof")
-SYNONYMS = {
-    "train": ("train", "training"),
-    "dev": ("dev", "val", "valid", "validation"),
-    "eval": ("eval", "test", "testing"),
-}
 
 
 def utterances(partition: str, *, root: str, seed: int = 0, train_share: float = 0.8) -> list[Utterance]:
-    """Read one partition of a folder corpus, any decodable format, classes named `real`/`fake` or `bonafide`/`spoof`.
+    """Read one partition of a folder corpus, any decodable format.
+
+    Classes are folders named `real`, `genuine`, `human` or `bonafide`, and `fake` or `spoof`; partitions may be named
+    `training`, `val`, `valid`, `validation`, `development`, `test`, `testing` or `evaluation` too, in any case.
 
     Where the root holds the class folders directly, a seeded stratified split gives `train_share` of each class to
     train; dev and eval are both the rest. With `train_share=0` that is everything, for the evaluation of a detector
@@ -38,14 +35,17 @@ def utterances(partition: str, *, root: str, seed: int = 0, train_share: float =
         train_share: Share of each class that goes to train, where the corpus has no split.
 
     Raises:
-        InputError: No root, no such partition in it, or no class folders.
+        InputError: No root, no such partition in it or two of it, no class folders, or no audio in them.
     """
-    base = Path(root)
+    base = Path(root).expanduser()
     if not base.is_dir():
         raise InputError(
             f"dataset.root={base} is not a folder: give the one that holds train, dev and eval, or real and fake"
         )
-    split = {p: d for p in PARTITIONS for name in SYNONYMS[p] if (d := base / name).is_dir()}
+    split: dict[str, Path] = {}
+    for d in sorted(d for d in base.iterdir() if d.is_dir() and d.name.lower() in PARTITION_WORDS):
+        if (first := split.setdefault(PARTITION_WORDS[d.name.lower()], d)) != d:
+            raise InputError(f"{base} holds {first.name} and {d.name}: one folder per partition was expected")
     if split:
         if partition not in split:
             raise InputError(f"{base} holds {', '.join(d.name for d in split.values())} but no {partition} folder")
@@ -62,16 +62,18 @@ def utterances(partition: str, *, root: str, seed: int = 0, train_share: float =
 
 
 def _read(folder: Path, partition: str) -> list[Utterance]:
-    directories = [d for d in sorted(folder.iterdir()) if d.is_dir() and d.name.lower() in CLASSES]
-    classes = {d: label_of(d.name, str(d)) for d in directories}
+    directories = [d for d in sorted(folder.iterdir()) if d.is_dir() and d.name.lower() in CLASS_WORDS]
+    classes = {d: CLASS_WORDS[d.name.lower()] for d in directories}
     if not classes:
         raise InputError(f"{folder} holds no class folders: real and fake (or bonafide and spoof) were expected")
     found = []
     for directory, label in classes.items():
-        for path in audio_below(directory):
+        for path in audio_below(directory, say=True):
             below = path.relative_to(directory).parts
             attack = below[0] if label == 0 and len(below) > 1 else ""
             found.append(Utterance(path.stem, str(path), label, attack, "", partition))
+    if not found:
+        raise InputError(f"{folder}: there are no audio files in {' and '.join(d.name for d in classes)}: add some")
     return found
 
 
@@ -82,7 +84,7 @@ def audio_below(folder: Path, *, say: bool = False) -> list[Path]:
 
     Args:
         folder: The folder.
-        say: Whether the log says how many files are no audio.
+        say: Whether the log says how many files are not audio.
 
     Raises:
         InputError: A folder cannot be listed.
@@ -99,7 +101,7 @@ def audio_below(folder: Path, *, say: bool = False) -> list[Path]:
         found += [Path(root, name) for name in audio]
         n_other += len(names) - len(audio)
     if say and n_other:
-        log.info("%s: %d files that are no audio are skipped", folder, n_other)
+        log.info("%s: %d files that are not audio are skipped", folder, n_other)
     return sorted(found)
 
 

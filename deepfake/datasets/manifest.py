@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from deepfake.datasets.utterance import MANIFEST, PARTITIONS, Utterance, label_of, number_of
+from deepfake.datasets.protocol import NO_VALUE, named_columns, read_text, separator_of
+from deepfake.datasets.utterance import (
+    MANIFEST,
+    PARTITION_WORDS,
+    PARTITIONS,
+    Utterance,
+    disambiguated,
+    label_of,
+    number_of,
+)
 from deepfake.errors import InputError
+
+COLUMNS = (*MANIFEST, "weight")
 
 
 def utterances(partition: str, *, root: str) -> list[Utterance]:
@@ -15,47 +29,75 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
     Args:
         partition: `train`, `dev` or `eval`.
         root: A CSV with the columns `path,label[,attack,speaker,partition,id,weight]`, or a folder with one such file
-            per partition (`train.csv` ...). Rows without a partition belong to every one; paths start at the CSV.
-            Labels are 1/0, `bonafide`/`spoof`, `real`/`fake`; empty means unknown. Any other column is a condition,
-            by which reports have a table.
+            per partition (`train.csv` ...). Tabs, `;` and `|` may stand for commas, and a column without a name is left
+            out. Rows without a partition belong to every one, `split` is another name for it, and `val` and `test` are
+            dev and eval. Paths start at the CSV. Labels are 1/0, `bonafide`/`spoof`, `real`/`fake`; empty means
+            unknown. Without an id it is the file's name, or its path where several files have that name
+            (`real-001`, `fake-001`). Any other column is a condition, by which reports have a table.
 
     Raises:
         InputError: No such file, a missing column, a bad label, weight or partition: names the file and the line.
     """
-    path = Path(root)
+    path = Path(root).expanduser()
     if path.is_dir():
-        path = path / f"{partition}.csv"
-    return [u for u in rows(path) if u.partition in ("", partition)]
+        files = [p for p in sorted(path.glob("*.csv")) if PARTITION_WORDS.get(p.stem.lower()) == partition]
+        if len(files) > 1:
+            raise InputError(f"{path} holds {files[0].name} and {files[1].name}: one file per partition was expected")
+        path = files[0] if files else path / f"{partition}.csv"
+    return disambiguated([u for u in rows(path) if u.partition in ("", partition)])
 
 
 def rows(path: Path) -> list[Utterance]:
     """All rows of a manifest, whatever their partition."""
     if not path.is_file():
         raise InputError(f"{path}: no such manifest (a CSV with the columns path,label)")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            return _rows(csv.DictReader(file), path)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text) or ",")
+    try:
+        lines = [(reader.line_num, cells) for cells in reader if any(cells)]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+    header = _header(lines[0][1] if lines else [], path)
+    found = []
+    for number, cells in lines[1:]:
+        where = f"{path}, line {number}"
+        if len(cells) < len(header) or any(cells[len(header) :]):
+            raise InputError(f"{where}: the number of columns differs from the header's")
+        found.append(_utterance(dict(zip(header, cells, strict=False)), where, path.parent))
+    return found
 
 
-def _rows(reader: csv.DictReader[str], path: Path) -> list[Utterance]:
-    columns = list(reader.fieldnames or ())
-    if not {"path", "label"} <= set(columns) or len(set(columns)) < len(columns) or "" in columns:
-        raise InputError(f"{path}: the columns are {columns}; path and label were expected, each once and with a name")
-    return [_utterance(row, f"{path}, line {reader.line_num}", path.parent) for row in reader]
+def _header(names: list[str], path: Path) -> list[str]:
+    """The columns, those of ours in small letters."""
+    header = [name.lower() if name.lower() in COLUMNS else name for name in map(str.strip, names)]
+    if "partition" not in header:
+        header = ["partition" if name.lower() == "split" else name for name in header]
+    named = named_columns(header)
+    if not {"path", "label"} <= {*named} or len({*named}) < len(named):
+        raise InputError(f"{path}: the columns are {header}; path and label were expected, each once")
+    return header
 
 
-def _utterance(row: dict[str, str | None], where: str, base: Path) -> Utterance:
-    if None in row or None in row.values():
-        raise InputError(f"{where}: the number of columns differs from the header's")
-    audio = base / (row["path"] or "")
-    partition = row.get("partition") or ""
-    if partition not in ("", *PARTITIONS):
-        raise InputError(f"{where}: partition {partition!r} is not one of {', '.join(PARTITIONS)}")
+def _utterance(cells: Mapping[str, str], where: str, base: Path) -> Utterance:
+    row = {name: "" if cell.strip() in NO_VALUE else cell.strip() for name, cell in cells.items()}
+    if not row["path"]:
+        raise InputError(f"{where}: the path is empty: the name of a file was expected")
+    word = row.get("partition", "")
+    if word and word.lower() not in PARTITION_WORDS:
+        raise InputError(f"{where}: partition {word!r} is not one of {', '.join(PARTITIONS)}")
+    audio = _audio(cells["path"], base)
     label = label_of(row["label"], where) if row["label"] else None
-    attack, speaker = row.get("attack") or "", row.get("speaker") or ""
     weight = number_of(row.get("weight") or "1", "weight", where)
-    conditions = {k: v for k, v in row.items() if k not in (*MANIFEST, "weight") and v}
+    conditions = {name: row[name] for name in named_columns([*row]) if name not in COLUMNS and row[name]}
+    partition = PARTITION_WORDS.get(word.lower(), "")
     name = row.get("id") or audio.stem
+    attack, speaker = row.get("attack", ""), row.get("speaker", "")
     return Utterance(name, str(audio), label, attack, speaker, partition, where, conditions, weight)
+
+
+def _audio(cell: str, base: Path) -> Path:
+    """The file of a path; where there is none of just this name, without padding and with `/` for a backslash."""
+    plain, given = cell.strip().replace("\\", "/"), base / cell
+    if plain != cell and os.path.lexists(given):
+        return given
+    return Path(plain).expanduser() if plain.startswith("~/") else base / plain

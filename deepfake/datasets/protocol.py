@@ -6,9 +6,10 @@ import csv
 import gzip
 import io
 import logging
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _incomplete: set[str] = set()  # corpora that a warning was logged of
 
 NO_VALUE = ("", "-")
 GZIP = b"\x1f\x8b"
+QUOTING = (",", ";")  # separators that come with the quotes of CSV
+UNNAMED = re.compile(r"(unnamed: \d+)?", re.IGNORECASE)  # headers of a column of row numbers, as pandas writes it
 SAMPLE = 200
 
 
@@ -35,7 +38,7 @@ class Columns:
         speaker: The speaker.
         conditions: Other columns, by the name of the condition (`codec`, `trim`, `language` ...).
         n_columns: Number of columns of every line; a header sets its own.
-        separator: None = any white space, else `,` (with the quotes of CSV), `\\t` or `|` (without).
+        separator: None = any white space, else `,` or `;` (with the quotes of CSV), `\\t` or `|` (without).
         header: Whether the first line names the columns.
     """
 
@@ -64,6 +67,9 @@ LAYOUTS: dict[str, Columns] = {
     "asvspoof2021_df": Columns(1, 5, 4, 0, _DF21 | {"gender_pair": 11, "language": 12}, n_columns=13),
     "asvspoof2021_pa": Columns(1, 9, None, 0, _PA21, n_columns=12),
     "asvspoof5": Columns(1, 8, 7, 0, _V5, n_columns=10),
+    "utt_key": Columns(0, 1, n_columns=2),
+    "utt_attack_key": Columns(0, 2, 1, n_columns=3),
+    "utt_key_attack": Columns(0, 1, 2, n_columns=3),
     "asvspoof5_key": Columns("filename", "cm-label", separator="\t", header=True),
     "asvspoof5_full": Columns("trial_anon", "cm-label", "attack_anon", conditions={"codec": "codec"}, header=True),
     "in_the_wild": Columns("file", "label", speaker="speaker", separator=",", header=True),
@@ -120,8 +126,8 @@ def cells_of(text: str, separator: str | None, path: Path) -> Iterator[tuple[int
     Raises:
         InputError: Its quotes are not CSV.
     """
-    if separator == ",":
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    if separator in QUOTING:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         try:
             for cells in reader:
                 if any(cells):
@@ -140,7 +146,7 @@ def columns_of(text: str, separator: str | None) -> list[list[str]] | None:
     A faster `cells_of`: the text is split once, with a mark at each end of line, and every mark must be in the column
     of the first one.
     """
-    if separator == "," or "\0" in text:
+    if separator in QUOTING or "\0" in text:
         return None
     text, gap = text.rstrip("\r\n"), separator or " "
     marked = text.replace("\n", f"{gap}\0{gap}")
@@ -212,8 +218,8 @@ def layout_of(path: Path) -> tuple[str, Columns]:
     rows = [cells for _, cells in islice(cells_of(text, separator, path), SAMPLE // 2)]
     if rows and (found := _layout_with_header(rows[0], separator)):
         return found
-    if separator in (None, "\t") and (name := layout_of_lines(rows)):
-        return name, LAYOUTS[name]
+    if name := layout_of_lines(rows):
+        return name, replace(LAYOUTS[name], separator=separator)
     known = ", ".join(f"{n} ({c.n_columns} columns)" if c.n_columns else n for n, c in LAYOUTS.items())
     begin = text.lstrip().split("\n", 1)[0][:80]
     raise InputError(f"{path}: {begin!r} begins no protocol that is known: {known}; write it as one of these")
@@ -223,25 +229,26 @@ def layout_of_lines(rows: list[list[str]]) -> str | None:
     """Which of the `LAYOUTS` without a header lines have, by their number of columns and the column of their keys."""
     if not rows:
         return None
-    width, fitting = len(rows[0]), []
+    width, fitting = len(rows[0]), dict[str, int]()
     same = [cells for cells in rows if len(cells) == width]
     for name, columns in LAYOUTS.items():
         if not columns.header and columns.n_columns == width and isinstance(key := columns.key, int):
-            known = sum(cells[key].lower() in LABEL_WORDS or cells[key] in NO_VALUE for cells in same)
-            fitting += [name] if 2 * known > len(rows) else []
+            words = sum(cells[key].lower() in LABEL_WORDS for cells in same)
+            if 2 * (words + sum(cells[key] in NO_VALUE for cells in same)) > len(rows):
+                fitting[name] = words
     if "asvspoof2019_pa" in fitting and any(cells[2] != "-" for cells in same):
         return "asvspoof2019_pa"
     if "partialspoof" in fitting and any(cells[1].startswith("CON_") for cells in same):
         return "partialspoof"
     if "asvspoof2021_stage1" in fitting and all(cells[2] == "-" for cells in same):
         return "asvspoof2021_stage1"
-    return fitting[0] if fitting else None
+    return max(fitting, key=fitting.__getitem__) if fitting else None
 
 
 def separator_of(text: str) -> str | None:
-    """The first of tab, comma and bar that the first line has; None where it has only spaces."""
+    """The first of tab, semicolon, comma and bar that the first line has; None where it has only spaces."""
     first = text.lstrip().split("\n", 1)[0].rstrip()
-    return next((mark for mark in ("\t", ",", "|") if mark in first), None)
+    return next((mark for mark in ("\t", ";", ",", "|") if mark in first), None)
 
 
 def complete(
@@ -273,17 +280,23 @@ def warn_incomplete(corpus: str, message: str) -> None:
         log.warning(message)
 
 
+def named_columns(header: Sequence[str]) -> list[str]:
+    """The names in a header, without columns that have none: of row numbers, or behind a separator at the end."""
+    return [name for name in header if not UNNAMED.fullmatch(name)]
+
+
 def columns_of_header(header: list[str], separator: str | None) -> Columns | None:
     """The columns by the names in a header, any of `HEADER_NAMES`; a column of another name is a condition.
 
     None where it names no utterance, or a name twice.
     """
     names = [name.lower() for name in header]
+    named = named_columns(header)
     at = {what: next((names.index(n) for n in known if n in names), None) for what, known in HEADER_NAMES.items()}
-    if (utterance := at["utterance"]) is None or len({*header}) < len(header):
+    if (utterance := at["utterance"]) is None or len({*named}) < len(named):
         return None
     aside = {*at.values()} | {i for i, n in enumerate(names) if n in HEADER_NAMES["utterance"] or "score" in n}
-    conditions = {name: i for i, name in enumerate(header) if i not in aside and name}
+    conditions = {name: i for i, name in enumerate(header) if i not in aside and name in named}
     return Columns(utterance, at["key"], at["attack"], at["speaker"], conditions, None, separator, True)
 
 

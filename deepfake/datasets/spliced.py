@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from deepfake.datasets.corpus import Reader
-from deepfake.datasets.folder import SYNONYMS
 from deepfake.datasets.layout import NoPartition, base_of, with_paths
 from deepfake.datasets.protocol import LAYOUTS, NO_VALUE, cells_of, complete, read_protocol, read_text
-from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, SPOOF, Utterance, number_of
+from deepfake.datasets.utterance import BONAFIDE, PARTITION_WORDS, SPOOF, Utterance, number_of
 from deepfake.errors import InputError
 
 Stretches = list[tuple[float, float, str]]
@@ -105,8 +104,7 @@ def _listed(base: Path, partition: str) -> list[tuple[Utterance, Stretches]]:
         if len(cells) != len(HEADER):
             raise InputError(f"{where}: {len(cells)} columns, {len(HEADER)} were expected")
         file, start, end, system = cells
-        first = file.split("/")[0]
-        own = next((p for p in PARTITIONS if first in SYNONYMS[p]), None)
+        own = PARTITION_WORDS.get(file.split("/")[0].lower())
         if own is None:
             raise InputError(f"{where}: {file!r} does not begin with train, dev or eval")
         partitions.add(own)

@@ -16,11 +16,18 @@ from deepfake.atomic import write_csv
 from deepfake.errors import InputError
 
 BONAFIDE, SPOOF = 1, 0
-PARTITIONS = ("train", "dev", "eval")
 MANIFEST = ("id", "path", "label", "attack", "speaker", "partition")
-LABEL_WORDS = {"spoof": SPOOF, "fake": SPOOF, "0": SPOOF} | dict.fromkeys(
-    ("bonafide", "bona-fide", "bona_fide", "real", "genuine", "1"), BONAFIDE
+CLASS_WORDS = {"spoof": SPOOF, "fake": SPOOF} | dict.fromkeys(
+    ("bonafide", "bona-fide", "bona_fide", "bona fide", "real", "genuine", "human"), BONAFIDE
 )
+LABEL_WORDS = CLASS_WORDS | {"0": SPOOF, "0.0": SPOOF, "false": SPOOF, "1": BONAFIDE, "1.0": BONAFIDE, "true": BONAFIDE}
+_PARTITIONS = {
+    "train": ("train", "training"),
+    "dev": ("dev", "development", "val", "valid", "validation"),
+    "eval": ("eval", "evaluation", "test", "testing"),
+}
+PARTITIONS = tuple(_PARTITIONS)
+PARTITION_WORDS = {word: partition for partition, words in _PARTITIONS.items() for word in words}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +103,17 @@ def present(utterances: list[Utterance], source: str) -> list[Utterance]:
 
 
 def missing_files(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Those whose audio is missing; each folder is listed once, which is faster than a look at each file."""
+    """Those whose audio is missing, or a link that leads nowhere.
+
+    Each folder is listed once, which is faster than a look at each file.
+    """
     listed: dict[str, set[str]] = {}
     missing = []
     for u in utterances:
         folder, name = os.path.split(u.path)
         if folder not in listed:
-            listed[folder] = {e.name for e in os.scandir(folder or ".")} if Path(folder or ".").is_dir() else set()
+            entries = os.scandir(folder or ".") if Path(folder or ".").is_dir() else ()
+            listed[folder] = {e.name for e in entries if not e.is_symlink() or Path(e).exists()}
         if name not in listed[folder]:
             missing.append(u)
     return missing
@@ -160,14 +171,22 @@ def write_skipped(path: Path, skipped: Iterable[tuple[Utterance, str]]) -> None:
     write_csv(path, [header, *((u.id, u.partition, u.path, error) for u, error in skipped)])
 
 
-def disambiguated(utterances: list[Utterance], root: Path) -> list[Utterance]:
-    """Give the utterances whose file names collide (`real/1.wav`, `fake/1.wav`) ids made of their path below `root`."""
+def disambiguated(utterances: list[Utterance], root: Path | None = None) -> list[Utterance]:
+    """Give the utterances whose file names collide (`real/1.wav`, `fake/1.wav`) ids made of their path below `root`.
+
+    An id that is not that of the file name was given by somebody, and stays.
+
+    Args:
+        utterances: The utterances of a partition.
+        root: None = the deepest folder that holds all those files.
+    """
     times = Counter(u.id for u in utterances)
-    return [replace(u, id=_id_below(root, u.path)) if times[u.id] > 1 else u for u in utterances]
-
-
-def _id_below(root: Path, path: str) -> str:
-    return "-".join(Path(path).relative_to(root).with_suffix("").parts)
+    colliding = [u for u in utterances if times[u.id] > 1 and u.id == Path(u.path).stem]
+    if not colliding:
+        return utterances
+    base = root or os.path.commonpath([os.path.normpath(Path(u.path).absolute().parent) for u in colliding])
+    new = {u: "-".join(Path(os.path.relpath(u.path, base)).with_suffix("").parts) for u in colliding}
+    return [replace(u, id=new.get(u, u.id)) for u in utterances]
 
 
 def number_of(text: str, what: str, where: str) -> float:

@@ -54,6 +54,8 @@ def check(corpus: Corpus) -> int:
         except InputError as error:
             problems += [str(error)] if str(error) not in problems else []
             continue
+        if not utterances:
+            notes.append(f"{corpus.name}, partition {partition}: there are no utterances in it")
         missing = missing_files(utterances)
         absent = {u.path for u in missing}
         seconds, unreadable = _headers([u for u in utterances if u.path not in absent], partition)
@@ -74,6 +76,8 @@ def check(corpus: Corpus) -> int:
         table.add_row(partition, *map(str, cells), escape(attacks))
     for (a, b), speakers in speaker_overlap(found).items():
         problems.append(f"{len(speakers)} speakers are in both {a} and {b}: {', '.join(speakers[:5])}")
+    if not any(found.values()) and not problems:
+        problems.append(f"{corpus.name}: there are no utterances in any partition")
     console.print(table)
     for line in [*notes, *(f"- {problem}" for problem in problems)]:
         console.print(escape(line), soft_wrap=True, highlight=False)

@@ -20,6 +20,7 @@ from deepfake.datasets.protocol import (
     columns_of,
     columns_of_header,
     layout_of_lines,
+    named_columns,
     read_text,
     separator_of,
 )
@@ -27,7 +28,17 @@ from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, label_of
 from deepfake.errors import InputError
 from deepfake.metrics.tdcf import Weights
 from deepfake.scores.keys import keyed
-from deepfake.scores.table import COLUMNS, KINDS, UNKNOWN, Scores, checked, floats, is_number, read_scores
+from deepfake.scores.table import (
+    COLUMNS,
+    KINDS,
+    UNKNOWN,
+    Scores,
+    checked,
+    expected_number,
+    floats,
+    is_number,
+    read_scores,
+)
 
 SCORE_NAMES = ("score", "scores", "cm-score", "cm_score", "cm-scores", "cm_scores")
 KNOWN = (
@@ -107,12 +118,14 @@ class Table(NamedTuple):
 
 
 def table_of(text: str, path: Path) -> Table:
-    """Cut the text of a file into columns.
+    """Cut the text of a file into columns, without those behind a separator at the end of every line.
 
     Raises:
-        InputError: It is empty, or a line has another number of columns.
+        InputError: It is empty, a line has another number of columns, or its numbers have decimal commas.
     """
-    separator = separator_of(text)
+    separator, line = separator_of(text), text.lstrip().split("\n", 1)[0].strip()
+    if why := expected_number(line):
+        raise InputError(f"{path}: {line[:80]!r}: {why}")
     lines = cells_of(text, separator, path)
     number, first = next(lines, (0, []))
     if not (width := len(first)):
@@ -123,12 +136,17 @@ def table_of(text: str, path: Path) -> Table:
     else:
         numbers, flat = [number], list(first)
         for number, cells in lines:
-            if len(cells) != width:
-                raise InputError(f"{path}, line {number}: {len(cells)} columns, the first line has {width}")
+            if len(cells) < width or any(cells[width:]):
+                why = expected_number(" ".join(["", *cells]))
+                why = f": {why}" if why else _of_commas(separator)
+                raise InputError(f"{path}, line {number}: {len(cells)} columns, the first line has {width}{why}")
             numbers.append(number)
-            flat += cells
+            flat += cells[:width]
         table = [flat[i::width] for i in range(width)]
+    while not any(table[-1]):
+        table.pop()
     if header:
+        header = header[: len(table)]
         numbers, table = numbers[1:], [column[1:] for column in table]
     return Table(path, separator, header, table, numbers)
 
@@ -137,20 +155,36 @@ def _read(path: Path, score_column: int | str | None) -> tuple[Scores, list[str]
     text = read_text(path)
     _, first = next(cells_of(text, separator_of(text), path), (0, []))
     if {*COLUMNS} <= {*first} and separator_of(text) == "," and score_column in (None, "score"):
-        return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(first)}."]
+        return read_scores(path), [f"{path.name}: our own score file, columns {', '.join(named_columns(first))}."]
     table = table_of(text, path)
     header, width = table.header, len(table.columns)
     if header and not table.numbers:
         raise InputError(f"{path}: {' '.join(header)[:80]!r} is taken for a header, and below it are no scores")
     place = None if score_column is None else column_index(score_column, table)
     columns, place = _of_header(table, header, place) if header else _of_lines(table, place)
-    names = header or _names(columns, place, width)
+    if not header and table.separator == "," and score_column is None:
+        _check_commas(table, columns.key, place)
+    names = named_columns(header) if header else _names(columns, place, width)
     said = [f"{path.name}: {width} columns{' with a header' if header else ''}, {' '.join(names)}."]
     if header and "asv-score" in header:  # an utterance stands there once per claimed speaker, always with one CM score
         columns = replace(columns, speaker=None, conditions={})
         table, more = _once(table, columns, place)
         said += more
     return _scores(table, columns, place), said
+
+
+def _check_commas(table: Table, key: int | str | None, place: int) -> None:
+    """Refuse `a,0,803` as key 0 and score 803: it may be 0.803 with a decimal comma."""
+    sides = (place - 1, place) if key == place - 1 else (place, place + 1)
+    if key in sides and all("".join(pair).isdecimal() for pair in zip(*(table.columns[i] for i in sides), strict=True)):
+        raise InputError(
+            f"{table.path}: columns {sides[0] + 1} and {sides[1] + 1} are a key and a score, or one number with a "
+            "decimal comma: give score_column=, or write a point"
+        )
+
+
+def _of_commas(separator: str | None) -> str:
+    return " (numbers with a decimal point were expected, not a comma)" if separator == "," else ""
 
 
 def _scores(table: Table, columns: Columns, place: int) -> Scores:
@@ -216,10 +250,10 @@ def _of_lines(table: Table, place: int | None) -> tuple[Columns, int]:
     rows = [list(cells) for cells in zip(*sample, strict=True)]
     keys = [i for i, column in enumerate(sample) if {cell.lower() for cell in column} <= LABEL_WORDS.keys()]
     numeric = [i for i, column in enumerate(sample) if all(map(is_number, column))]
-    if place in (None, width - 1) and (name := layout_of_lines([cells[:-1] for cells in rows])):
+    two_scores = width == 4 and 2 in numeric and 2 not in keys
+    whole = width > 3 and place in (None, width - 1) and not two_scores
+    if whole and (name := layout_of_lines([cells[:-1] for cells in rows])):
         return LAYOUTS[name], width - 1
-    if place in (None, 3) and width == 4 and 2 in keys and 3 in numeric:
-        return Columns(0, key=2, attack=1), 3
     if place is not None:
         others = sorted((i for i in keys if i != place), key=lambda i: i in numeric)  # words before 1 and 0
         return Columns(int(place == 0), others[0] if others else None), place
@@ -235,7 +269,7 @@ def _of_lines(table: Table, place: int | None) -> tuple[Columns, int]:
             raise InputError(f"{path}: the lines are `source {'|'.join(KINDS)} score`: give it as asv_scores=FILE")
     raise InputError(
         f"{path}: {' '.join(rows[0])[:80]!r} begins no score file that is known: {KNOWN} was expected; "
-        "or give score_column="
+        f"or give score_column={_of_commas(table.separator)}"
     )
 
 

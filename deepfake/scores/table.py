@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepfake.atomic import write_atomically
-from deepfake.datasets.protocol import cells_of, columns_of, read_text, utterance_keys
+from deepfake.datasets.protocol import cells_of, columns_of, named_columns, read_text, utterance_keys
 from deepfake.errors import InputError
 
 COLUMNS = ("utterance", "label", "attack", "score")
 UNKNOWN = -1
-LABELS = {"1": 1, "0": 0, "": UNKNOWN}
+LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": UNKNOWN}
+DECIMAL_COMMA = re.compile(r"[\s;|][-+]?\d*,\d+(e[-+]?\d+)?(?=[\s;|]|$)", re.IGNORECASE)
+PRINTED = re.compile(r"[\s,;|](\[+[-+.\de]*[\],]|tensor\(|array\()")
 
 
 class Scores:
@@ -139,18 +142,19 @@ def read_scores(path: str | Path) -> Scores:
     cells: list[str] = []  # one flat list: a list per line costs more than all the rest, in the garbage collector
     try:
         header = [name.strip() for name in next(reader, [])]
-        if not {"utterance", "score"} <= set(header) or len(set(header)) < len(header):
+        named = named_columns(header)
+        if not {"utterance", "score"} <= set(named) or len(set(named)) < len(named):
             raise InputError(f"{path}: the header is {header}: the columns {','.join(COLUMNS)} were expected, once")
         for row in filter(None, reader):
-            if len(row) != len(header):
+            if len(row) < len(header) or any(row[len(header) :]):
                 raise InputError(f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)}")
             numbers.append(reader.line_num)
-            cells += row
+            cells += row[: len(header)]
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num + 1}: not a CSV file ({error})") from None
     if not cells:
         raise InputError(f"{path}: there is a header but no scores below it")
-    columns = {name: cells[i :: len(header)] for i, name in enumerate(header)}
+    columns = {name: cells[i :: len(header)] for i, name in enumerate(header) if name in named}
     ids, blank = columns.pop("utterance"), [""] * len(numbers)
     words = [word.strip() for word in columns.pop("label", blank)]
     if unknown := {*words} - {*LABELS}:
@@ -201,8 +205,18 @@ def floats(cells: Sequence[str], numbers: Sequence[int], path: Path) -> NDArray[
         values = np.array([float(cell) if is_number(cell) else math.nan for cell in cells])
     if not (finite := np.isfinite(values)).all():
         i = int(np.argmin(finite))
-        raise InputError(f"{path}, line {numbers[i]}: the score is {cells[i]!r}: a finite number was expected")
+        why = expected_number(f" {cells[i]}") or "a finite number was expected"
+        raise InputError(f"{path}, line {numbers[i]}: the score is {cells[i]!r}: {why}")
     return values
+
+
+def expected_number(line: str) -> str | None:
+    """How a number of a line, behind its first cell, should be written; None where none is written in these ways."""
+    if DECIMAL_COMMA.search(line):
+        return "numbers with a decimal point were expected, not a comma"
+    if PRINTED.search(line):
+        return "plain numbers were expected, as float(score) gives them; a printed tensor may lack digits"
+    return None
 
 
 def read_asv_scores(path: str | Path) -> AsvScores:

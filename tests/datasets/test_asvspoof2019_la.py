@@ -26,6 +26,9 @@ def test_the_archive_as_it_unpacks(tiny_la):
 def test_the_folder_above_serves_too(tiny_la, tmp_path):
     (tmp_path / "LA").symlink_to(tiny_la)
     assert len(read("dev", tmp_path)) == 12
+    (tmp_path / "kaggle" / "LA").mkdir(parents=True)
+    (tmp_path / "kaggle" / "LA" / "LA").symlink_to(tiny_la)
+    assert len(read("dev", tmp_path / "kaggle")) == 12
 
 
 def test_a_protocol_beside_the_audio(tiny_la, tmp_path):

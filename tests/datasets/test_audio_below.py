@@ -47,7 +47,7 @@ def test_what_systems_leave_behind_is_not(tmp_path, caplog):
     touch(tmp_path, "._x.wav", "x.wav", ".DS_Store", "Thumbs.db", "notes.txt")
     with caplog.at_level(logging.INFO, logger="deepfake"):
         assert [path.name for path in audio_below(tmp_path, say=True)] == ["x.wav"]
-    assert caplog.messages == [f"{tmp_path}: 4 files that are no audio are skipped"]
+    assert caplog.messages == [f"{tmp_path}: 4 files that are not audio are skipped"]
 
 
 def test_links_are_followed_and_loops_end(tmp_path):

@@ -46,6 +46,22 @@ def test_without_splits_a_seeded_stratified_one_is_made(tmp_path):
     assert len(read("eval", tmp_path, train_share=0)) == 30
 
 
+def test_other_names_of_partitions_and_classes(tmp_path):
+    fill(tmp_path, ["Train/Genuine/a.wav", "Train/SPOOF/b.wav", "development/human/c.wav", "Test/Real/d.wav"])
+    assert [(u.id, u.label) for u in read("train", tmp_path)] == [("a", 1), ("b", 0)]
+    assert [(u.id, u.label) for u in read("dev", tmp_path)] == [("c", 1)]
+    assert [(u.id, u.label) for u in read("eval", tmp_path)] == [("d", 1)]
+    fill(tmp_path, ["val/real/e.wav"])
+    with pytest.raises(InputError, match="holds development and val: one folder per partition was expected"):
+        read("dev", tmp_path)
+
+
+def test_class_folders_without_audio(tmp_path):
+    fill(tmp_path, ["train/real/notes.txt", "train/fake/._b.wav"])
+    with pytest.raises(InputError, match="train: there are no audio files in fake and real"):
+        read("train", tmp_path)
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         read("train", tmp_path / "nowhere")

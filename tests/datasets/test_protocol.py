@@ -70,6 +70,9 @@ LINES = {  # layout: lines; then id, label, attack, speaker and conditions of th
             {"gender": "F", "codec": "C05", "codec_quality": "2", "attack_tag": "AC3"},
         ),
     ),
+    "utt_key": ("LA_E_1 bonafide\nLA_E_2 spoof\n", ("LA_E_2", 0, "", "", {})),
+    "utt_attack_key": ("LA_E_1 - bonafide\nLA_E_2 A07 spoof\n", ("LA_E_2", 0, "A07", "", {})),
+    "utt_key_attack": ("LA_E_1 bonafide -\nLA_E_3 bonafide -\nLA_E_2 spoof A07\n", ("LA_E_2", 0, "A07", "", {})),
     "asvspoof5_key": (
         "filename\tcm-label\nE_000001\tbonafide\nE_000002\tspoof\n",
         ("E_000002", 0, "", "", {}),
@@ -203,7 +206,8 @@ def test_a_bad_line_further_down_does_not_hide_the_layout(tmp_path):
         "LA_0015 LA_E_1103494 bonafide target\n",
         "LA_0007-alaw-ita_tx LA_E_5013670-alaw-ita_tx alaw ita_tx bonafide nontarget notrim eval\n",
         "file,speaker\na,b\n",
-        "a,b,-,A07,spoof\n",
+        "a,b,-,A07,maybe\n",
+        "LA_E_1 target\n",
     ],
 )
 def test_an_unknown_layout_lists_the_known(tmp_path, text):

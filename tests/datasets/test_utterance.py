@@ -11,6 +11,7 @@ from deepfake.datasets.utterance import (
     Utterance,
     by_attack,
     label_of,
+    missing_files,
     present,
     speaker_overlap,
     subset,
@@ -60,6 +61,11 @@ def test_a_missing_file_is_named_with_its_line(tmp_path):
     listed = [Utterance(n, str(tmp_path / f"{n}.wav"), 1, where=f"m.csv, line {i}") for i, n in enumerate("ab")]
     with pytest.raises(InputError, match=r"m.csv, line 1: .*b.wav is missing \(1 of the 2 files are\)"):
         present(listed, "corpus")
+    (tmp_path / "b.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert missing_files(listed) == listed[1:]
+    (tmp_path / "b.wav").unlink()
+    (tmp_path / "b.wav").symlink_to(tmp_path / "a.wav")
+    assert missing_files(listed) == []
 
 
 def test_speaker_overlap_is_found_by_pair():
@@ -89,7 +95,12 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("word", "label"), [("bonafide", 1), ("Bona-Fide", 1), ("real", 1), ("1", 1), ("spoof", 0), ("fake", 0), ("0", 0)]
+    ("word", "label"),
+    [
+        *[("bonafide", 1), ("Bona-Fide", 1), ("bona_fide", 1), ("bona fide", 1), ("real", 1), ("genuine", 1)],
+        *[("human", 1), ("1", 1), ("1.0", 1), ("True", 1), (" 1 ", 1)],
+        *[("spoof", 0), ("fake", 0), ("0", 0), ("0.0", 0), ("False", 0)],
+    ],
 )
 def test_key_words(word, label):
     assert label_of(word, "here") == label

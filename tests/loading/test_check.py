@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from tiny import write_audio
+import logging
 
+from tiny import touch, write_audio
+
+from deepfake.datasets import folder
 from deepfake.datasets.corpus import Corpus, Reader
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import Utterance
@@ -29,3 +32,37 @@ def test_a_partition_that_is_not_there_by_design_is_no_problem(tmp_path, capsys)
 def test_a_partition_that_is_missing_is_a_problem(tmp_path, capsys):
     assert check(corpus(tmp_path, InputError("its protocol is missing"))) == 1
     assert "\n- its protocol is missing\n" in capsys.readouterr().out
+
+
+def test_no_utterances_at_all_is_a_problem(capsys):
+    assert check(Corpus("list", Reader(lambda partition: []))) == 1
+    assert "\n- list: there are no utterances in any partition\n" in capsys.readouterr().out
+
+
+def test_an_empty_partition_beside_others_is_stated(tmp_path, capsys):
+    path = write_audio(tmp_path / "a.wav", spoof=False, seed=0)
+    one = [Utterance("a", str(path), 1)]
+    assert check(Corpus("list", Reader(lambda partition: one if partition == "eval" else []))) == 0
+    assert "\nlist, partition dev: there are no utterances in it\n" in capsys.readouterr().out
+
+
+def test_a_folder_of_links(tmp_path, capsys, caplog):
+    store = tmp_path / "store"
+    for partition in ("train", "dev", "eval"):
+        for i, name in enumerate(("real", "fake")):
+            write_audio(store / partition / name / f"{name}.wav", spoof=i > 0, seed=i)
+            (tmp_path / "corpus" / partition).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "corpus" / partition / name).symlink_to(store / partition / name)
+    touch(store, "eval/real/.DS_Store", "eval/real/._real.wav")
+    corpus = Corpus("folder", Reader(folder.utterances), {"root": str(tmp_path / "corpus")})
+    with caplog.at_level(logging.INFO, logger="deepfake"):
+        assert check(corpus) == 0
+    assert caplog.messages == [f"{tmp_path}/corpus/eval/real: 2 files that are not audio are skipped"]
+    (store / "eval" / "real" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert check(corpus) == 1
+    assert f"- eval: {tmp_path}/corpus/eval/real/gone.wav is missing (1 are)\n" in capsys.readouterr().out
+    for partition in ("train", "dev", "eval"):
+        for name in ("real", "fake"):
+            (store / partition / name / f"{name}.wav").unlink()
+    (store / "eval" / "real" / "gone.wav").unlink()
+    assert check(corpus) == 3

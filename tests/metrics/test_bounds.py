@@ -49,6 +49,16 @@ def test_by_the_definition(data):
     assert supported(llrs, labels) == pytest.approx(by_search(llrs, labels), abs=STEP)
 
 
+def test_a_false_alarm_just_above_0_leaves_no_support():
+    # LLRs 2 of bona fide, -2 and 1e-5 of spoof; by hand, with the added trials. At t in [0, 1e-5):
+    #   P_miss = (0 + 1) / 2, P_fa = (1 + 1) / 3, and 1/2 + 2/3 > 1, so nothing above 0 is supported;
+    # the thresholds of [1e-5, 0.405), 0.405 = log(3/2), where 1/2 + e^t 1/3 <= 1 again, lie beyond that failure.
+    # At t in (-2, 0): 1/2 + e^t 2/3 <= e^t only from e^t >= 3/2 on, so nothing below 0 is supported either.
+    assert supported([2, -2, 1e-5], [1, 0, 0]) == (0, 0)
+    # With that trial at -1e-5, P_fa = 1/3 from there up: it holds at t in [-1e-5, 0) and, as above, up to log(3/2).
+    assert supported([2, -2, -1e-5], [1, 0, 0]) == (-1e-5, pytest.approx(0.4054651081))
+
+
 @given(trials())
 @settings(max_examples=150, deadline=None)
 def test_properties(data):

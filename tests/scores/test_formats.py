@@ -29,6 +29,22 @@ LAYOUTS = {  # text of utterances a (bona fide, 2.5) and b (spoof, -1), labels, 
     "key score": ("a genuine 2.5\nb fake -1\n", [1, 0], ["", ""], {}, "3 columns, utterance key score"),
     "key of numbers": ("a 1 2.5\nb 0 -1\n", [1, 0], ["", ""], {}, "3 columns, utterance key score"),
     "four": ("a - bonafide 2.5\nb A07 spoof -1\n", [1, 0], ["", "A07"], {}, "4 columns, utterance source key score"),
+    "key source": ("a bonafide - 2.5\nb spoof A07 -1\n", [1, 0], ["", "A07"], {}, "utterance key source score"),
+    "truth values": ("a True 2.5\nb False -1\n", [1, 0], ["", ""], {}, "3 columns, utterance key score"),
+    "floats as keys": ("a 1.0 2.5\nb 0.0 -1\n", [1, 0], ["", ""], {}, "3 columns, utterance key score"),
+    "semicolon": ('"a";"real";2.5\n"b";"fake";-1\n', [1, 0], ["", ""], {}, "3 columns, utterance key score"),
+    "semicolon and a header": (
+        "utterance;label;attack;score\na;1;;2.5\nb;0;A07;-1\n",
+        *([1, 0], ["", "A07"], {}, "4 columns with a header, utterance label attack score"),
+    ),
+    "comma at the end": ("a,2.5,\nb,-1,\n", [-1, -1], ["", ""], {}, "2 columns, utterance score"),
+    "tab at the end": ("a\t2.5\t\nb\t-1\t\n", [-1, -1], ["", ""], {}, "2 columns, utterance score"),
+    "comma at the end of one line": ("utt,score\na,2.5,\nb,-1\n", [-1, -1], ["", ""], {}, "utt score"),
+    "row numbers": (",utt,score\n0,a,2.5\n1,b,-1\n", [-1, -1], ["", ""], {}, "3 columns with a header, utt score"),
+    "ours with row numbers": (
+        "Unnamed: 0,utterance,label,attack,score,\n0,a,1.0,,2.5,\n1,b,0.0,A07,-1,\n",
+        *([1, 0], ["", "A07"], {}, "our own score file, columns utterance, label, attack, score."),
+    ),
     "2019 LA": (
         *("LA_1 a - - bonafide 2.5\nLA_2 b - A07 spoof -1\n", [1, 0], ["", "A07"]),
         *({"speaker": ["LA_1", "LA_2"]}, "6 columns, speaker utterance - source key score"),
@@ -147,6 +163,30 @@ def test_the_column_of_the_scores_can_be_given(tmp_path, text, score_column, sco
         ('utt,score\na,"1\n', {}, "not CSV"),
         (b"a 1\n\xff 2\n", {}, "line 2: not text in UTF-8"),
         (OWN + "c,2,,1,\n", {}, "line 4: label '2'"),
+        ("a A07 spoof 0,803\n", {}, "'a A07 spoof 0,803': numbers with a decimal point were expected, not a comma"),
+        ("a -1,5e3\nb 2\n", {}, "not a comma"),
+        ("a;0,5\nb;1,5\n", {}, "not a comma"),
+        ("a\t0,5\n", {}, "not a comma"),
+        ("utt;score\na;1\nb;0,5\n", {}, "line 3: the score is '0,5': .* not a comma"),
+        ('utt,score\na,"0,5"\n', {}, "line 2: the score is '0,5': .* not a comma"),
+        ('utterance,label,attack,score\na,1,,"0,5"\n', {}, "line 2: the score is '0,5': .* not a comma"),
+        ("utt,score\na,0,5\n", {}, "line 2: 3 columns, the first line has 2 .*not a comma"),
+        ("a,0,803\nb,1,0143\n", {}, "columns 2 and 3 are a key and a score, or one number with a decimal comma"),
+        (
+            "a,A07,0,803\nb,A08,1,0143\n",
+            {},
+            "columns 3 and 4 are a key and a score, or one number with a decimal comma",
+        ),
+        ("a,0,803\nb,-1,0143\n", {}, "begins no score file .* not a comma"),
+        ("a tensor(0.8)\n", {}, "plain numbers were expected, as float"),
+        ("a tensor(0.8000, device='cuda:0')\n", {}, "plain numbers were expected, as float"),
+        ("utt score\na tensor(0.8, device='cuda:0')\n", {}, "line 2: 3 columns, .*: plain numbers were expected"),
+        ("utt,score\na,1\nb,tensor(0.8)\n", {}, "line 3: the score is .*: plain numbers were expected"),
+        ("a,[0.8]\n", {}, "plain numbers were expected, as float"),
+        ("a [-8e-1, 0.2]\n", {}, "plain numbers were expected, as float"),
+        ("utt score\na 1\nb [0.8]\n", {}, "line 3: the score is .*: plain numbers were expected"),
+        ("a spoof 1 7\nb real 2 8\n", {}, "begins no score file that is known"),
+        (",,\n,,\n", {}, "no scores in it"),
     ],
 )
 def test_bad_files(tmp_path, text, asked, words):
@@ -201,6 +241,40 @@ def test_scores_come_back_to_the_last_bit_from_every_layout(tmp_path_factory, ro
         assert scores.ids == list(rows)
         assert scores.scores.tobytes() == values.tobytes()
         assert scores.labels.tolist() == [int(real) if keyed else -1 for real, _ in rows.values()]
+
+
+@pytest.mark.parametrize("text", ["clip[1].wav 2.5\nb 1\n", "[1] 2.5\nb 1\n", "0,5 2.5\nb 1\n", "a [vc] spoof 2.5\n"])
+def test_odd_names_are_no_odd_numbers(tmp_path, text):
+    assert read_any(written(tmp_path, text.replace(" ", "\t")))[0].scores[0] == 2.5
+
+
+def test_whole_numbers_behind_a_key_are_read_where_the_column_is_given(tmp_path):
+    scores, _ = read_any(written(tmp_path, "a,0,803\nb,1,14\n"), score_column=3)
+    assert scores.labels.tolist() == [0, 1] and scores.scores.tolist() == [803, 14]
+
+
+@given(
+    rows=st.dictionaries(IDS, st.tuples(st.booleans(), FINITE), min_size=1, max_size=20),
+    separator=st.sampled_from([" ", "  ", "\t", ",", ", ", ";"]),
+    words=st.sampled_from([("spoof", "bonafide"), ("fake", "Human"), ("False", "True")]),
+    layout=st.sampled_from(["isk", "iks", "iaks", "ikas", "-isk", "-kis"]),
+    trailing=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_every_dialect_is_read_alike(tmp_path_factory, rows, separator, words, layout, trailing, end):
+    heading = {"i": "utt", "s": "score", "k": "label", "a": "attack"}
+    lines = []
+    for name, (real, value) in rows.items():
+        cells = {"i": name, "s": repr(value), "k": words[real], "a": "-" if real else "A07"}
+        lines.append(separator.join(cells[column] for column in layout.strip("-")) + separator.strip() * trailing)
+    if layout.startswith("-"):
+        lines.insert(0, separator.join(heading[column] for column in layout.strip("-")))
+    scores, _ = read_any(written(tmp_path_factory.mktemp("s"), end.join(lines) + end))
+    assert scores.ids == list(rows)
+    assert scores.scores.tobytes() == np.array([value for _, value in rows.values()]).tobytes()
+    assert scores.labels.tolist() == [int(real) for real, _ in rows.values()]
+    assert scores.attacks == ["A07" if "a" in layout and not real else "" for real, _ in rows.values()]
 
 
 @given(
@@ -267,6 +341,8 @@ def test_a_pickle_is_never_loaded_and_can_be_converted(tmp_path):
 
 
 def test_the_real_files(shared):
+    with pytest.raises(InputError, match="numbers with a decimal point were expected, not a comma"):
+        read_any(shared / "cases" / "decimal_comma_scores.txt")
     folder = shared / "reference" / "scores"
     expected = json.loads((folder / "expected.json").read_text())
     scores, said = read_any(folder / "la2019_eval_amsoftmax.txt.gz")

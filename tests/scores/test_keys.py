@@ -91,3 +91,30 @@ def test_keys_that_differ_and_keys_that_one_file_lacks(tmp_path):
     unknown, said = read_any(written(tmp_path, "b 2\na 1\nc 3\n"), protocol=protocol)
     assert unknown.labels.tolist() == [1, 0, -1]
     assert "1 bona fide and 1 spoof, 1 without a key" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "attacks"),
+    [
+        ("a bonafide\nb spoof\n", ["", ""]),
+        ("a,genuine\nb,fake\n", ["", ""]),
+        ("a;True\nb;False\n", ["", ""]),
+        ("utt key\na human\nb fake\n", ["", ""]),
+        ("a - bonafide\nb A07 spoof\n", ["", "A07"]),
+        ("a\t-\t1.0\nb\tA07\t0.0\n", ["", "A07"]),
+        ("a bonafide -\nb spoof A07\n", ["", "A07"]),
+        ("utt,attack,key\na,-,1\nb,A07,0\n", ["", "A07"]),
+    ],
+)
+def test_keys_of_two_and_three_columns(tmp_path, keys, attacks):
+    protocol = written(tmp_path, keys, "keys.txt")
+    scores, _ = read_any(written(tmp_path, "b -1\na 2\n"), protocol=protocol)
+    assert scores.ids == ["b", "a"]
+    assert scores.labels.tolist() == [0, 1]
+    assert scores.attacks == attacks[::-1]
+
+
+def test_speakers_are_not_taken_for_utterances(tmp_path):
+    protocol = written(tmp_path, "LA_1 a bonafide\nLA_1 b spoof\n", "keys.txt")
+    with pytest.raises(InputError, match="line 2: utterance LA_1 is listed already on line 1"):
+        read_any(written(tmp_path, "b -1\na 2\n"), protocol=protocol)
