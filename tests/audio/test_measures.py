@@ -10,8 +10,10 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from sounds import media
 
 from deepfake.audio import measures as module
+from deepfake.audio import spectrum as spectra
 from deepfake.audio.measures import MEANINGS, cues, levels, resolution, silence, spectrum, word
 from deepfake.errors import InputError
 
@@ -162,6 +164,26 @@ def test_facts_of_the_file(tmp_path):
     assert math.isnan(found["above_7500_hz_db"]) and word("above_7500_hz_db", math.nan) == ""
 
 
+@pytest.mark.parametrize(
+    ("container", "codec", "words"),
+    [
+        ("mov", "pcm_s16le", ("MOV", "PCM_16")),
+        ("matroska", "ac3", ("MATROSKA", "AC3")),
+        ("asf", "wmav2", ("ASF", "WMAV2")),
+        ("avi", "pcm_s16le", ("AVI", "PCM_16")),
+        ("matroska", "mp2", ("MATROSKA", "MPEG_LAYER_II")),
+        ("amr", "amr_nb", ("AMR", "AMR_NB")),
+    ],
+)
+def test_what_ffmpeg_reads_has_words_too(container, codec, words, tmp_path):
+    rate = 8_000 if codec == "amr_nb" else 48_000
+    (tmp_path / "a").write_bytes(
+        media(tmp_path, container, codec, rate, coding={"b": "64k"} if codec == "wmav2" else {})
+    )
+    found = cues(tmp_path / "a")
+    assert (word("container", found["container"]), word("coding", found["coding"])) == words
+
+
 def test_a_file_of_zeros_is_all_silence(tmp_path):
     found = cues(write(tmp_path, np.zeros(RATE)))
     assert found["leading_silence_s"] == found["trailing_silence_s"] == 1
@@ -196,7 +218,7 @@ def test_a_long_file_is_measured_by_its_beginning(tmp_path, monkeypatch):
 def test_windows_are_the_same_in_any_portion(monkeypatch):
     samples = noise(2.0)
     whole = spectrum(samples, RATE)
-    monkeypatch.setattr(module, "WINDOWS_AT_ONCE", 7)
+    monkeypatch.setattr(spectra, "WINDOWS_AT_ONCE", 7)
     assert spectrum(samples, RATE) == pytest.approx(whole, rel=1e-9)
 
 
