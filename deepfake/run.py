@@ -87,8 +87,8 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
-    if needed := commandline.missing_plugin(sys.argv[1:]):
-        sys.exit(f"error: {needed}")
+    if refusal := commandline.refusal(sys.argv[1:], CONF):
+        sys.exit(f"error: {refusal}")
     try:
         main()
     except BrokenPipeError:  # `--help | head`
@@ -177,6 +177,9 @@ def train(cfg: DictConfig) -> float | None:
     plain = _plain(cfg)
 
     from deepfake.datasets.corpus import Corpus
+    from deepfake.runs.settings import GROUPS, check_settings
+
+    check_settings(plain, GROUPS)
 
     corpus = Corpus.of(plain["dataset"])
     plain["dataset"] = corpus.config
@@ -227,7 +230,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
     task = _build(config["task"], *parts, _recursive_=False)
     callbacks = [_build(c) for c in config["callbacks"].values() if c] + [Resumable(config)]
-    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]))
+    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]) or False)
     trainer.strategy.checkpoint_io = CheckpointIO()
     return task, Setup(config, datamodule, trainer)
 
@@ -273,9 +276,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """
     from deepfake.allocator import keep_freed_memory
     from deepfake.commands.evaluate import evaluate
+    from deepfake.runs.settings import check_settings
 
     keep_freed_memory()
-    return _reported(evaluate(_plain(cfg)))
+    check_settings(plain := _plain(cfg))
+    return _reported(evaluate(plain))
 
 
 # ---------------------------------------------------------------- explain
@@ -291,9 +296,11 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
     from deepfake.commands.explain import Settings, explain
     from deepfake.commands.faithfulness import measure_run
     from deepfake.commands.localise import localise_run
+    from deepfake.runs.settings import check_settings
     from deepfake.scores.compute import device_of
 
     keep_freed_memory()
+    check_settings({"batch_size": cfg.batch_size})
     methods = _build(cfg.explain)
     place: dict[str, Any] = {"output": cfg.output, "device": device_of(cfg.device)}
     if cfg.faithfulness:

@@ -110,8 +110,8 @@ def test_a_root_alone_changes_the_runs_own_dataset():
 def test_a_plugin_that_is_not_installed_is_named(monkeypatch):
     given = ["model=cnn", "sweep=tpe"]
     monkeypatch.setattr("deepfake.commandline.find_spec", lambda name: object())
-    assert commandline.missing_plugin(given) is None
+    assert commandline.refusal(given, CONF) is None
     for found in (lambda name: None, lambda name: __import__("no_such_package")):
         monkeypatch.setattr("deepfake.commandline.find_spec", found)
-        assert commandline.missing_plugin(given) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
-    assert commandline.missing_plugin(["model=cnn"]) is None
+        assert commandline.refusal(given, CONF) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
+    assert commandline.refusal(["model=cnn"], CONF) is None

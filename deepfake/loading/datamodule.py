@@ -65,9 +65,6 @@ class DataModule(lightning.LightningDataModule):
 
     def __post_init__(self) -> None:
         super().__init__()
-        for key in ("seconds", "train_seconds", "batch_size", "score_batch_size"):
-            if not (value := getattr(self, key)) > 0:
-                raise InputError(f"{key}={value}: something above zero was expected")
         if self.bonafide_share is not None and not 0 < self.bonafide_share < 1:
             raise InputError(f"bonafide_share={self.bonafide_share}: a share between 0 and 1, or null, was expected")
         self.in_loader = [a for a in self.augment if not a.batched]

@@ -42,7 +42,8 @@ def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
     if (board := board_of(setup.trainer)) is not None:
         board.add_figure("game/losses", figure)
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(setup.config), sort_keys=False)}```")
-        setup.trainer.loggers[0].finalize("success")
+    for logger in setup.trainer.loggers:
+        logger.finalize("success")
     write_networks(setup.folder.path, task)  # last: with them the run counts as finished
     return metrics
 
