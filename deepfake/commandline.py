@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -52,6 +53,19 @@ def _quoted(path: str) -> str:
         return path
     path = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), path.replace("${", "\\${"))
     return f"'{path}'"
+
+
+def run_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder of a run that is given by its `config.yaml`, `detector.pt` or a checkpoint, else the path itself.
+
+    Example:
+        >>> str(run_folder("runs/a/checkpoints/last.ckpt"))
+        'runs/a'
+    """
+    path = Path(path)
+    if path.suffix == ".ckpt" and path.parent.name == "checkpoints":
+        return path.parent.parent
+    return path.parent if path.name in ("config.yaml", "detector.pt") else path
 
 
 def modify_run_dataset(arguments: list[str]) -> list[str]:

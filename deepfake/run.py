@@ -35,6 +35,7 @@ _state = {"skipped": False, "failed": False}
 
 def _run_folder(name: str, resume: str | None, check: bool) -> str:
     """Where Hydra puts a run: a folder of its own, the one that is resumed, or, for a check, no new one."""
+    resume = resume and str(commandline.run_folder(resume))
     if check or (resume and not Path(resume).is_dir()):
         return "."
     return resume or f"outputs/train/{name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
@@ -66,6 +67,8 @@ def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     A trial of a sweep that fails, for any reason, counts as the worst result, and the next one runs.
     """
     try:
+        if HydraConfig.initialized():  # with hydra.job.chdir=true relative paths are still the caller's
+            os.chdir(HydraConfig.get().runtime.cwd)
         return _trial(task, cfg) if _sweeping() and "monitor" in cfg else task(cfg)
     except (Exception, KeyboardInterrupt) as error:
         if (message := sentence(error)) is None:
@@ -134,6 +137,16 @@ def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
 
     given = {"number": settings.job.num, "overrides": list(settings.overrides.task), "monitor": cfg.monitor}
     return attempt(folder, run, **given, sentence=sentence).objective
+
+
+class RunDir(Callback):
+    """Makes the run folder before Hydra does, to end in a sentence where it cannot be made."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            Path(config.hydra.run.dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            sys.exit(f"error: {sentence(error)}")
 
 
 class SweepResults(Callback):

@@ -31,8 +31,11 @@ def last_read(pid: int) -> str | None:
 
 
 @contextmanager
-def deaths_explained() -> Iterator[None]:
+def deaths_explained(remedy: str = "") -> Iterator[None]:
     """Make one sentence of the error with which torch reports that a loader process ended.
+
+    Args:
+        remedy: What the user can do then, beside leaving out loader processes.
 
     Raises:
         InputError: One ended within the block; it names the file that the process read last.
@@ -40,11 +43,15 @@ def deaths_explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        died = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited|is killed by signal: [\w ]+)", str(error))
+        died = re.search(
+            r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited|is killed by signal: [\w ]+)", str(error)
+        )
         if not died:
             raise
         files = [file for pid in died[1].split(",") if (file := last_read(int(pid)))]
         where = f" while or after it read {files[0]}" if files else ""
         how = died[2].removeprefix("is ").replace("exited", "ended").strip()
         likely = "/dev/shm is too small" if "Bus error" in how else "little memory is the usual cause"
-        raise InputError(f"a loader process was {how}{where}: {likely}; num_workers=0 does without them") from error
+        raise InputError(
+            f"a loader process was {how}{where}: {likely}; num_workers=0 does without them{remedy}"
+        ) from error

@@ -41,6 +41,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: not value,
         "0 was expected, since each run draws its clips itself; dataset.per_class.train=8 trains on a few utterances",
     ),
+    "trainer.limit_train_batches": (lambda value: value != 0, "something above zero was expected"),
     "trainer.limit_val_batches": (
         lambda value: value != 0,
         "something above zero was expected, since the dev scores select the best epoch; dataset.per_class.dev=8 scores "
