@@ -18,6 +18,7 @@ from deepfake.datasets.manifest import rows
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
+from deepfake.loading.reading import deaths_explained, end_where_memory_is_short
 from deepfake.loading.sampler import SeededSampler
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,7 @@ class DataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0 and sharded,
             drop_last=seed is not None,
+            worker_init_fn=end_where_memory_is_short,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -187,7 +189,8 @@ class Loader(DataLoader[dict[str, Any]]):
     """
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        yield from super().__iter__()
+        with deaths_explained():
+            yield from super().__iter__()
 
 
 def require_both_classes(utterances: list[Utterance], where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 import textwrap
@@ -21,7 +22,7 @@ from deepfake.allocator import keep_freed_memory
 from deepfake.atomic import named_disk, write_atomically
 from deepfake.detector import Detector
 from deepfake.errors import InputError, sentence
-from deepfake.loading.reading import deaths_explained
+from deepfake.loading.reading import LoaderDied, deaths_explained
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
 from deepfake.runs.lock import locked
@@ -33,6 +34,8 @@ from deepfake.training.task import Task
 from deepfake.training.weights import init_from
 
 log = logging.getLogger(__name__)
+
+PEER_LOST = re.compile("gloo|NCCL|Connection (closed|reset) by peer|Broken pipe")  # in errors of torch.distributed
 
 
 class Trained(NamedTuple):
@@ -101,13 +104,17 @@ def train(task: Task, setup: Setup) -> Trained | None:
     taken = "wait until it has ended, or train in another folder"
     with locked(folder.lock, taken) if main else nullcontext(), _logfile(folder.log if main else None):
         try:
-            with named_disk(folder.path), deaths_explained(f"; {on}"):
+            with named_disk(folder.path), deaths_explained():
                 if main:
                     _prepare(task, setup)
                 metrics = task.fit(setup)
         except (KeyboardInterrupt, SystemExit):  # lightning makes the second of the first
             raise InputError(f"interrupted: {on}") from None
+        except LoaderDied as error:
+            raise InputError(f"{error}; {on}") from error
         except Exception as error:
+            if setup.trainer.world_size > 1 and PEER_LOST.search(str(error)):
+                raise InputError(f"another process of this training ended: {on}") from error
             places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
             if sentence(error) is None and any(Path(place).stem == "checkpoint_connector" for place in places):
                 reason = textwrap.shorten(str(error), 120, placeholder=" ...")
@@ -123,9 +130,8 @@ def _prepare(task: Task, setup: Setup) -> None:
         rewind(folder)
     else:
         write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
-    write_environment(
-        folder.path, sys.argv, setup.trainer.strategy.root_device, config["seed"], resumed=bool(config["resume"])
-    )
+    resumed = bool(config["resume"])
+    write_environment(folder.path, sys.argv, setup.trainer.strategy.root_device, config["seed"], resumed=resumed)
     datamodule.prepare_data()
     fit_normalisation(task.detector, datamodule)
     name = config["model"]["_target_"].rpartition(".")[2]
