@@ -16,10 +16,8 @@ import torch
 from deepfake.errors import InputError
 
 SLOTS, BYTES = 256, 4096  # of processes, by their ids; of the longest path
-DIED = re.compile(
-    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:exited unexpectedly|is (killed by signal: [\w ]+))"
-)
-SHORT = re.compile(f"Bus error|exit code {errno.ENOSPC}\\b")  # of memory that processes share
+SHARED = "/dev/shm"
+DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:exited|is (killed by signal: [\w ]+))")
 _shared = mmap.mmap(-1, SLOTS * BYTES)  # loader processes are forked: they write to the same memory
 _main = os.getpid()
 
