@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 
 SUBSET_KEYS = ("per_class", "on_bad_audio")  # of every dataset, whatever its reader
 
@@ -17,6 +19,7 @@ _PATH = re.compile(
 _PLUGINS = {"sweep=tpe": "optuna_sweeper", "hydra/sweeper=optuna": "optuna_sweeper"}
 _PLUGINS |= {"hydra/launcher=joblib": "joblib_launcher"}
 _PLUGINS |= {f"hydra/launcher=submitit_{kind}": "submitit_launcher" for kind in ("local", "slurm")}
+_LOGGERS = {"logger=wandb": "wandb", "logger=mlflow": "mlflow"}  # each a package of its own
 _LISTED = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*(?=,|$)|[^,]+""", re.DOTALL)
 
 
@@ -52,6 +55,19 @@ def _quoted(path: str) -> str:
     return f"'{path}'"
 
 
+def run_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder of a run that is given by its `config.yaml`, `detector.pt` or a checkpoint, else the path itself.
+
+    Example:
+        >>> str(run_folder("runs/a/checkpoints/last.ckpt"))
+        'runs/a'
+    """
+    path = Path(path)
+    if path.suffix == ".ckpt" and path.parent.name == "checkpoints":
+        return path.parent.parent
+    return path.parent if path.name in ("config.yaml", "detector.pt") else path
+
+
 def modify_run_dataset(arguments: list[str]) -> list[str]:
     """Make `dataset.root=DIR` without `dataset=` change the dataset that the run was trained on.
 
@@ -62,9 +78,19 @@ def modify_run_dataset(arguments: list[str]) -> list[str]:
     return [f"++{a}" if a.startswith(added) else a for a in arguments]
 
 
-def missing_plugin(arguments: Iterable[str]) -> str | None:
-    """What to install for these arguments, where Hydra would only say `unknown`; None if nothing is missing."""
+def refusal(arguments: Iterable[str], conf: Path) -> str | None:
+    """What is to be installed or changed where Hydra would fail on these arguments; None if nothing is.
+
+    Args:
+        arguments: The arguments.
+        conf: Folder of the configs.
+    """
     for argument in arguments:
+        key, _, value = argument.partition("=")
+        if value == "null" and (choices := sorted(path.stem for path in (conf / key).glob("*.yaml"))):
+            return f"{argument}: one of {', '.join(choices)} was expected"
+        if (package := _LOGGERS.get(argument)) and not _installed(package):
+            return f"{argument} needs the package {package}: pip install {package}"
         if (plugin := _PLUGINS.get(argument)) and not _installed(f"hydra_plugins.hydra_{plugin}"):
             return f'{argument} needs hydra-{plugin.replace("_", "-")}: pip install -e ".[sweep]"'
     return None

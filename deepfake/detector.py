@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
+from deepfake.commandline import run_folder
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
@@ -344,13 +345,13 @@ class Windows:
 
 
 def detector_file(run: str | os.PathLike[str]) -> Path:
-    """The detector file of a run folder, or the file itself.
+    """The detector file of a run, given by its folder or a file of it, or the detector file itself.
 
     Example:
         >>> detector_file(Path("runs") / "detector.pt").name
         'detector.pt'
     """
-    path = Path(run)
+    path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
     return path / "detector.pt" if path.is_dir() else path
 
 

@@ -1,10 +1,32 @@
-"""Errors for users: the one exception that they can act on, and messages for those of libraries."""
+"""Errors for users: the one exception that they can act on, and messages for those of libraries and the system."""
 
 from __future__ import annotations
 
+import errno
+import re
+
+MEMORY = ": more memory is needed than `ulimit -v` or the machine allows"
+FILES = ": raise the limit by `ulimit -n 4096`, or set num_workers=0"
 KNOWN = {  # errors of libraries, by name since importing them is slow, and what is added to their messages
     "MisconfigurationException": "",
     "OutOfMemoryError": "; a smaller batch_size needs less memory",
+}
+LIMITS = {  # errors of the system that name no file, and what is added to their messages
+    errno.ENOSPC: "",
+    errno.EDQUOT: "",
+    errno.EROFS: "",
+    errno.EMFILE: FILES,
+    errno.ENFILE: FILES,
+    errno.ENOMEM: MEMORY,
+}
+MESSAGES = {  # of other errors of libraries: what their messages have in common, and the sentence
+    r"annot allocate memory|can't allocate memory|failed to map segment|bad allocation": "Cannot allocate memory"
+    + MEMORY,
+    r"can't start new thread": "no thread can be started: raise the limit by `ulimit -u`, or set OMP_NUM_THREADS=1",
+    r"Too many open files": "Too many open files" + FILES,
+    r"shared memory|</torch_": "/dev/shm is too small for the loader processes; num_workers=0 does without them",
+    r"Early stopping conditioned on metric": "the epoch ended without dev scores, by which early stopping decides: "
+    "leave trainer.max_steps out, or add callbacks.early_stopping=null",
 }
 
 
@@ -23,12 +45,20 @@ def sentence(error: BaseException | None) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}{LIMITS.get(error.errno or 0, '')}"
+    if isinstance(error, OSError) and error.errno in LIMITS:
+        return f"{error.strerror}{LIMITS[error.errno]}"
+    if isinstance(error, MemoryError):
+        return "Cannot allocate memory" + MEMORY
     name = type(error).__name__
     if name == "MissingMandatoryValue":
         return f"{error.full_key} is needed and was not given"  # type: ignore[union-attr]
     if name in KNOWN:
         return " ".join(str(error).split()) + KNOWN[name]
+    if isinstance(error, RuntimeError | ImportError | OSError):
+        for part, message in MESSAGES.items():
+            if re.search(part, str(error)):
+                return message
     cause = error.__cause__ if error else None
     if name == "InstantiationException" and isinstance(cause, TypeError | ValueError | ImportError):
         return sentence(cause) or " ".join(str(cause).split())  # a setting that its class rejects

@@ -35,6 +35,7 @@ _state = {"skipped": False, "failed": False}
 
 def _run_folder(name: str, resume: str | None, check: bool) -> str:
     """Where Hydra puts a run: a folder of its own, the one that is resumed, or, for a check, no new one."""
+    resume = resume and str(commandline.run_folder(resume))
     if check or (resume and not Path(resume).is_dir()):
         return "."
     return resume or f"outputs/train/{name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
@@ -66,6 +67,8 @@ def launch(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     A trial of a sweep that fails, for any reason, counts as the worst result, and the next one runs.
     """
     try:
+        if HydraConfig.initialized():  # with hydra.job.chdir=true relative paths are still the caller's
+            os.chdir(HydraConfig.get().runtime.cwd)
         return _trial(task, cfg) if _sweeping() and "monitor" in cfg else task(cfg)
     except (Exception, KeyboardInterrupt) as error:
         if (message := sentence(error)) is None:
@@ -87,8 +90,8 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
-    if needed := commandline.missing_plugin(sys.argv[1:]):
-        sys.exit(f"error: {needed}")
+    if refusal := commandline.refusal(sys.argv[1:], CONF):
+        sys.exit(f"error: {refusal}")
     try:
         main()
     except BrokenPipeError:  # `--help | head`
@@ -136,6 +139,16 @@ def _trial(task: Callable[[DictConfig], Any], cfg: DictConfig) -> float:
     return attempt(folder, run, **given, sentence=sentence).objective
 
 
+class RunDir(Callback):
+    """Makes the run folder before Hydra does, to end in a sentence where it cannot be made."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            Path(config.hydra.run.dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            sys.exit(f"error: {sentence(error)}")
+
+
 class SweepResults(Callback):
     """When a sweep ends, however it ends: its table of trials and, as the last line, the folder of the best one."""
 
@@ -177,6 +190,9 @@ def train(cfg: DictConfig) -> float | None:
     plain = _plain(cfg)
 
     from deepfake.datasets.corpus import Corpus
+    from deepfake.runs.settings import GROUPS, check_settings
+
+    check_settings(plain, GROUPS)
 
     corpus = Corpus.of(plain["dataset"])
     plain["dataset"] = corpus.config
@@ -227,7 +243,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
     task = _build(config["task"], *parts, _recursive_=False)
     callbacks = [_build(c) for c in config["callbacks"].values() if c] + [Resumable(config)]
-    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]))
+    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]) or False)
     trainer.strategy.checkpoint_io = CheckpointIO()
     return task, Setup(config, datamodule, trainer)
 
@@ -273,9 +289,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """
     from deepfake.allocator import keep_freed_memory
     from deepfake.commands.evaluate import evaluate
+    from deepfake.runs.settings import check_settings
 
     keep_freed_memory()
-    return _reported(evaluate(_plain(cfg)))
+    check_settings(plain := _plain(cfg))
+    return _reported(evaluate(plain))
 
 
 # ---------------------------------------------------------------- explain
@@ -291,9 +309,11 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
     from deepfake.commands.explain import Settings, explain
     from deepfake.commands.faithfulness import measure_run
     from deepfake.commands.localise import localise_run
+    from deepfake.runs.settings import check_settings
     from deepfake.scores.compute import device_of
 
     keep_freed_memory()
+    check_settings({"batch_size": cfg.batch_size})
     methods = _build(cfg.explain)
     place: dict[str, Any] = {"output": cfg.output, "device": device_of(cfg.device)}
     if cfg.faithfulness:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import compose
 
-from deepfake import commandline
-from deepfake.commandline import modify_run_dataset, names_a_path, quote_paths
+from deepfake import CONF, commandline
+from deepfake.commandline import modify_run_dataset, names_a_path, quote_paths, run_folder
 
 AWKWARD = [
     "/plain/path",
@@ -110,8 +110,34 @@ def test_a_root_alone_changes_the_runs_own_dataset():
 def test_a_plugin_that_is_not_installed_is_named(monkeypatch):
     given = ["model=cnn", "sweep=tpe"]
     monkeypatch.setattr("deepfake.commandline.find_spec", lambda name: object())
-    assert commandline.missing_plugin(given) is None
+    assert commandline.refusal(given, CONF) is None
     for found in (lambda name: None, lambda name: __import__("no_such_package")):
         monkeypatch.setattr("deepfake.commandline.find_spec", found)
-        assert commandline.missing_plugin(given) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
-    assert commandline.missing_plugin(["model=cnn"]) is None
+        assert commandline.refusal(given, CONF) == 'sweep=tpe needs hydra-optuna-sweeper: pip install -e ".[sweep]"'
+    assert commandline.refusal(["model=cnn"], CONF) is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("logger=null", "logger=null: one of csv, mlflow, none, tensorboard, wandb was expected"),
+        ("callbacks=null", "callbacks=null: one of default, snapshot_averaging, wgan_gp was expected"),
+        ("logger=wandb", "logger=wandb needs the package wandb: pip install wandb"),
+        ("logger=mlflow", "logger=mlflow needs the package mlflow: pip install mlflow"),
+        ("resume=null", None),
+        ("logger=csv", None),
+    ],
+)
+def test_what_hydra_would_fail_on_is_refused(monkeypatch, argument, message):
+    monkeypatch.setattr("deepfake.commandline.find_spec", lambda name: None)
+    assert commandline.refusal(["model=cnn", argument], CONF) == message
+
+
+@pytest.mark.parametrize("file", ["", "config.yaml", "detector.pt", "checkpoints/best.ckpt", "checkpoints/last.ckpt"])
+def test_a_file_of_a_run_names_its_folder(tmp_path, file):
+    assert run_folder(tmp_path / file) == tmp_path
+
+
+def test_other_files_name_themselves(tmp_path):
+    for name in ("critic.pt", "best.ckpt", "a/config.yml"):
+        assert run_folder(tmp_path / name) == tmp_path / name

@@ -16,8 +16,8 @@ from deepfake.detector import Detector
 from deepfake.scores.table import Scores, write_scores
 
 
-def script(*arguments, code=0):
-    done = subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+def script(*arguments, code=0, cwd=REPOSITORY):
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stderr[-3000:]
     return done
 
@@ -116,6 +116,17 @@ def test_a_file_is_explained_bundled_and_verified(run_folder, tmp_path):
     assert (tmp_path / "out" / "speech, (1)=a.zip").is_file()
 
 
+def test_with_chdir_paths_are_still_the_callers(tiny, tiny_la, tmp_path):
+    """As is the folder that cannot be made: the error is a sentence before Hydra's traceback."""
+    (tmp_path / "LA").symlink_to(tiny_la)
+    chdir = [REPOSITORY / "train.py", *tiny[1:], "dataset.root=LA", "hydra.job.chdir=true", "check=true"]
+    done = script(*chdir, "hydra.run.dir=sub/run", cwd=tmp_path)
+    assert "A01:" in done.stdout and (tmp_path / "sub/run").is_dir()
+    (tmp_path / "file").touch()
+    done = script(*chdir, "hydra.run.dir=file/run", cwd=tmp_path, code=1)
+    assert done.stderr == "error: file/run: Not a directory\n"
+
+
 def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
     done = script(*tiny, "check=true", f"hydra.run.dir={tmp_path}/none")
     assert "A01:" in done.stdout and "speakers" in done.stdout
@@ -131,7 +142,8 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         ),
         (["train.py", "dataset=asvspoof2019_la"], "error: dataset.root is needed"),
         (["train.py", "monitor.metric=dev/loss"], "error: monitor.metric=dev/loss: one of dev/eer"),
-        (["train.py", "batch_size=0", "TINY"], "error: batch_size=0: something above zero"),
+        (["train.py", "batch_size=0", "TINY"], "error: batch_size=0: a whole number above zero"),
+        (["train.py", "logger=null"], "error: logger=null: one of csv, mlflow, none,"),
         (["train.py", "optimizer.lr=abc", "TINY"], "error: the optimiser cannot be made"),
         (["train.py", "trainer.precision=foo", "TINY"], "error: Precision 'foo' is invalid"),
         (["train.py", "dataset.per_class.train=-1", "TINY"], "error: dataset.per_class asks for -1"),

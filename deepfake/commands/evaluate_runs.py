@@ -50,6 +50,7 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
     unchanged = bool(own) and all(own.get(key) == value for key, value in corpus.config.items())
     listed = folder.manifest(partition)
     tandem = settings.tandem(corpus.asv_scores(partition))  # before the hours of scoring
+    output.path.mkdir(parents=True, exist_ok=True)
     scores, rows = score_partition(
         detector,
         corpus,
@@ -58,7 +59,7 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
         output,
         seed=seed,
         trained_on=trained_on,
-        manifest=listed if unchanged and not listed.exists() else None,
+        manifest=listed if unchanged and not listed.exists() and os.access(folder.path, os.W_OK) else None,
     )
     metrics = evaluate(
         scores,

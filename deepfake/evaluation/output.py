@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from deepfake.atomic import named_disk
 from deepfake.errors import InputError
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tensorboard import show
@@ -50,7 +51,7 @@ def write_evaluation(
     folder, facts = ReportFolder(path), write_environment(path, sys.argv, device_of(device), seed)
     trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
     write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **environment_rows(facts)})
-    with SummaryWriter(str(folder.tensorboard)) as board:
+    with named_disk(folder.tensorboard), SummaryWriter(str(folder.tensorboard)) as board:
         show(board, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
 
 

@@ -18,6 +18,7 @@ from deepfake.datasets.manifest import rows
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
+from deepfake.loading.reading import deaths_explained, end_where_memory_is_short
 from deepfake.loading.sampler import SeededSampler
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,6 @@ class DataModule(lightning.LightningDataModule):
 
     def __post_init__(self) -> None:
         super().__init__()
-        for key in ("seconds", "train_seconds", "batch_size", "score_batch_size"):
-            if not (value := getattr(self, key)) > 0:
-                raise InputError(f"{key}={value}: something above zero was expected")
         if self.bonafide_share is not None and not 0 < self.bonafide_share < 1:
             raise InputError(f"bonafide_share={self.bonafide_share}: a share between 0 and 1, or null, was expected")
         self.in_loader = [a for a in self.augment if not a.batched]
@@ -139,6 +137,7 @@ class DataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0 and sharded,
             drop_last=seed is not None,
+            worker_init_fn=end_where_memory_is_short,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -190,7 +189,8 @@ class Loader(DataLoader[dict[str, Any]]):
     """
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        yield from super().__iter__()
+        with deaths_explained():
+            yield from super().__iter__()
 
 
 def require_both_classes(utterances: list[Utterance], where: str) -> None:

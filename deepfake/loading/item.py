@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from deepfake.audio import crop_or_repeat, load, load_clip
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
+from deepfake.loading import reading
 
 
 @dataclass(eq=False)
@@ -44,6 +45,7 @@ class Clips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: tuple[int, int | None]) -> dict[str, Any]:
         index, seed = key
+        reading.note(self.utterances[index].path)
         try:
             item = self.item(index, seed)
             if seed is not None and self.augment:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
+import os
 import platform
 import re
 import shlex
@@ -19,13 +21,18 @@ import deepfake
 from deepfake.atomic import write_atomically
 from deepfake.runs.folder import RunFolder
 
+log = logging.getLogger(__name__)
+
 PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfile", "soxr", "librosa")
 
 
-def write_environment(folder: Path, command: Sequence[str], device: torch.device, seed: int) -> dict[str, Any]:
+def write_environment(
+    folder: Path, command: Sequence[str], device: torch.device, seed: int, *, resumed: bool = False
+) -> dict[str, Any]:
     """Write `environment.json`: command, git commit (and whether the tree differs), versions, device, seed.
 
-    If the file exists, as in a resumed run, the new environment is appended to its list `resumed`.
+    If the file exists, as in a resumed run, the new environment is appended to its list `resumed`. Another number of
+    threads adds up in another order, which epochs of training amplify: scores of resumed runs have differed by 0.03.
 
     Returns:
         The environment of this call.
@@ -34,6 +41,11 @@ def write_environment(folder: Path, command: Sequence[str], device: torch.device
     now = facts = environment(command, device, seed)
     if path.is_file():
         first = json.loads(path.read_text(encoding="utf-8"))
+        if resumed and (threads := first.get("threads")) != now["threads"]:
+            log.warning(
+                "the run began with %s threads and goes on with %s: results will differ from those of an uninterrupted "
+                "run; OMP_NUM_THREADS=%s keeps them", threads, now["threads"], threads,
+            )  # fmt: skip
         facts = {**first, "resumed": [*first.get("resumed", []), facts]}
     write_atomically(path, json.dumps(facts, indent=2) + "\n")
     return now
@@ -54,6 +66,8 @@ def environment(command: Sequence[str], device: torch.device, seed: int | None) 
         "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
         "device": f"{device} ({name})",
         "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "seed": seed,
     }
 

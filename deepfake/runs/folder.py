@@ -99,6 +99,7 @@ class RunFolder:
     log = _Below("train.log")
     lock = _Below(".lock")  # held by the process that trains here
     tensorboard = _Below("tensorboard")
+    csv_log = _Below("csv", "metrics.csv")
     dev_scores = _Below("scores", "dev.csv")
     skipped = _Below("skipped.csv")
     explanations = _Below("explanations")

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from deepfake import CONF
+from deepfake.commandline import run_folder
 from deepfake.errors import InputError
 from deepfake.runs.folder import RunFolder
 
@@ -23,12 +24,17 @@ def resumed(folder: str, trusted: Sequence[str]) -> dict[str, Any]:
     """The config of a run, with the paths below its folder replaced by those where that folder is now.
 
     Args:
-        folder: The run's.
+        folder: The run's, or a file of it, see `run_folder`.
         trusted: See `refuse_unknown`; the run's own list does not count.
 
     Raises:
         InputError: It is no run folder, it was imported and never trained, or see `refuse_unknown`.
     """
+    if Path(folder).name == "best.ckpt":
+        raise InputError(
+            f"resume={folder}: last.ckpt was expected; to go on from the best epoch, copy best.ckpt over it"
+        )
+    folder = str(run_folder(folder))
     path = RunFolder(Path(folder)).config
     if not path.is_file():
         raise InputError(f"resume={folder}: there is no config.yaml in it, so it is not a run folder")

@@ -13,6 +13,7 @@ from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
+from deepfake.loading.reading import deaths_explained, end_where_memory_is_short
 from deepfake.loading.sampler import SeededSampler
 from deepfake.scores.keys import extras_of
 from deepfake.scores.table import Scores
@@ -45,6 +46,7 @@ class Scoring(NamedTuple):
     seconds: float
 
 
+@deaths_explained()
 @torch.inference_mode()
 def score(
     detector: Detector,
@@ -82,6 +84,7 @@ def score(
         sampler=SeededSampler(len(utterances), seed=None),
         collate_fn=collate,
         num_workers=num_workers,
+        worker_init_fn=end_where_memory_is_short,
     )
     for batch in progress(loader, "scoring"):
         errors.update(batch["errors"])

@@ -42,7 +42,7 @@ def _displayed(metrics: Mapping[str, torch.Tensor], task: Any) -> dict[str, tupl
 
 
 class Resumable(Callback):
-    """Makes a run resumable: stores in each checkpoint the config and how far TensorBoard's files go.
+    """Makes a run resumable: stores in each checkpoint the config and how far the loggers' files go.
 
     If the run folder was moved, the paths in the checkpoint are adapted.
 
@@ -55,9 +55,9 @@ class Resumable(Callback):
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.config
-        if (board := board_of(trainer)) is not None:
-            board.flush()
-            checkpoint[events.KEY] = events.sizes(Path(board.log_dir))
+        for logger in trainer.loggers:
+            logger.save()
+        checkpoint[events.KEY] = events.sizes(RunFolder(Path(self.config["run_dir"])))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log `train/..._epoch`, the means over the epoch, which the trainer itself logs after the checkpoint."""

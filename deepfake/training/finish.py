@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from deepfake.detector import Detector, keep_single_precision
 from deepfake.errors import InputError
@@ -91,9 +92,14 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     if (board := board_of(trainer)) is not None:
         show(board, metrics, scores, "dev_final")
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```")
-        final = {f"final/{key}": metrics[key] for key in ("eer", "auc", "accuracy", "f1")}
-        trainer.loggers[0].log_hyperparams(flat(dict(config)), final)  # type: ignore[call-arg]
-        trainer.loggers[0].finalize("success")
+    final = {f"final/{key}": metrics[key] for key in ("eer", "auc", "accuracy", "f1")}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(flat(dict(config)), final)
+        else:
+            logger.log_hyperparams(flat(dict(config)))
+            logger.log_metrics(final, trainer.global_step)
+        logger.finalize("success")
     detector.save(folder.detector)  # last: with it the run counts as finished
     return metrics
 

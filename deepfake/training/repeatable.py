@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import lightning
@@ -10,6 +11,8 @@ import torch
 
 from deepfake.detector import Detector
 from deepfake.training.task import Task
+
+log = logging.getLogger(__name__)
 
 
 class Repeatable(Task, lightning.LightningModule):
@@ -26,7 +29,10 @@ class Repeatable(Task, lightning.LightningModule):
         self._seed = seed
 
     def on_fit_start(self) -> None:
-        """Broadcast the statistics of the training data from rank 0."""
+        """Broadcast the statistics of the training data from rank 0, and say so where nothing will be trained."""
+        if self.trainer.is_global_zero and (self.trainer.fast_dev_run or self.trainer.max_epochs == 0):
+            setting = "+trainer.fast_dev_run" if self.trainer.fast_dev_run else "trainer.max_epochs=0"
+            log.warning("%s: the detector is not trained, all that is written of it is of no use", setting)
         normalise: Any = self.detector.features.normalise
         if normalise.mode == "train_stats":
             statistics = {name: value.cpu() for name, value in normalise.state_dict().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 import textwrap
@@ -18,9 +19,10 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from deepfake.allocator import keep_freed_memory
-from deepfake.atomic import write_atomically
+from deepfake.atomic import named_disk, write_atomically
 from deepfake.detector import Detector
 from deepfake.errors import InputError, sentence
+from deepfake.loading.reading import LoaderDied, deaths_explained
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
 from deepfake.runs.lock import locked
@@ -32,6 +34,8 @@ from deepfake.training.task import Task
 from deepfake.training.weights import init_from
 
 log = logging.getLogger(__name__)
+
+PEER_LOST = re.compile("gloo|NCCL|Connection (closed|reset) by peer|Broken pipe")  # in errors of torch.distributed
 
 
 class Trained(NamedTuple):
@@ -96,15 +100,21 @@ def train(task: Task, setup: Setup) -> Trained | None:
     """
     folder = setup.folder
     main = rank_zero_only.rank == 0
+    on = f"`{_resume_command(folder)}` goes on from the last complete epoch"
     taken = "wait until it has ended, or train in another folder"
     with locked(folder.lock, taken) if main else nullcontext(), _logfile(folder.log if main else None):
         try:
-            if main:
-                _prepare(task, setup)
-            metrics = task.fit(setup)
+            with named_disk(folder.path), deaths_explained():
+                if main:
+                    _prepare(task, setup)
+                metrics = task.fit(setup)
         except (KeyboardInterrupt, SystemExit):  # lightning makes the second of the first
-            raise InputError(f"interrupted: `{_resume_command(folder)}` goes on from the last complete epoch") from None
+            raise InputError(f"interrupted: {on}") from None
+        except LoaderDied as error:
+            raise InputError(f"{error}; {on}") from error
         except Exception as error:
+            if setup.trainer.world_size > 1 and PEER_LOST.search(str(error)):
+                raise InputError(f"another process of this training ended: {on}") from error
             places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
             if sentence(error) is None and any(Path(place).stem == "checkpoint_connector" for place in places):
                 reason = textwrap.shorten(str(error), 120, placeholder=" ...")
@@ -120,7 +130,8 @@ def _prepare(task: Task, setup: Setup) -> None:
         rewind(folder)
     else:
         write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
-    write_environment(folder.path, sys.argv, setup.trainer.strategy.root_device, config["seed"])
+    resumed = bool(config["resume"])
+    write_environment(folder.path, sys.argv, setup.trainer.strategy.root_device, config["seed"], resumed=resumed)
     datamodule.prepare_data()
     fit_normalisation(task.detector, datamodule)
     name = config["model"]["_target_"].rpartition(".")[2]

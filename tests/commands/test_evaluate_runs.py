@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
+import os
 import shutil
 from math import sqrt
 from statistics import mean, stdev
@@ -20,12 +22,14 @@ from tiny import compose
 from deepfake import run
 from deepfake.cli import main
 from deepfake.detector import Detector
-from deepfake.errors import InputError
+from deepfake.errors import InputError, sentence
 from deepfake.evaluation import comparison, report
 from deepfake.evaluation import output as judged
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.comparison import mean_of_systems
 from deepfake.scores.table import Scores, read_scores, write_scores
+
+QUICK = ("bootstrap.n=0", "num_workers=0")
 
 
 @pytest.fixture(autouse=True)
@@ -232,3 +236,27 @@ def test_a_file_that_a_run_skips_sets_the_exit_code(seeds, tiny_la, tmp_path, mo
 def test_the_same_run_twice_is_refused(seeds):
     with pytest.raises(InputError, match="the same one is given twice"):
         together([seeds[0], seeds[0]])
+
+
+def test_a_run_folder_that_cannot_be_written_to_is_evaluated_elsewhere(run_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    run.evaluate(compose(f"run={folder}", f"output={tmp_path}/out", *QUICK, config="evaluate"))
+    assert (tmp_path / "out/manifest.csv").is_file() and not (folder / "manifests/eval.csv").exists()
+
+
+def test_a_place_that_cannot_be_written_to_ends_it_before_the_scoring(run_folder, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("deepfake.commands.evaluate_runs.score_partition", lambda *_, **__: pytest.fail("scored"))
+    with pytest.raises(NotADirectoryError, match="file/out"):
+        run.evaluate(compose(f"run={run_folder}", f"output={tmp_path}/file/out", *QUICK, config="evaluate"))
+
+
+def test_a_disk_that_is_full_for_tensorboard_is_named(run_folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("deepfake.evaluation.output.show", full)
+    with pytest.raises(OSError) as caught:
+        run.evaluate(compose(f"run={run_folder}", f"output={tmp_path}/out", *QUICK, config="evaluate"))
+    assert sentence(caught.value) == f"{tmp_path}/out/tensorboard: No space left on device"

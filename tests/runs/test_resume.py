@@ -19,7 +19,7 @@ from deepfake import run
 from deepfake.commandline import quote_paths
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.runs.resume import config_of, refuse_unknown, resumed
+from deepfake.runs.resume import config_of, refuse_unknown, relocated, resumed
 from deepfake.training.detection import Detection
 
 PROGRAM = "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler"
@@ -379,3 +379,33 @@ def test_a_detector_file_builds_no_other_class(run_folder, tmp_path, target):
         torch.save({**content, "config": {**content["config"], part: {"_target_": target}}}, tmp_path / "detector.pt")
         with pytest.raises(InputError, match=f"is not a {what} of this package"):
             Detector.load(tmp_path)
+
+
+def test_a_folder_moves_and_one_whose_name_begins_with_its_name_does_not():
+    old = {"a": ["/a/run", "/a/run/x.pt", "/a/run2", "/a/run2/x.pt", "b/a/run", "/a"], "/a/run/k": 1, "/a/run2/k": 2}
+    new = {"a": ["/n", "/n/x.pt", "/a/run2", "/a/run2/x.pt", "b/a/run", "/a"], "/n/k": 1, "/a/run2/k": 2}
+    assert relocated(old, "/a/run", "/n") == new
+
+
+def test_a_moved_run_still_reads_the_corpus_beside_it_whose_name_begins_with_its_name(foreign):
+    folder = foreign(lambda c: c["dataset"].update(root=f"{c['run_dir']}2", noise_folder=c["run_dir"]))
+    run_dir = yaml.safe_load((folder / "config.yaml").read_text())["run_dir"]
+    config = resumed(str(folder), [])
+    assert config["dataset"]["root"] == f"{run_dir}2" and config["dataset"]["noise_folder"] == str(folder)
+    assert config["run_dir"] == str(folder)
+
+
+@pytest.mark.parametrize("file", ["checkpoints/last.ckpt", "detector.pt", "config.yaml"])
+def test_a_run_is_resumed_by_any_of_its_files(run_folder, file):
+    assert resumed(str(run_folder / file), [])["run_dir"] == str(run_folder)
+    assert run._run_folder("x", str(run_folder / file), False) == str(run_folder)
+
+
+def test_the_best_checkpoint_is_not_taken_for_the_last(run_folder):
+    with pytest.raises(InputError, match=r"best\.ckpt: last\.ckpt was expected"):
+        resumed(str(run_folder / "checkpoints/best.ckpt"), [])
+
+
+@pytest.mark.parametrize("file", ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "detector.pt"])
+def test_a_detector_is_loaded_by_any_file_of_its_run(run_folder, file):
+    assert Detector.load(run_folder / file).seconds == 0.5

@@ -1,7 +1,11 @@
 """TensorBoard after an interruption: no step twice, none missing."""
 
+import csv
+import inspect
+
+import hydra
 import pytest
-from interrupted import Stop, stop_at_once, train_until
+from interrupted import Stop, stop_at_once, train_until, train_without_report
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tiny import compose, tiny_run
 
@@ -64,3 +68,52 @@ def test_interrupted_before_the_run_counts_as_finished(whole, tiny_la, tmp_path,
         run.train(tiny_run(tiny_la, tmp_path, *overrides))
     run.train(compose(f"resume={tmp_path}"))
     assert values(tmp_path) == expected
+
+
+def table(folder):
+    """Every value of the CSV log: name, step, value."""
+    with RunFolder(folder).csv_log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return sorted((k, int(row["step"]), float(v)) for row in rows for k, v in row.items() if v and k != "step")
+
+
+@pytest.fixture(scope="module")
+def whole_table(tiny_la, tmp_path_factory):
+    """The CSV log of a run that was not interrupted."""
+    folder = tmp_path_factory.mktemp("csv")
+    train_without_report(tiny_run(tiny_la, folder, "logger=csv", "trainer.max_epochs=3"))
+    assert not RunFolder(folder).tensorboard.exists()
+    return table(folder)
+
+
+def test_the_csv_log_has_each_step_once_and_the_final_values(whole_table):
+    assert [step for key, step, _ in whole_table if key == "train/loss"] == list(range(9))
+    assert [step for key, step, _ in whole_table if key == "dev/eer"] == [2, 5, 8]
+    final = [key for key, step, _ in whole_table if step == 9]
+    assert final == ["final/accuracy", "final/auc", "final/eer", "final/f1"]
+    logged = [(key, step) for key, step, _ in whole_table if key != "epoch"]
+    assert len({*logged}) == len(logged)
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (1, 2)])
+def test_the_csv_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(whole_table, tiny_la, tmp_path, epoch, step):
+    train_until(tiny_run(tiny_la, tmp_path, "logger=csv", "trainer.max_epochs=3"), epoch, step)
+    with RunFolder(tmp_path).csv_log.open("a") as file:  # flushed after the last checkpoint
+        file.write("0,0,0,0,0,0,99\n")
+    train_without_report(compose(f"resume={tmp_path}"))
+    assert table(tmp_path) == whole_table
+
+
+def test_without_a_logger_nothing_is_logged_and_the_run_is_resumed(tiny_la, tmp_path):
+    train_until(tiny_run(tiny_la, tmp_path, "logger=none"), 1, 1)
+    run.train(compose(f"resume={tmp_path}"))
+    assert RunFolder(tmp_path).done and RunFolder(tmp_path).report.figures.is_dir()
+    assert not RunFolder(tmp_path).tensorboard.exists() and not RunFolder(tmp_path).csv_log.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_loggers_of_other_packages_take_their_settings(name, tmp_path):
+    config = compose(f"logger={name}", f"run_dir={tmp_path}").logger
+    parameters = inspect.signature(hydra.utils.get_class(config._target_)).parameters
+    assert {*config} - {"_target_"} <= {*parameters}
+    assert str(config.save_dir).startswith(str(tmp_path))  # or its runs could not be resumed, see `refuse_unknown`

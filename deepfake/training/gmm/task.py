@@ -17,7 +17,6 @@ from deepfake.errors import InputError
 from deepfake.loading.datamodule import DataModule
 from deepfake.models.gmm import GaussianMixtures
 from deepfake.terminal import progress
-from deepfake.training.callbacks import board_of
 from deepfake.training.finish import finish
 from deepfake.training.gmm.em import Mixture, fit_mixture, initial_mixture, standardise
 from deepfake.training.setup import Setup
@@ -83,7 +82,7 @@ class MixtureFit(Task):
             return None
         if setup.config["resume"]:
             log.info("a fit of mixtures has no checkpoints: it starts over")
-        device, board = trainer.strategy.root_device, board_of(trainer)
+        device = trainer.strategy.root_device
         frames = self._frames(datamodule, device)
         begin = time.monotonic()
         for label in (BONAFIDE, SPOOF):
@@ -95,8 +94,8 @@ class MixtureFit(Task):
                 self.model.put(label, *mixture.rescaled(mean, std))
                 words = WORDS[label], i, self.settings["max_iterations"], likelihood - gain, time.monotonic() - begin
                 log.info("%s: iteration %d of at most %d, log-likelihood %.4f per frame, %.1f s", *words)
-                if board is not None:
-                    board.add_scalar(f"log_likelihood/{WORDS[label]}", likelihood - gain, i)
+                for logger in trainer.loggers:
+                    logger.log_metrics({f"log_likelihood/{WORDS[label]}": likelihood - gain}, i)
             del frames[label]
         return finish(setup, self.detector, {})
 

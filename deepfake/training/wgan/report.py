@@ -10,6 +10,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from deepfake.atomic import write_atomically, write_csv
+from deepfake.errors import InputError
 from deepfake.figures.html import saved
 from deepfake.figures.style import STYLES, dress, figure_of
 from deepfake.training.callbacks import board_of
@@ -30,6 +31,8 @@ def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
         The metrics: the values of the last epoch, with the estimate of the Wasserstein distance as `objective`.
     """
     report, history = setup.folder.report, task.history
+    if not history:
+        raise InputError("trainer.max_epochs=0: one epoch was expected, since the report is of the last one")
     columns = ("epoch", *FIGURES)
     rows = [[epoch.get(column) for column in columns] for epoch in history]
     write_csv(report.path / "history.csv", [columns, *rows], "\n")
@@ -42,7 +45,8 @@ def finish_wgan(setup: Setup, task: Any) -> dict[str, Any]:
     if (board := board_of(setup.trainer)) is not None:
         board.add_figure("game/losses", figure)
         board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(setup.config), sort_keys=False)}```")
-        setup.trainer.loggers[0].finalize("success")
+    for logger in setup.trainer.loggers:
+        logger.finalize("success")
     write_networks(setup.folder.path, task)  # last: with them the run counts as finished
     return metrics
 
