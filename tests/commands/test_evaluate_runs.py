@@ -232,3 +232,12 @@ def test_a_file_that_a_run_skips_sets_the_exit_code(seeds, tiny_la, tmp_path, mo
 def test_the_same_run_twice_is_refused(seeds):
     with pytest.raises(InputError, match="the same one is given twice"):
         together([seeds[0], seeds[0]])
+
+
+def test_a_corpus_is_calibrated_on_by_its_dev_partition(trained, tiny_la, tmp_path):
+    shutil.rmtree(trained / "scores")
+    arguments = ("dataset=asvspoof2019_la", f"dataset.root={tiny_la}", f"output={tmp_path}/out")
+    metrics = evaluate(trained, "calibrate=true", *arguments)
+    assert Detector.load(trained).config["calibration"]["source"] == "asvspoof2019_la, partition dev"
+    assert read_scores(tmp_path / "out/scores.csv").ids == [f"LA_D_{1000000 + i}" for i in range(12)]
+    assert (metrics["dataset"], metrics["partition"]) == ("asvspoof2019_la", "dev")

@@ -19,7 +19,7 @@ from deepfake import run
 from deepfake.commandline import quote_paths
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.runs.resume import config_of, refuse_unknown, resumed
+from deepfake.runs.resume import config_of, refuse_unknown, relocated, resumed
 from deepfake.training.detection import Detection
 
 PROGRAM = "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler"
@@ -379,3 +379,11 @@ def test_a_detector_file_builds_no_other_class(run_folder, tmp_path, target):
         torch.save({**content, "config": {**content["config"], part: {"_target_": target}}}, tmp_path / "detector.pt")
         with pytest.raises(InputError, match=f"is not a {what} of this package"):
             Detector.load(tmp_path)
+
+
+def test_only_paths_below_the_old_folder_are_moved():
+    paths = ["/a/run", "/a/run/x", "/a/run2", "/a/run2/x", "/b/a/run/x", "a/run/x", 3, None]
+    moved = ["/n", "/n/x", "/a/run2", "/a/run2/x", "/b/a/run/x", "a/run/x", 3, None]
+    assert relocated(paths, "/a/run", "/n") == moved
+    nested = {"/a/run/k": {"list": [["/a/run/x"]], "/a/run2/k": "/a/run2/x"}}
+    assert relocated(nested, "/a/run", "/n") == {"/n/k": {"list": [["/n/x"]], "/a/run2/k": "/a/run2/x"}}
