@@ -12,7 +12,7 @@ import torch
 from interrupted import train_without_report
 from omegaconf import OmegaConf
 from small_detectors import noise, small
-from tiny import tiny_run
+from tiny import compose, tiny_run
 
 from deepfake import run
 from deepfake.datasets.corpus import Corpus
@@ -190,3 +190,8 @@ def test_dev_is_judged_by_the_score_that_is_configured_and_its_loss_by_the_log_o
     assert logged["dev/eer"] == rate and logged["dev/auc"] == 1 - rate
     losses = [math.log1p(math.exp(-margin)) for margin in (6, 4, 2, 8)]
     assert logged["dev/loss"] == pytest.approx(sum(losses) / 4, rel=1e-5)
+
+
+def test_clips_weigh_three_tenths_of_frames_unless_asked_otherwise():
+    config = compose("task=localisation", "model=frame_cnn", "run_dir=.").task
+    assert (config.clip_weight, config.share, [*config.seconds]) == (0.3, 0.7, [0.2, 2.0])
