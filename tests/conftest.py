@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tiny import REPOSITORY, tiny_run, write_la
 
 from deepfake import run
 from deepfake.datasets import protocol
+
+settings.register_profile("same", derandomize=True)  # the examples of a property test are the same in every run
+settings.register_profile("random", derandomize=False, print_blob=True)  # --hypothesis-profile=random
+settings.load_profile("same")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core is enough
     torch.set_num_threads(1)

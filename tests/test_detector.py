@@ -221,3 +221,13 @@ def test_the_likelihood_ratio_is_that_of_spoof_and_capped_to_what_the_calibratio
     detector.set_calibration(Calibration(2.0, 0.0, -3.0, 3.0, 10, 10), "a test")
     assert detector.llr(1.0) == (pytest.approx(-2 / math.log(10)), False)
     assert detector.llr(-4.0) == (pytest.approx(3 / math.log(10)), True)
+
+
+@pytest.mark.parametrize(("score", "plain", "calibrated"), [("log_odds", 6.0, 11.5), ("bonafide_logit", 6.0, -6.5)])
+def test_evidence_for_spoof_is_that_of_the_score_that_was_calibrated(score, plain, calibrated):
+    """The logits of spoof and bona fide are 9 and 3: log-odds of -6; the map is 2 times the score and 0.5."""
+    detector = detector_of("model=aasist", "seconds=1.0", f"score={score}")
+    logits = torch.tensor([[9.0, 3.0]])
+    assert detector.spoof(logits).tolist() == [plain]
+    detector.set_calibration(Calibration(2.0, 0.5, -5.0, 5.0, 10, 10), "a test")
+    assert detector.spoof(logits).tolist() == [calibrated]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from tiny import REPOSITORY, TINY, write_audio
 
-from deepfake import cli
+from deepfake import cli, run
 from deepfake.detector import Detector
 from deepfake.scores.table import Scores, write_scores
 
@@ -25,6 +29,21 @@ def script(*arguments, code=0, cwd=REPOSITORY):
 @pytest.fixture(scope="module")
 def tiny(tiny_la):
     return ["train.py", "dataset=asvspoof2019_la", f"dataset.root={tiny_la}", *TINY, "trainer.max_epochs=1"]
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """A command of hydra's in this process, which leaves nothing of it behind."""
+    root, terminated = logging.getLogger(), signal.getsignal(signal.SIGTERM)
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "argv", sys.argv[:])
+    for name, value in run._state.items():
+        monkeypatch.setitem(run._state, name, value)
+    yield
+    HydraConfig.instance().cfg = None
+    GlobalHydra.instance().clear()
+    signal.signal(signal.SIGTERM, terminated)
+    root.handlers[:], root.level = handlers, level
 
 
 def test_train_then_evaluate(tiny, tmp_path):
@@ -149,16 +168,13 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
         (["train.py", "dataset.per_class.train=-1", "TINY"], "error: dataset.per_class asks for -1"),
         (["train.py", "model=no_such_model"], "Could not find 'model/no_such_model'"),
         (["train.py", "model.no_such_key=1"], "Key 'no_such_key' is not in struct"),
-        (["train.py", "resume=/nowhere"], "error: resume=/nowhere: there is no config.yaml in it"),
         (["train.py", "resume=/nowhere", "seed=3"], "leave out seed=3"),
         (["train.py", "init_from=/nowhere", "TINY"], "error: /nowhere does not exist"),
         (["train.py", "loss.no_such_key=1"], "Key 'no_such_key' is not in struct"),
         (["train.py", "trainer.accelerator=abacus", "TINY"], "error: You selected an invalid accelerator name"),
         (["train.py", "+loss.no_such_key=1", "TINY"], "unexpected keyword argument 'no_such_key'"),
         (["evaluate.py", "run=/nowhere"], "error: /nowhere does not exist"),
-        (["evaluate.py"], "error: got nothing: one of run=RUN, scores=FILE"),
         (["evaluate.py", "run=[a,b]"], "error: a does not exist: give a run folder"),
-        (["explain.py", "run=a"], "error: input is needed and was not given"),
         (["explain.py", "run=a", "faithfulness=true"], "error: faithfulness=true needs a corpus"),
         (["explain.py", "run=/nowhere", "input=a.wav"], "error: /nowhere"),
         (["evaluate.py", "run=[a]"], "a list of two or more was expected"),
@@ -168,16 +184,28 @@ def test_check_lists_the_corpus_and_writes_nothing(tiny, tmp_path):
     ],
     ids=lambda x: "-".join(x[1:]) if isinstance(x, list) else "",
 )
-def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path, tiny):
+def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path, tiny, in_process, capsys):
+    """By what the scripts call, without a process for each, which would be most of the time."""
     if "TINY" in arguments:
         arguments = [arguments[0], *tiny[1:], *arguments[1:-1]]
-    where = (
-        [f"hydra.run.dir={tmp_path}"]
-        if arguments[0] == "train.py" and "-m" not in arguments and "resume=/nowhere" not in arguments
-        else []
-    )
-    if "-m" in arguments:
-        where = [f"hydra.sweep.dir={tmp_path}"]
-    done = script(*arguments, *where, code=1)
-    assert message in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
+    where = f"hydra.{'sweep' if '-m' in arguments else 'run'}.dir={tmp_path}"
+    given = [*arguments, where] if arguments[0] == "train.py" and "resume=/nowhere" not in arguments else arguments
+    with pytest.raises(SystemExit) as end:
+        run.installed(given[0].removesuffix(".py"), given[1:])
+    out, err = capsys.readouterr()
+    assert end.value.code == 1 or message in str(end.value.code)
+    assert message in f"{out}{err}{end.value.code}" and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.py", "resume=/nowhere"], "error: resume=/nowhere: there is no config.yaml in it"),
+        (["evaluate.py"], "error: got nothing: one of run=RUN, scores=FILE"),
+        (["explain.py", "run=a"], "error: input is needed and was not given"),
+    ],
+    ids=["train", "evaluate", "explain"],
+)
+def test_each_script_ends_in_a_sentence_too(arguments, message):
+    done = script(*arguments, code=1)
+    assert message in done.stderr and "Traceback" not in done.stderr

@@ -497,3 +497,18 @@ def test_memory_is_bounded_by_what_is_returned(tmp_path):
     assert "claims" in lines[0]
     assert "truncated;" in lines[1]
     assert lines[2] == "made 16000"
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_frames", "last"), [(8_000, 4_003, 8_006), (44_100, 4_424, 1_605), (16_000, 1_003, 1_003)]
+)
+def test_random_crops_begin_from_the_first_to_the_last_place_that_fits_at_any_rate(rate, n_frames, last):
+    data = encode(noise(n_frames), rate, subtype="FLOAT")
+    whole, rng, starts = audio.load(data), np.random.default_rng(0), set()
+    n = last - 3
+    windows = whole.unfold(0, n, 1)
+    for _ in range(60):
+        clip = audio.load_clip(data, n_samples=n, rng=rng)
+        (start,) = ((windows - clip).abs().max(dim=1).values < 1e-3).nonzero().flatten().tolist()
+        starts.add(start)
+    assert starts == {0, 1, 2, 3}

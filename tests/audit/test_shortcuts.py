@@ -16,6 +16,7 @@ from deepfake.audit import shortcuts as module
 from deepfake.audit.shortcuts import audit, log_ratio, measure, verdict
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
+from deepfake.metrics.bootstrap import replicates
 
 N_BONAFIDE, N_SPOOF = 250, 750
 LABELS = np.r_[np.ones(N_BONAFIDE, int), np.zeros(N_SPOOF, int)]
@@ -301,3 +302,30 @@ def test_measure_gives_a_column_per_cue_and_names_what_cannot_be_read(tmp_path):
     assert np.delete(table["duration_s"], 1) == pytest.approx(0.6)
     with pytest.raises(InputError, match=r"none of the 1 files could be measured.*b\.wav"):
         measure([Utterance("b", str(tmp_path / "b.wav"), 1)])
+
+
+def test_what_is_carried_is_fitted_to_the_training_partition_alone():
+    """A cue of the opposite sign outside of it: a model that had seen the others would be right about them."""
+    partitions = np.array([("train", "dev", "eval", "eval")[i % 4] for i in range(len(LABELS))])
+    sign = np.where(partitions == "train", 1, -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MODELS", {"logistic regression": module._logistic})
+        cue = sign * (normal() + 3 * (LABELS - 0.5))
+        found = audit({"rms_dbfs": cue}, utterances(partitions=partitions.tolist()), n_bootstrap=50)
+    wrong = norm.cdf(1.5)  # 93 %
+    assert {part: entry["logistic regression, all"]["eer"] for part, entry in found["carried"].items()} == {
+        "dev": pytest.approx(wrong, abs=0.04),
+        "eval": pytest.approx(wrong, abs=0.04),
+    }
+
+
+def test_the_interval_of_an_audit_covers_95_per_cent():
+    values = normal() + LABELS
+    entry = audited(values)["cues"]["cue"]
+    kept = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "intervals", lambda *given, **_: kept.append(given) or {"eer": (0, 1)})
+        audited(values)
+    scores, y = kept[0]
+    draws = replicates(scores, y, n=100, seed=0)["eer"]
+    assert (entry["low"], entry["high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))

@@ -260,3 +260,12 @@ def test_a_disk_that_is_full_for_tensorboard_is_named(run_folder, tmp_path, monk
     with pytest.raises(OSError) as caught:
         run.evaluate(compose(f"run={run_folder}", f"output={tmp_path}/out", *QUICK, config="evaluate"))
     assert sentence(caught.value) == f"{tmp_path}/out/tensorboard: No space left on device"
+
+
+def test_a_corpus_is_calibrated_on_by_its_dev_partition(trained, tiny_la, tmp_path):
+    shutil.rmtree(trained / "scores")
+    arguments = ("dataset=asvspoof2019_la", f"dataset.root={tiny_la}", f"output={tmp_path}/out")
+    metrics = evaluate(trained, "calibrate=true", *arguments)
+    assert Detector.load(trained).config["calibration"]["source"] == "asvspoof2019_la, partition dev"
+    assert read_scores(tmp_path / "out/scores.csv").ids == [f"LA_D_{1000000 + i}" for i in range(12)]
+    assert (metrics["dataset"], metrics["partition"]) == ("asvspoof2019_la", "dev")

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import evaluate
+from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.evaluation.report import table, write_report
 from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.metrics.tdcf import Weights
@@ -244,7 +244,7 @@ def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
     spoof = small(labels=[0] * 6)
     write_report(ReportFolder(tmp_path), evaluate(spoof, threshold=None, **ALL), spoof, title="", provenance={})
     assert not (tmp_path / "figures" / "det.png").exists()
-    assert (tmp_path / "figures" / "histogram.png").exists()
+    assert (tmp_path / "figures" / "histogram.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_nan_is_written(tmp_path):
@@ -263,3 +263,11 @@ def test_table():
     assert "A07 2 50.00 % 50.00 % 0.7500 50.00 %" in lines
     assert "bona fide 2" in lines
     assert "min t-DCF 0.2500" in lines
+
+
+@pytest.mark.parametrize(("confidence", "words"), [(0.9, "90 % interval"), (0.95, "95 % interval")])
+def test_the_page_names_the_confidence_of_its_intervals(tmp_path, confidence, words):
+    scores = small()
+    metrics = evaluate(scores, threshold=1.5, intervals=Intervals(n=40, confidence=confidence), **ALL)
+    write_report(ReportFolder(tmp_path), metrics, scores, title="t", provenance={})
+    assert re.findall(r"\d+ % interval", page_of(tmp_path).text) == [words]

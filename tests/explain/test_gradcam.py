@@ -150,3 +150,16 @@ def test_a_network_without_a_map_is_refused():
     detector.features = nn.Identity()
     with pytest.raises(InputError, match="Network names no map"):
         GradCam().attribute(Clip(detector, noise(0.5)))
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "edges"),
+    [
+        ("cnn", "linear", [0, 0.075, 0.155, 0.235, 0.315, 0.395, 0.5]),  # frames are centred on multiples of 10 ms
+        ("cnn", "mel", [0, 0.24, 0.5]),  # and of 32 ms: eight frames begin 16 ms before the clip
+        ("rawnet2", "raw", [0, 2699 / 16000, 4886 / 16000, 0.5]),  # half a filter, 512 samples, and 2187 a cell
+    ],
+)
+def test_cells_begin_half_a_frame_before_the_frame_that_is_their_first(model, features, edges):
+    found = GradCam().attribute(Clip(small(model, features), noise(0.5)))
+    assert found.seconds == pytest.approx(edges, abs=1e-9)

@@ -111,3 +111,17 @@ def test_intervals_of_another_unit_and_without_any():
 def test_intervals_refuses(rows, words):
     with pytest.raises(InputError, match=words):
         figures_comparison.intervals(rows, unit="EER (%)")
+
+
+def test_each_curve_of_a_det_plot_is_that_of_the_system_beside_its_mark_in_the_legend():
+    figure = figures_comparison.det_many({"poor": SYSTEMS["A$1$"], "good": SYSTEMS["B"]}, classes=("target", "other"))
+    axes, words = drawn(figure)
+    rates = [eer(*SYSTEMS[name])[0] for name in ("A$1$", "B")]
+    assert words[1:] == [f"poor: EER {rates[0]:.2%}", f"good: EER {rates[1]:.2%}"] and rates[0] > 2 * rates[1]
+    for rate, entry in zip(rates, figure.legends[0].get_lines()[1:], strict=True):
+        (mark,) = [x for x in axes.get_lines() if len(x.get_xdata()) == 1 and x.get_marker() == entry.get_marker()]
+        (curve,) = [x for x in axes.get_lines() if len(x.get_xdata()) > 2 and x.get_color() == entry.get_color()]
+        assert mark.get_xdata()[0] == pytest.approx(norm.ppf(rate))
+        assert np.min(np.abs(curve.get_xydata() - norm.ppf(rate)).max(axis=1)) < 1e-6
+    assert axes.get_xlabel() == "false alarms: other accepted (%)"
+    assert axes.get_ylabel() == "misses: target rejected (%)"

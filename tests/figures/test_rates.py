@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from sklearn import metrics as sk
 
@@ -275,3 +276,50 @@ def test_shorten():
     long = figures.shorten(["x" * 40 + "1", "x" * 41 + "1", "y"])
     assert len(set(long)) == 3 and all(len(name) <= 37 for name in long)
     assert figures.shorten([]) == []
+
+
+def test_precision_recall_by_hand_and_what_runs_along_its_axes():
+    """Bona fide 5, 3, 2, spoof 4, 1: accepted one by one 1 of 1, 1 of 2, 2 of 3, 3 of 4 and 3 of 5 are bona fide."""
+    axes, words = drawn(figures_rates.precision_recall([5.0, 3.0, 2.0, 4.0, 1.0], [1, 1, 1, 0, 0]))
+    assert axes.get_xlabel() == "recall: bona fide accepted (%)"
+    assert axes.get_ylabel() == "precision: bona fide among the accepted (%)"
+    average = (1 + 2 / 3 + 3 / 4) / 3
+    assert words == [f"average precision {average:.4f}", "base rate of bona fide 60.0%"]
+    points = [[0, 1], [1 / 3, 1], [1 / 3, 1 / 2], [2 / 3, 2 / 3], [1, 3 / 4], [1, 3 / 5]]
+    np.testing.assert_allclose(lines(axes)[words[0]], points)
+    assert [axis.get_major_formatter()(0.25) for axis in (axes.xaxis, axes.yaxis)] == ["25", "25"]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-0.01, 1.01), (-0.01, 1.02))
+
+
+def test_rows_and_columns_of_the_confusion_are_named_as_they_are_counted():
+    """Of 5 bona fide 4 are accepted, of 3 spoofed ones 1."""
+    scores, labels = [2.0, 3.0, 4.0, 5.0, 0.0, 2.5, -1.0, -2.0], [1, 1, 1, 1, 1, 0, 0, 0]
+    axes, _ = drawn(figures_rates.confusion(scores, labels, 1.0))
+    columns = dict(zip(axes.get_xticks(), [x.get_text() for x in axes.get_xticklabels()], strict=True))
+    rows = dict(zip(axes.get_yticks(), [x.get_text() for x in axes.get_yticklabels()], strict=True))
+    assert columns == {0: "accepted as bona fide", 1: "rejected as spoof"}
+    assert rows == {0: "bona fide\n(5)", 1: "spoof\n(3)"}
+    cells = {tuple(np.round(text.get_position()).astype(int)): [] for text in axes.texts}
+    for text in axes.texts:
+        cells[tuple(np.round(text.get_position()).astype(int))].append(text.get_text())
+    assert cells == {
+        (0, 0): ["4\n80.00%", "hits (right)"],
+        (1, 0): ["1\n20.00%", "misses (wrong)"],
+        (0, 1): ["1\n33.33%", "false alarms (wrong)"],
+        (1, 1): ["2\n66.67%", "correct rejections (right)"],
+    }
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("decision at the threshold 1", "truth")
+    left, right = axes.transData.transform([(0, 0), (1, 0)])[:, 0]
+    assert left < right and axes.get_ylim() == (1.5, -0.5)
+
+
+def test_the_other_figures_say_what_runs_along_their_axes():
+    axes, words = drawn(figures_rates.rates_by_threshold(SCORES, LABELS, threshold=1.25))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("threshold on the score", "rate (%)")
+    assert words[:5] == ["precision", "recall", "F1", "false alarms: spoof accepted", "misses: bona fide rejected"]
+    axes, _ = drawn(figures_rates.tdcf_curve(SCORES, LABELS, WEIGHTS))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("CM threshold", "normalised t-DCF")
+    axes, _ = drawn(figures_rates.histogram_by_attack(SCORES, LABELS, ATTACKS))
+    assert axes.get_xlabel() == "score (larger = more bona fide)"
+    colours = [patch.get_edgecolor() for patch in axes.patches]
+    assert [to_hex(colour) for colour in colours] == ["#0072b2", *["#d55e00"] * 4]

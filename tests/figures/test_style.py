@@ -133,3 +133,47 @@ def test_bad_input():
         figures.histogram([1.0, np.nan], [0, 1])
     with pytest.raises(InputError, match="no attack"):
         figures.by_attack({})
+
+
+def test_axes_of_roc_and_det_say_what_runs_along_them():
+    """Three bona fide and two spoof; one spoof is accepted before a bona fide one."""
+    scores, labels = [5.0, 4.0, 2.0, 3.0, 1.0], [1, 1, 1, 0, 0]
+    axes = drawn(figures.roc(scores, labels))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("spoof accepted (%)", "bona fide accepted (%)")
+    assert axes.get_xlim() == axes.get_ylim() == (-0.01, 1.01)
+    (curve,) = [xy for label, xy in lines(axes).items() if label == "detector, AUC 0.8333"]
+    corners = [[0, 0], [0, 1 / 3], [0, 2 / 3], [0.5, 2 / 3], [0.5, 1], [1, 1]]
+    np.testing.assert_allclose(curve[np.lexsort(curve.T[::-1])], corners)
+    np.testing.assert_allclose(lines(axes)["EER 33.33%"], [[1 / 3, 2 / 3]])
+    assert [axis.get_major_formatter()(0.25) for axis in (axes.xaxis, axes.yaxis)] == ["25", "25"]
+
+    axes = drawn(figures.det(scores, labels))
+    names = ("false alarms: spoof accepted (%)", "misses: bona fide rejected (%)")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == names
+    curve = lines(axes)["detector"]
+    at = curve[np.abs(curve[:, 0] - norm.ppf(0.5)).argmin()]  # half of the spoof accepted: a third missed, or none
+    assert curve[:, 1].max() == pytest.approx(norm.ppf(1 - 1e-7)) and at[0] == pytest.approx(0, abs=1e-6)
+    for read, place in (
+        (axes.get_xticklabels(), axes.get_xticks()),
+        (axes.get_yticklabels(), axes.get_yticks()),
+    ):
+        written = [float(label.get_text()) / 100 for label in read]
+        assert written and norm.ppf(written) == pytest.approx(place)
+
+
+def test_histogram_and_bars_say_what_runs_along_them_and_which_class_is_which():
+    figure = figures.histogram([3.0, 4.0, 5.0, 0.0, 1.0], [1, 1, 1, 0, 0], threshold=2.0)
+    axes = drawn(figure)
+    assert axes.get_xlabel() == "score (larger = more bona fide)"
+    assert axes.get_ylabel() == "share of the class per bin (%)"
+    outlines = {patch.get_label(): patch for patch in axes.patches if not patch.get_fill()}
+    colours = {name: mpl.colors.to_hex(patch.get_edgecolor()).lower() for name, patch in outlines.items()}
+    assert colours == {"bona fide (3)": "#0072b2", "spoof (2)": "#d55e00"}
+    for name, (least, most) in {"bona fide (3)": (3.0, 5.0), "spoof (2)": (0.0, 1.0)}.items():
+        data = outlines[name].get_data()
+        filled = np.flatnonzero(data.values)
+        assert data.edges[filled[0]] <= least <= data.edges[filled[0] + 1]
+        assert data.edges[filled[-1]] <= most <= data.edges[filled[-1] + 1]
+    bars = drawn(figures.by_attack({"A07": 0.1}, overall=0.12))
+    assert bars.get_xlabel() == "EER (%)" and bars.xaxis.get_major_formatter()(0.1) == "10.0"
+    assert lines(bars)["all attacks 12.00%"][:, 0].tolist() == [0.12, 0.12]

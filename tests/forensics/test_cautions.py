@@ -17,6 +17,10 @@ from deepfake.forensics.cautions import LIMITS, Reason, reasons, state
 from deepfake.metrics.calibration import Calibration
 
 RATE = 16000
+VALUES = {"nonfinite_input": 0, "no_speech": 0.1, "too_short": 1.0, "silence_dominates": 0.6, "clipped": 0.001}
+VALUES |= {"narrowband": 0.6, "low_snr": 10.0, "damaged": 0, "channels_cancel": 0.1, "integer_range": 10.0}
+VALUES |= {"windows_disagree": 0.25, "outside_range": 0.0, "not_calibrated": 1}
+VALUES |= dict.fromkeys(("threshold_disagrees", "uncertain"), math.log10(2))
 
 
 def detector(calibrated=True, threshold=0.0):
@@ -61,7 +65,7 @@ def test_each_fault_is_named_with_its_value_and_limit(samples, name):
     found = {r.name: r for r in reasons(measure(samples, RATE), detector(), 4.0)}
     assert name in found
     reason = found[name]
-    assert reason.limit == LIMITS[name].value and math.isfinite(reason.value) and reason.sentence.endswith(".")
+    assert reason.limit == VALUES[name] and math.isfinite(reason.value) and reason.sentence.endswith(".")
     other_way = name in ("clipped", "silence_dominates")
     assert (reason.value > reason.limit) if other_way else (reason.value < reason.limit)
 
@@ -134,7 +138,10 @@ def test_the_worst_reason_decides_and_every_limit_can_be_met():
         return Reason(name, 0.0, 0.0, "")
 
     assert state([one("clipped"), one("no_speech")]) == "inconclusive" and state([one("clipped")]) != state([])
-    assert all(limit.state in ("inconclusive", "reported_with_caution") for limit in LIMITS.values())
+    assert {name: limit.value for name, limit in LIMITS.items()} == pytest.approx(VALUES)
+    inconclusive = [name for name, limit in LIMITS.items() if limit.state == "inconclusive"]
+    assert inconclusive == ["nonfinite_input", "no_speech", "uncertain"]
+    assert {limit.state for limit in LIMITS.values()} == {"inconclusive", "reported_with_caution"}
 
 
 def test_real_speech_is_seldom_faulted(shared: Path):

@@ -66,3 +66,32 @@ def test_a_folder_of_links(tmp_path, capsys, caplog):
             (store / partition / name / f"{name}.wav").unlink()
     (store / "eval" / "real" / "gone.wav").unlink()
     assert check(corpus) == 3
+
+
+def test_speakers_in_two_partitions_are_a_problem_that_names_them(tmp_path, capsys):
+    path = str(write_audio(tmp_path / "a.wav", spoof=False, seed=0))
+    speakers = {"train": "ann", "dev": "bob", "eval": "ann"}
+
+    def read(partition):
+        of_class = [(f"{partition}{label}", path, label, "A01" * (1 - label)) for label in (0, 1)]
+        return [Utterance(*facts, speaker=speakers[partition]) for facts in of_class]
+
+    assert check(Corpus("la", Reader(read))) == 1
+    shown = capsys.readouterr().out
+    assert "\n- 1 speakers are in both train and eval: ann\n" in shown and "bob" not in shown
+    speakers["eval"] = "cid"
+    assert check(Corpus("la", Reader(read))) == 0
+
+
+def test_a_utterance_that_is_listed_twice_is_a_problem(tmp_path, capsys):
+    path = str(write_audio(tmp_path / "a.wav", spoof=False, seed=0))
+
+    def read(partition):
+        return [Utterance(f"{partition}{i}", path, label, "A01" * (1 - label)) for i, label in enumerate((0, 1, 1))]
+
+    def twice(partition):
+        return [*read(partition), read(partition)[0]] if partition == "dev" else read(partition)
+
+    assert check(Corpus("la", Reader(read))) == 0
+    assert check(Corpus("la", Reader(twice))) == 1
+    assert "- dev: 1 utterances are listed more than once, as dev0" in capsys.readouterr().out

@@ -176,7 +176,7 @@ def test_both_classes_are_drawn_as_asked_for_in_each_epoch_anew(tiny_la, tmp_pat
         "\n".join([line for line in lines if "spoof" in line] + lines[:1]) + "\n"
     )  # one bona fide, 6 spoof
     epochs = []
-    for share in ("null", "0.5"):
+    for share in ("null", "0.2", "0.5"):
         data = module(tmp_path / "LA", tmp_path / share, f"bonafide_share={share}", "batch_size=7")
         data.prepare_data()
         sampler = data.train_dataloader().sampler
@@ -186,7 +186,8 @@ def test_both_classes_are_drawn_as_asked_for_in_each_epoch_anew(tiny_la, tmp_pat
             drawn.append([data.train[i].label for i, _ in sampler])
         epochs.append(drawn)
     assert all(sum(drawn) == 1 for drawn in epochs[0])
-    assert np.mean(epochs[1]) == pytest.approx(0.5, abs=0.1) and len({tuple(d) for d in epochs[1]}) > 30
+    assert [np.mean(drawn) for drawn in epochs[1:]] == pytest.approx([0.2, 0.5], abs=0.1)
+    assert len({tuple(d) for d in epochs[2]}) > 30
     with pytest.raises(InputError, match=r"bonafide_share=1\.0"):
         module(tiny_la, tmp_path / "x", "bonafide_share=1.0")
 
@@ -204,3 +205,16 @@ def test_augmentations_are_a_function_of_the_item_and_leave_scoring_alone(tiny_l
         "waveform", "seed")), strict=True)]  # fmt: skip
     torch.testing.assert_close(first["waveform"], torch.stack(expected).float())
     assert all(torch.equal(a, b["waveform"]) for a, b in zip(plain, data.val_dataloader(), strict=True))
+
+
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_a_resumed_run_wants_the_very_utterances_and_classes_that_it_began_with(tiny_la, tmp_path, column):
+    module(tiny_la, tmp_path).prepare_data()
+    module(tiny_la, tmp_path).prepare_data()  # the same ones are welcome
+    manifest = tmp_path / "run" / "manifests" / "dev.csv"
+    header, *rows = csv.reader(manifest.open())
+    rows[3][header.index(column)] = {"id": "LA_D_9", "label": "1"}[column]
+    with manifest.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    with pytest.raises(InputError, match=r"dev\.csv: the corpus no longer gives the utterances that this run"):
+        module(tiny_la, tmp_path).prepare_data()

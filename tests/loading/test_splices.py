@@ -9,6 +9,7 @@ import torch
 
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.errors import InputError
+from deepfake.loading import splices as splices_module
 from deepfake.loading.splices import Splices
 from deepfake.metrics.localisation import frame_labels
 
@@ -96,3 +97,45 @@ def test_bad_input_is_said(listed, tmp_path):
         splices(listed, share=2)
     broken = [*listed[:5], Utterance("x", str(tmp_path / "none.wav"), SPOOF, "", "", "train", "")]
     assert "none.wav" in Splices(broken, n_samples=RATE, sample_rate=RATE)[5, None]["error"]
+
+
+def test_seven_in_ten_clips_get_one_or_two_stretches_two_thirds_of_the_other_class(listed, monkeypatch):
+    data, clips, n_stretches = splices(listed), [], []
+
+    def clip(index, rng, *, random):
+        clips.append(index)
+        return torch.ones(RATE), torch.zeros(RATE, dtype=torch.bool)
+
+    monkeypatch.setattr(data, "_clip", clip)
+    from_others = {BONAFIDE: [], SPOOF: []}
+    for seed in range(3000):
+        clips.clear()
+        data.item(seed % 6, seed)
+        n_stretches.append(len(clips) - 1)
+        label = BONAFIDE if seed % 6 < 3 else SPOOF
+        from_others[label] += [(index < 3) != (label == BONAFIDE) for index in clips[1:]]
+    assert set(n_stretches) == {0, 1, 2}
+    shares = [np.mean(np.array(n_stretches) == n) for n in (0, 1, 2)]
+    assert shares == pytest.approx([0.3, 0.35, 0.35], abs=0.04)
+    assert [np.mean(of_class) for of_class in from_others.values()] == pytest.approx([2 / 3, 2 / 3], abs=0.04)
+
+
+@pytest.mark.parametrize("longest", [0.4, 2.0])
+def test_stretches_are_of_the_lengths_that_are_asked_for_and_at_most_four_fifths_of_the_clip(
+    listed, monkeypatch, longest
+):
+    data = splices(listed, seconds=(0.2, longest))
+    lengths, crossfade = [], splices_module.crossfade
+
+    def faded(n_samples, start, end, fade):
+        lengths.append(end - start)
+        return crossfade(n_samples, start, end, fade)
+
+    monkeypatch.setattr(splices_module, "crossfade", faded)
+    clip, spoofed = torch.ones(RATE), torch.zeros(RATE, dtype=torch.bool)
+    for seed in range(300):
+        data._spliced(clip, spoofed, 0, np.random.default_rng(seed))
+    most = min(longest, 0.8)
+    assert min(lengths) == pytest.approx(0.2 * RATE, abs=0.02 * RATE) and max(lengths) <= most * RATE
+    assert max(lengths) == pytest.approx(most * RATE, abs=0.02 * RATE)
+    assert np.mean(lengths) == pytest.approx((0.2 + most) / 2 * RATE, rel=0.1)

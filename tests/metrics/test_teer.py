@@ -1,7 +1,6 @@
 """The t-EER against the exhaustive search of the authors' script, and pairs whose value is known."""
 
 import gzip
-import time
 
 import numpy as np
 import pytest
@@ -127,12 +126,14 @@ def test_real_scores(shared):
     assert found == pytest.approx((0.03384712786422188, 0.7894006371498108, -7.713646), abs=1e-9)  # exhaustive search
 
 
+@pytest.mark.timeout(120)  # a second or two; what is quadratic takes hours
 def test_half_a_million_trials_take_no_time():
     rng = np.random.default_rng(3)
     labels = np.arange(400_000) % 5 == 0
-    start = time.process_time()
-    t_eer(rng.normal(labels), labels, rng.normal(3, 1, 50_000), rng.normal(size=150_000), rng.normal(1, 1, 300_000))
-    assert time.process_time() - start < 5
+    asv = rng.normal(3, 1, 50_000), rng.normal(size=150_000), rng.normal(1, 1, 300_000)
+    cm = rng.normal(labels)
+    few = t_eer(cm[:20_000], labels[:20_000], *(scores[:5_000] for scores in asv))
+    assert t_eer(cm, labels, *asv).value == pytest.approx(few.value, abs=0.01)
 
 
 def test_spoofs_that_the_asv_rejects_first_are_no_division_by_zero(recwarn):

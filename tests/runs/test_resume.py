@@ -381,12 +381,6 @@ def test_a_detector_file_builds_no_other_class(run_folder, tmp_path, target):
             Detector.load(tmp_path)
 
 
-def test_a_folder_moves_and_one_whose_name_begins_with_its_name_does_not():
-    old = {"a": ["/a/run", "/a/run/x.pt", "/a/run2", "/a/run2/x.pt", "b/a/run", "/a"], "/a/run/k": 1, "/a/run2/k": 2}
-    new = {"a": ["/n", "/n/x.pt", "/a/run2", "/a/run2/x.pt", "b/a/run", "/a"], "/n/k": 1, "/a/run2/k": 2}
-    assert relocated(old, "/a/run", "/n") == new
-
-
 def test_a_moved_run_still_reads_the_corpus_beside_it_whose_name_begins_with_its_name(foreign):
     folder = foreign(lambda c: c["dataset"].update(root=f"{c['run_dir']}2", noise_folder=c["run_dir"]))
     run_dir = yaml.safe_load((folder / "config.yaml").read_text())["run_dir"]
@@ -409,3 +403,11 @@ def test_the_best_checkpoint_is_not_taken_for_the_last(run_folder):
 @pytest.mark.parametrize("file", ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "detector.pt"])
 def test_a_detector_is_loaded_by_any_file_of_its_run(run_folder, file):
     assert Detector.load(run_folder / file).seconds == 0.5
+
+
+def test_only_paths_below_the_old_folder_are_moved():
+    paths = ["/a/run", "/a/run/x", "/a/run2", "/a/run2/x", "/b/a/run/x", "a/run/x", 3, None]
+    moved = ["/n", "/n/x", "/a/run2", "/a/run2/x", "/b/a/run/x", "a/run/x", 3, None]
+    assert relocated(paths, "/a/run", "/n") == moved
+    nested = {"/a/run/k": {"list": [["/a/run/x"]], "/a/run2/k": "/a/run2/x"}}
+    assert relocated(nested, "/a/run", "/n") == {"/n/k": {"list": [["/n/x"]], "/a/run2/k": "/a/run2/x"}}

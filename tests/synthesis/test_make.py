@@ -192,3 +192,14 @@ def test_a_class_without_a_file_is_refused(speakers, tmp_path):
     with pytest.raises(InputError, match=r"partition train of the corpus lacks a class, for example because .*needed"):
         make_corpus(Recipe(speakers, tmp_path / "out", workers=1, spoofs=2, min_seconds=3))
     assert len(recordings(speakers)) == 5
+
+
+@pytest.mark.parametrize(("dbfs", "said"), [(-69.0, None), (-71.0, "a level of -71 dBFS: speech, from -70 dBFS")])
+def test_a_recording_below_70_dbfs_is_skipped(tmp_path, dbfs, said):
+    (tmp_path / "spk").mkdir()
+    noise = np.random.default_rng(0).standard_normal(32000) * 10 ** (dbfs / 20)
+    soundfile.write(tmp_path / "spk" / "a.wav", noise, 16000, subtype="FLOAT")
+    files = (File("LA_T_1", NONE), File("LA_T_2", "A04"))
+    made = make(Source("spk/a.wav", "LA_0", "spk", "train", files), Recipe(tmp_path, tmp_path / "out"), {})
+    assert made.errors.keys() == ({file.id for file in files} if said else set())
+    assert all(said in error for error in made.errors.values())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter, welch
+from scipy.signal import butter, lfilter, sosfiltfilt, welch
 
 from deepfake.audio.measures import levels, silence  # as the audit measures them
 from deepfake.synthesis.lpc import lpc_vocoder
-from deepfake.synthesis.matching import _limited, high_passed, matched, output_chain
+from deepfake.synthesis.matching import _limited, coloured, high_passed, matched, output_chain
+from deepfake.synthesis.matching import levels as frame_levels
 
 
 def decibels(x):
@@ -79,3 +80,34 @@ def test_high_pass():
     assert np.abs(high_passed(np.full(16000, 0.3))[2000:-2000]).max() < 1e-3
     assert decibels(high_passed(np.sin(2 * np.pi * 200 * t))) == pytest.approx(-3.01, abs=0.1)
     assert decibels(high_passed(np.sin(2 * np.pi * 10 * t))) < -30
+
+
+def test_the_correction_of_a_spectrum_goes_as_far_as_20_db():
+    """A band that lacks 12 dB is raised by them, one that lacks 40 dB by 20."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(64_000)
+    bands = butter(8, [3000, 5000], "bandpass", fs=16000, output="sos")
+    inside = sosfiltfilt(bands, noise)
+    for lack, raised in ((12, 12), (40, 20)):
+        spoof = noise - (1 - 10 ** (-lack / 20)) * inside
+        made = coloured(spoof, noise)
+        f, before = welch(spoof, 16000, nperseg=512)
+        after = welch(made, 16000, nperseg=512)[1]
+        middle = (f > 3700) & (f < 4300)
+        assert 10 * np.log10(after[middle].mean() / before[middle].mean()) == pytest.approx(raised, abs=1.5)
+
+
+def test_the_peak_of_a_spoof_is_up_to_1_db_above_its_partners_and_the_level_is_drawn_by_half_a_db(voice):
+    partner = high_passed(voice(1, 1.0))
+    spiky = partner.copy()
+    spiky[2000::3000] = 3 * np.abs(partner).max()
+    peaks = [np.abs(matched(spiky, partner, np.random.default_rng(i))).max() / np.abs(partner).max() for i in range(12)]
+    assert 1.0 <= min(peaks) < 1.05 and 1.07 < max(peaks) <= 1.121 and np.ptp(peaks) > 0.03
+    drawn = [output_chain(partner, partner, np.random.default_rng(i)) / 32767 for i in range(60)]
+    gains = [decibels(x) - decibels(partner - partner.mean()) for x in drawn]
+    assert [min(gains), max(gains)] == pytest.approx([-0.5, 0.5], abs=0.06)
+
+
+def test_levels_of_frames_end_at_the_floor():
+    frames = np.concatenate([np.full(160, amplitude) for amplitude in (1.0, 0.1, 1e-7, 0.0)] + [np.ones(159)])
+    assert frame_levels(frames) == pytest.approx([0.0, -20.0, -100.0, -100.0], abs=1e-6)
