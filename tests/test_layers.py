@@ -20,7 +20,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("scores", "localisation", "explain"),
     ("synthesis", "loading", "figures"),
     ("detector",),
-    ("augment",),
+    ("augment", "detector_format"),
     ("datasets", "features", "models", "losses", "audio", "metrics"),
     ("errors", "atomic", "commandline", "allocator", "terminal"),
 )
