@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deepfake.errors import InputError, sentence
+from deepfake.errors import InputError, printable, sentence
+from deepfake.terminal import prepare
 
 SCRIPTS = {  # what `train.py`, `evaluate.py` and `explain.py` do, with Hydra's arguments
     "train": "train a detector, score dev, write a report",
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["-sc"]:
         _complete(argv)
     arguments = _parser().parse_args(argv)
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("deepfake").setLevel(logging.INFO)
@@ -145,7 +147,7 @@ def _newest_run() -> Path:
             "there is no finished run below outputs/: give --run RUN, train one with `deepfake train`, or download "
             "published weights with `deepfake fetch aasist`"
         )
-    print(f"run: {newest.path}", file=sys.stderr)
+    print(f"run: {printable(str(newest.path))}", file=sys.stderr)
     return newest.path
 
 
@@ -174,7 +176,7 @@ def _make_corpus(arguments: argparse.Namespace) -> int:
         print(f"{name} is not in the corpus ({needs} is not installed)", file=sys.stderr)
     if done.left_out:
         first = next(iter(done.left_out.values()))
-        print(f"{len(done.left_out)} files skipped, see left_out.csv; the first: {first}", file=sys.stderr)
+        print(f"{len(done.left_out)} files skipped, see left_out.csv; the first: {printable(first)}", file=sys.stderr)
     for partition, counts in done.counts.items():
         print(f"{partition}: {', '.join(f'{name} {n}' for name, n in counts.items())}", file=sys.stderr)
     print("no ASV scores are made, so there is no t-DCF", file=sys.stderr)
@@ -202,7 +204,8 @@ def _verify_report(arguments: argparse.Namespace) -> int:
 
     mismatches = verify(arguments.report, arguments.file, detector=arguments.run)
     for mismatch in mismatches:
-        print(f"mismatch: {mismatch}", file=sys.stderr)
+        print(f"mismatch: {printable(mismatch)}", file=sys.stderr)
     if not mismatches:
-        print(f"{arguments.file}: hashes, detector, score (to {TOLERANCE:g}) and words are those of {arguments.report}")
+        agree = f"hashes, detector, score (to {TOLERANCE:g}) and words are those of"
+        print(printable(f"{arguments.file}: {agree} {arguments.report}"))
     return 1 if mismatches else 0

@@ -36,7 +36,7 @@ def content_hash(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, ensure_ascii=False).encode())
     for name, tensor in sorted(state.items()):
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -105,7 +105,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
     """
     if (score := config.get("score")) not in SCORES:
         raise InputError(f"score={score}: one of {', '.join(SCORES)} was expected")
-    rate, seconds = config.get("sample_rate"), config.get("seconds")
+    rate: Any = config.get("sample_rate")
+    seconds: Any = config.get("seconds")
     low, high = RATES_HZ
     if type(rate) is not int or not low <= rate <= high:
         raise InputError(f"sample_rate={rate!r:.40}: a whole number of hertz from {low} to {high} was expected")
@@ -157,7 +158,7 @@ def _is_number(value: Any) -> bool:
 def _is_calibration(found: Any) -> bool:
     if not isinstance(found, dict) or not isinstance(found.get("source"), str):
         return False
-    values = {name: found.get(name) for name in Calibration._fields}
+    values: dict[str, Any] = {name: found.get(name) for name in Calibration._fields}
     if not all(map(_is_number, values.values())):
         return False
     c = Calibration(**values)

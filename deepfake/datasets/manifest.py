@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from deepfake.atomic import restored
 from deepfake.datasets.utterance import MANIFEST, PARTITIONS, Utterance, label_of, number_of
 from deepfake.errors import InputError
 
@@ -49,6 +50,7 @@ def _rows(reader: csv.DictReader[str], path: Path) -> list[Utterance]:
 def _utterance(row: dict[str, str | None], where: str, base: Path) -> Utterance:
     if None in row or None in row.values():
         raise InputError(f"{where}: the number of columns differs from the header's")
+    row = {name: restored(cell or "") for name, cell in row.items()}
     audio = base / (row["path"] or "")
     partition = row.get("partition") or ""
     if partition not in ("", *PARTITIONS):
