@@ -98,6 +98,9 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER")
     command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    output = "write a row of each file into FILE as it comes, CSV or (*.json, --format json) JSON, and print FILE; the "
+    output += "same command goes on with one that was interrupted; FILE.settings.json names the detector"
+    command.add_argument("--output", type=Path, metavar="FILE", help=output)
     clips = "score a file from beginning to end (whole), or its first clip, as challenges do"
     command.add_argument("--clips", choices=("whole", "first"), default="whole", help=clips)
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
@@ -153,7 +156,7 @@ def _newest_run() -> Path:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from deepfake.allocator import keep_freed_memory
-    from deepfake.commands.predict import FORMATS, audio_files, predict
+    from deepfake.commands.predict import audio_files, predict
     from deepfake.scores.compute import device_of
 
     paths = audio_files(arguments.inputs, arguments.manifest)
@@ -161,9 +164,11 @@ def _predict(arguments: argparse.Namespace) -> int:
         paths = [random.choice(paths)]
     keep_freed_memory()
     device = device_of(arguments.device)
-    detector, rows = predict(arguments.run or _newest_run(), paths, clips=arguments.clips, device=device)
-    FORMATS[arguments.format](rows, detector)
-    return 3 if any("error" in row for row in rows) else 0
+    how = {"clips": arguments.clips, "form": arguments.format, "output": arguments.output}
+    bad = predict(arguments.run or _newest_run(), paths, device=device, **how)
+    if arguments.output:
+        print(arguments.output)
+    return 3 if bad else 0
 
 
 def _make_corpus(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -108,10 +108,10 @@ class _Printable:
             yield segment if segment.control else Segment(printable(segment.text, lines=True), segment.style)
 
 
-def write(text: str) -> None:
-    """Write a text to stdout at once: unchanged into a file or a pipe, printable on a terminal."""
-    sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
+def write(text: str, out: TextIO) -> None:
+    """Write a text at once: unchanged into a file or a pipe, printable on a terminal."""
+    out.write(printable(text, lines=True) if out.isatty() else text)
+    out.flush()
 
 
 class _Record(logging.LogRecord):

@@ -46,5 +46,5 @@ def test_an_encoding_that_lacks_a_character_does_not_end_the_output(monkeypatch)
     factory = logging.getLogRecordFactory()
     terminal.prepare()
     logging.setLogRecordFactory(factory)
-    terminal.write("é\x1b\udcff\n")
+    terminal.write("é\x1b\udcff\n", sys.stdout)
     assert raw.getvalue() == b"\\xe9\x1b\\udcff\n"
