@@ -1,4 +1,4 @@
-"""Atomic writing: a file exists whole or not at all."""
+"""Atomic writing: a file exists whole or not at all; and CSV that a spreadsheet does not calculate."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import csv
 import errno
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FORMULA = re.compile(r"'*[=+@\t\r-]")  # of which a spreadsheet makes one, or a cell that was marked as none
 
 
 def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
@@ -65,6 +68,38 @@ def named_disk(path: Path) -> Iterator[None]:
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]], lineterminator: str = "\r\n") -> None:
     """Write rows as CSV, atomically; None is an empty cell."""
+    write_atomically(path, csv_text(rows, lineterminator))
+
+
+def csv_text(rows: Iterable[Sequence[Any]], lineterminator: str = "\r\n") -> str:
+    """Rows as CSV, with an apostrophe before what a spreadsheet would calculate; `restored` takes it off.
+
+    >>> csv_text([["=1+1", "-2.5", -2.5, "-", None]], "|")
+    "'=1+1,-2.5,-2.5,-,|"
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator=lineterminator).writerows(rows)
-    write_atomically(path, text.getvalue())
+    odd = csv.QUOTE_MINIMAL
+    rows = [list(map(_defused, row)) for row in rows]
+    if "\r" not in lineterminator and any("\r" in cell for row in rows for cell in row if isinstance(cell, str)):
+        odd = csv.QUOTE_ALL  # or a carriage return would end the line
+    csv.writer(text, lineterminator=lineterminator, quoting=odd).writerows(rows)
+    return text.getvalue()
+
+
+def _defused(cell: Any) -> Any:
+    if not isinstance(cell, str) or cell == "-" or not FORMULA.match(cell):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def restored(cell: str) -> str:
+    """A cell of `csv_text` as it was given.
+
+    >>> [restored(cell) for cell in ("'=1+1", "''=1+1", "'tis", "-2.5")]
+    ['=1+1', "'=1+1", "'tis", '-2.5']
+    """
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deepfake.errors import InputError, sentence
+from deepfake.errors import InputError, printable, sentence
+from deepfake.terminal import prepare
 
 SCRIPTS = {  # what `train.py`, `evaluate.py` and `explain.py` do, with Hydra's arguments
     "train": "train a detector, score dev, write a report",
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["-sc"]:
         _complete(argv)
     arguments = _parser().parse_args(argv)
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("deepfake").setLevel(logging.INFO)
@@ -96,6 +98,9 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER")
     command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    output = "write a row of each file into FILE as it comes, CSV or (*.json, --format json) JSON, and print FILE; the "
+    output += "same command goes on with one that was interrupted; FILE.settings.json names the detector"
+    command.add_argument("--output", type=Path, metavar="FILE", help=output)
     clips = "score a file from beginning to end (whole), or its first clip, as challenges do"
     command.add_argument("--clips", choices=("whole", "first"), default="whole", help=clips)
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
@@ -145,13 +150,13 @@ def _newest_run() -> Path:
             "there is no finished run below outputs/: give --run RUN, train one with `deepfake train`, or download "
             "published weights with `deepfake fetch aasist`"
         )
-    print(f"run: {newest.path}", file=sys.stderr)
+    print(f"run: {printable(str(newest.path))}", file=sys.stderr)
     return newest.path
 
 
 def _predict(arguments: argparse.Namespace) -> int:
     from deepfake.allocator import keep_freed_memory
-    from deepfake.commands.predict import FORMATS, audio_files, predict
+    from deepfake.commands.predict import audio_files, predict
     from deepfake.scores.compute import device_of
 
     paths = audio_files(arguments.inputs, arguments.manifest)
@@ -159,9 +164,11 @@ def _predict(arguments: argparse.Namespace) -> int:
         paths = [random.choice(paths)]
     keep_freed_memory()
     device = device_of(arguments.device)
-    detector, rows = predict(arguments.run or _newest_run(), paths, clips=arguments.clips, device=device)
-    FORMATS[arguments.format](rows, detector)
-    return 3 if any("error" in row for row in rows) else 0
+    how = {"clips": arguments.clips, "form": arguments.format, "output": arguments.output}
+    bad = predict(arguments.run or _newest_run(), paths, device=device, **how)
+    if arguments.output:
+        print(arguments.output)
+    return 3 if bad else 0
 
 
 def _make_corpus(arguments: argparse.Namespace) -> int:
@@ -174,7 +181,7 @@ def _make_corpus(arguments: argparse.Namespace) -> int:
         print(f"{name} is not in the corpus ({needs} is not installed)", file=sys.stderr)
     if done.left_out:
         first = next(iter(done.left_out.values()))
-        print(f"{len(done.left_out)} files skipped, see left_out.csv; the first: {first}", file=sys.stderr)
+        print(f"{len(done.left_out)} files skipped, see left_out.csv; the first: {printable(first)}", file=sys.stderr)
     for partition, counts in done.counts.items():
         print(f"{partition}: {', '.join(f'{name} {n}' for name, n in counts.items())}", file=sys.stderr)
     print("no ASV scores are made, so there is no t-DCF", file=sys.stderr)
@@ -202,7 +209,8 @@ def _verify_report(arguments: argparse.Namespace) -> int:
 
     mismatches = verify(arguments.report, arguments.file, detector=arguments.run)
     for mismatch in mismatches:
-        print(f"mismatch: {mismatch}", file=sys.stderr)
+        print(f"mismatch: {printable(mismatch)}", file=sys.stderr)
     if not mismatches:
-        print(f"{arguments.file}: hashes, detector, score (to {TOLERANCE:g}) and words are those of {arguments.report}")
+        agree = f"hashes, detector, score (to {TOLERANCE:g}) and words are those of"
+        print(printable(f"{arguments.file}: {agree} {arguments.report}"))
     return 1 if mismatches else 0

@@ -7,7 +7,6 @@ the log-odds of bona fide (for two logits their difference) unless a published s
 from __future__ import annotations
 
 import importlib
-import io
 import math
 import os
 from collections.abc import Iterable
@@ -18,18 +17,23 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from deepfake.atomic import write_atomically
 from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
 from deepfake.commandline import run_folder
+from deepfake.detector_format import (
+    check_settings,
+    check_size,
+    content_hash,
+    one_line,
+    read_detector_file,
+    write_detector_file,
+)
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
 from deepfake.models.network import FrameNetwork, Network
 
 Part = TypeVar("Part", FrontEnd, Network)
-FORMAT = 1
-SCORES = ("log_odds", "bonafide_logit")
 
 
 class LikelihoodRatio(NamedTuple):
@@ -60,7 +64,7 @@ class Detector(nn.Module):
         waveform `[B, T]` -> score `[B]`
 
     Raises:
-        InputError: A target is not a network of this package, or does not take its keywords.
+        InputError: A setting is impossible, or a target is not a network of this package or does not take its keywords.
 
     Example:
         >>> features = {"_target_": "deepfake.features.raw.Raw"}
@@ -75,8 +79,7 @@ class Detector(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        if config.get("score") not in SCORES:
-            raise InputError(f"score={config.get('score')}: one of {', '.join(SCORES)} was expected")
+        check_settings(config)
         self.features = _build(FrontEnd, config["features"])
         model = {**config["model"], "in_channels": self.features.n_channels}
         self.model = _build(Network, model, self.features.kind)
@@ -200,8 +203,13 @@ class Detector(nn.Module):
         """`bonafide` above the threshold, else `spoof`."""
         return "bonafide" if score > self.threshold else "spoof"
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its settings and weights as they are now, see `deepfake.detector_format.content_hash`."""
+        return content_hash(self.config, self.state_dict())
+
     def save(self, path: Path) -> None:
-        """Write the plain config and the weights, whole or not at all."""
+        """Write the plain config, the weights and the SHA-256 of both, whole or not at all."""
         write_detector_file(path, self.config, self)
 
     @classmethod
@@ -211,22 +219,29 @@ class Detector(nn.Module):
         Afterwards convolutions on a GPU keep single precision in this process, see `keep_single_precision`.
 
         Raises:
-            InputError: The file is missing or not a detector, or its weights are those of another model.
+            InputError: The file is missing, damaged or not a detector, a setting is impossible, or its weights are
+                those of another model.
         """
         keep_single_precision()
         file = detector_file(path)
         content = read_detector_file(file)
-        if content["config"].get("kind") == "critic":
+        config, state = content["config"], content["state_dict"]
+        if config.get("kind") == "critic":
             raise InputError(f"{file} is a critic, no detector: train.py with init_from={path} makes one of it")
         try:
-            detector = cls(content["config"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{file} is not a detector: its config lacks or garbles {error}") from error
+            with torch.device("meta"):
+                check_size(config, cls(config), state)
+            detector = cls(config)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+        except Exception as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise InputError(f"{file} is not a detector: its settings cannot be used ({what})") from error
         try:
-            detector.load_state_dict(content["state_dict"])
+            detector.load_state_dict(state)
         except RuntimeError as error:
-            target = content["config"]["model"]["_target_"]
-            raise InputError(f"{file}: the weights do not fit {target}: {_one_line(error)}") from error
+            target = config["model"]["_target_"]
+            raise InputError(f"{file}: the weights do not fit {target}: {one_line(error)}") from error
         return detector.eval()
 
 
@@ -355,28 +370,6 @@ def detector_file(run: str | os.PathLike[str]) -> Path:
     return path / "detector.pt" if path.is_dir() else path
 
 
-def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) -> None:
-    """Write a plain config and the weights of a network in the format of a `detector.pt`."""
-    file = io.BytesIO()
-    torch.save({"format": FORMAT, "config": config, "state_dict": network.state_dict()}, file)
-    write_atomically(path, file.getvalue())
-
-
-def read_detector_file(file: Path) -> dict[str, Any]:
-    """Read `format`, `config` and `state_dict` of a `detector.pt`, without executing code in it."""
-    if not file.is_file():
-        raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{file} is not a detector: {_one_line(error)}") from error
-    if not isinstance(content, dict) or not {"format", "config", "state_dict"} <= content.keys():
-        raise InputError(f"{file} is not a detector: format, config and state_dict were expected in it")
-    if content["format"] != FORMAT:
-        raise InputError(f"{file} has format {content['format']}, this version reads {FORMAT}")
-    return content
-
-
 def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) -> Part:
     """Build a part of this package; a name that is only imported there (`deepfake.x.os`) is refused.
 
@@ -400,7 +393,3 @@ def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) ->
         return part(**config)
     except TypeError as error:
         raise InputError(f"{target} does not take these settings: {error}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import unicodedata
 
 MEMORY = ": more memory is needed than `ulimit -v` or the machine allows"
 FILES = ": raise the limit by `ulimit -n 4096`, or set num_workers=0"
@@ -38,8 +39,34 @@ class InputError(ValueError):
     """
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text of unknown origin, as a file's name, without what a terminal would act on or an encoding cannot hold.
+
+    Control and format characters and halves of surrogate pairs are written as in Python; spaces of all kinds stay.
+
+    Args:
+        text: The text.
+        lines: Whether ends of lines stay.
+
+    >>> printable("\x1b[31mred\n.wav")
+    '\\x1b[31mred\\n.wav'
+    """
+    if text.isprintable():
+        return text
+    kept = "\n" if lines else ""
+    return "".join(
+        c if c.isprintable() or c in kept or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
 def sentence(error: BaseException | None) -> str | None:
-    """The message of an error for the user, None for a bug of the program."""
+    """The message of an error for the user, on one line; None for a bug of the program."""
+    message = _message(error)
+    return None if message is None else printable(message)
+
+
+def _message(error: BaseException | None) -> str | None:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
@@ -61,5 +88,5 @@ def sentence(error: BaseException | None) -> str | None:
                 return message
     cause = error.__cause__ if error else None
     if name == "InstantiationException" and isinstance(cause, TypeError | ValueError | ImportError):
-        return sentence(cause) or " ".join(str(cause).split())  # a setting that its class rejects
-    return sentence(cause) if cause else None
+        return _message(cause) or " ".join(str(cause).split())  # a setting that its class rejects
+    return _message(cause) if cause else None

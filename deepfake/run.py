@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from deepfake import CONF, commandline
-from deepfake.errors import InputError, sentence
+from deepfake.errors import InputError, printable, sentence
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.commands.outcome import Outcome
@@ -88,6 +88,9 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
         command: `train`, `evaluate` or `explain`.
         main: The function.
     """
+    from deepfake.terminal import prepare
+
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
     if refusal := commandline.refusal(sys.argv[1:], CONF):
@@ -334,7 +337,7 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
     )
     done = explain(cfg.run, cfg.input, methods, settings, **place)
     for file, report in done.content.items():
-        print(f"{file}: {report['verdict']}, {report['words']['sentence']}", file=sys.stderr)
+        print(printable(f"{file}: {report['verdict']}, {report['words']['sentence']}"), file=sys.stderr)
     return _reported(done)
 
 

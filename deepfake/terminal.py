@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import textwrap
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.progress import track
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from deepfake.errors import printable
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 30.0  # between lines of progress in a log
@@ -90,7 +94,38 @@ def summary(
 def show(*views: RenderableType, stdout: bool = False) -> None:
     """Print tables, as wide as the terminal (or `COLUMNS`), `LOG_WIDTH` in a log; on stderr unless `stdout`."""
     adapts = (sys.stdout if stdout else sys.stderr).isatty() or "COLUMNS" in os.environ
-    Console(stderr=not stdout, width=None if adapts else LOG_WIDTH).print(*views)
+    Console(stderr=not stdout, width=None if adapts else LOG_WIDTH).print(*map(_Printable, views))
+
+
+class _Printable:
+    """What is shown, without the control characters that names in it may have."""
+
+    def __init__(self, view: RenderableType) -> None:
+        self.view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.view, options):
+            yield segment if segment.control else Segment(printable(segment.text, lines=True), segment.style)
+
+
+def write(text: str, out: TextIO) -> None:
+    """Write a text at once: unchanged into a file or a pipe, printable on a terminal."""
+    out.write(printable(text, lines=True) if out.isatty() else text)
+    out.flush()
+
+
+class _Record(logging.LogRecord):
+    """A line of a log, without the control characters that names in it may have."""
+
+    def getMessage(self) -> str:
+        return printable(super().getMessage(), lines=True)
+
+
+def prepare() -> None:
+    """Make stdout take names that its encoding cannot hold, and every log leave out control characters."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+    logging.setLogRecordFactory(_Record)
 
 
 def shortened(text: str, most: int) -> str:

@@ -1,3 +1,4 @@
+import csv
 import errno
 import os
 import stat
@@ -5,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deepfake.atomic import named_disk, write_atomically
+from deepfake.atomic import named_disk, restored, write_atomically, write_csv
+from deepfake.datasets import manifest
+from deepfake.datasets.protocol import layout_of, read_protocol
+from deepfake.datasets.utterance import Utterance, write_manifest
+from deepfake.scores.formats import read_any
+from deepfake.scores.table import Scores, write_scores
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name_and_then_its_folder_is(tmp_path, monkeypatch):
@@ -55,3 +61,31 @@ def test_an_error_of_the_disk_is_given_the_folder_unless_it_names_a_file(error, 
     with pytest.raises(OSError) as caught, named_disk(Path("/x")):
         raise error
     assert caught.value.filename == filename
+
+
+FORMULAS = ["=cmd|'/C calc'!A0", "+1+1", "@SUM(A1)", "-2+3", "-rf.wav", "\t=1", "\r=1", "'=1", "''+x"]
+HARMLESS = ["a=b", "-", "-2.5", "+1e3", "-inf", "'tis", "", " =1", "12"]
+
+
+def test_no_cell_of_a_csv_is_a_formula_and_each_comes_back(tmp_path):
+    write_csv(tmp_path / "x.csv", [FORMULAS, HARMLESS, [-2.5, None, True]])
+    with (tmp_path / "x.csv").open(newline="") as file:
+        formulas, harmless, others = csv.reader(file)
+    assert formulas == [f"'{cell}" for cell in FORMULAS] and harmless == HARMLESS and others == ["-2.5", "", "True"]
+    assert [restored(cell) for cell in formulas] == FORMULAS and [restored(cell) for cell in harmless] == HARMLESS
+
+
+def test_scores_and_manifests_with_formulas_are_read_back(tmp_path):
+    ids = ["=1+1", "'=1+1", "-x", "-1", "plain"]
+    write_scores(tmp_path / "s.csv", Scores(ids, [1, 0, 1, 0, None], ["", "=A07", "", "@", ""], [1, -2, 3, 4, 5]))
+    assert "\n'=1+1,1,,1.0\n''=1+1,0,'=A07,-2.0\n'-x,1,,3.0\n-1,0,'@,4.0\n" in (tmp_path / "s.csv").read_text()
+    found, _ = read_any(tmp_path / "s.csv")
+    assert found.ids == ids and found.attacks == ["", "=A07", "", "@", ""]
+    utterances = [Utterance(name, f"/a/{name}.wav", 1, "", "=speaker", "dev") for name in ids]
+    write_manifest(tmp_path / "m.csv", utterances)
+    rows = manifest.rows(tmp_path / "m.csv")
+    assert [(u.id, u.path, u.speaker) for u in rows] == [(u.id, u.path, u.speaker) for u in utterances]
+    lines = ["utterance,label,speaker", "'=1+1,bonafide,'@s"]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    (row,) = read_protocol(tmp_path / "p.csv", layout_of(tmp_path / "p.csv")[1])
+    assert (row.id, row.speaker) == ("=1+1", "@s")

@@ -20,9 +20,10 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("scores", "localisation", "explain"),
     ("synthesis", "loading", "figures"),
     ("detector",),
-    ("augment",),
+    ("augment", "detector_format"),
     ("datasets", "features", "models", "losses", "audio", "metrics"),
-    ("errors", "atomic", "commandline", "allocator", "terminal"),
+    ("terminal",),
+    ("errors", "atomic", "commandline", "allocator"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")

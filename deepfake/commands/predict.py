@@ -1,55 +1,85 @@
-"""The rows of `deepfake predict`: the assessment of each file, and their three formats."""
+"""The verdicts on files: `deepfake predict`."""
 
 from __future__ import annotations
 
-import csv
-import json
-import shutil
-import sys
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from deepfake.commands.rows import FORMS, Row, rows_in_file, rows_on_stdout
 from deepfake.datasets import manifest
 from deepfake.datasets.folder import audio_below
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.assess import WHOLE, Assessment, assess
 from deepfake.runs.provenance import score_range
-from deepfake.terminal import progress, shortened, show, table, with_notes
+from deepfake.terminal import progress
 
-COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped"]
-COLUMNS += ["seconds", "scored_seconds", "cautions", "error"]
-
-Row = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 def predict(
-    run: str | Path, paths: Sequence[Path], *, clips: str = WHOLE, device: torch.device
-) -> tuple[Detector, list[Row]]:
-    """Assess files one by one.
+    run: str | Path,
+    paths: Sequence[Path],
+    *,
+    clips: str = WHOLE,
+    device: torch.device,
+    form: str = "table",
+    output: Path | None = None,
+) -> bool:
+    """Assess files one by one, and write a row of each when it is there.
 
     Args:
         run: Run folder or detector file.
-        paths: Of the files.
+        paths: Paths of the files.
         clips: As in `assess`.
         device: Where to compute.
+        form: `table`, `json` or `csv`; `table` for a file is JSON where its name ends in `.json`, else CSV.
+        output: File for the rows; those that it has from before are not made again. None for stdout.
 
     Returns:
-        The detector, and for each file a row: `file` with `error`, or with what `row` gives.
+        Whether some of the files could not be used.
+
+    Raises:
+        InputError: The run cannot be loaded, or the rows in `output` were made with another detector or other clips.
     """
     detector = Detector.load(run).to(device)
+    with ExitStack() as stack:
+        before: list[Row] = []
+        if output is None:
+            take = stack.enter_context(rows_on_stdout(form, detector))
+        else:
+            form = form if form in FORMS else "json" if output.suffix.lower() == ".json" else "csv"
+            settings = {"detector": str(Path(run).absolute()), "detector_sha256": detector.sha256, "clips": clips}
+            take, before = stack.enter_context(rows_in_file(output, form, settings))
+        done = {row["file"] for row in before}
+        left = [path for path in paths if _named(path) not in done]
+        if before:
+            log.info("%s has %d of %d files, which are not scored again", output, len(paths) - len(left), len(paths))
+        bad = any(row.get("error") for row in before)
+        for row in _rows(detector, run, left, clips):
+            take(row)
+            bad |= "error" in row
+    return bad
+
+
+def _named(path: Path) -> str:
+    """A path as a file of rows has it."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _rows(detector: Detector, run: str | Path, paths: Sequence[Path], clips: str) -> Iterator[Row]:
+    """For each file `file` with `error`, or with what `row` gives."""
     known = score_range(run, detector)
-    rows = []
     for path in progress(paths, "scoring"):
         try:
             found = row(assess(detector, path, clips=clips, score_range=known))
         except InputError as error:
             found = {"error": str(error)}
-        rows.append({"file": str(path), **found})
-    return detector, rows
+        yield {"file": str(path), **found}
 
 
 def row(found: Assessment) -> Row:
@@ -87,51 +117,3 @@ def audio_files(inputs: Sequence[Path], listed: Path | None = None) -> list[Path
     if not paths:
         raise InputError("there is nothing to score: give files, folders or --manifest CSV")
     return paths
-
-
-def write_json(rows: Sequence[Row], detector: Detector) -> None:
-    print(json.dumps(rows, indent=2, ensure_ascii=False))
-
-
-def write_csv(rows: Sequence[Row], detector: Detector) -> None:
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        plain = {key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()}
-        writer.writerow({**plain, "cautions": " ".join(row.get("cautions", []))})
-
-
-def write_table(rows: Sequence[Row], detector: Detector) -> None:
-    """Print the rows as a table, and below it cautions and errors; in a terminal, long names of files are shortened."""
-    caption = f"threshold {detector.threshold:.4g} ({detector.config['threshold']['source']})"
-    if (n := detector.calibration) is None:
-        caption = f"calibrated: false; {caption}"
-    else:
-        caption = (
-            f"calibrated: true; {caption}. p_fake is the probability at even prior odds; log10 LR that of spoof "
-            f"against bona fide, fitted on {detector.config['calibration']['source']} ({n.n_bonafide} bona fide, "
-            f"{n.n_spoof} spoof). An asterisk: capped to what these support."
-        )
-    longest = max(20, shutil.get_terminal_size().columns - 60) if sys.stdout.isatty() else None
-    lines, notes = [], []
-    for row in rows:
-        name = shortened(row["file"], longest) if longest else row["file"]
-        if "error" in row:
-            lines.append([name, "", "", "", "error", ""])
-            notes.append(f"error: {row['error']}")
-            continue
-        ratio = f"{row['log10_lr_spoof']:.2f}{'*' if row['capped'] else ''}" if "log10_lr_spoof" in row else ""
-        scored = f"{row['scored_seconds']:.1f} of " if row["scored_seconds"] < row["seconds"] else ""
-        numbers = (f"{row['score']:.4f}", f"{row['p_fake']:.4f}", ratio)
-        lines.append([name, *numbers, row["verdict"], f"{scored}{row['seconds']:.1f}"])
-        if cautions := [caution for caution in row["cautions"] if caution != "not_calibrated"]:  # the caption says that
-            notes.append(f"{name}: {', '.join(cautions)}")
-    headings = ["file", "score", "p_fake", "log10 LR", "verdict", "seconds"]
-    if detector.calibration is None:
-        for line in (headings, *lines):
-            del line[3]
-    view = table(headings, lines, left=(0, len(headings) - 2))
-    show(with_notes([view], [*notes, caption]), stdout=True)
-
-
-FORMATS = {"table": write_table, "json": write_json, "csv": write_csv}

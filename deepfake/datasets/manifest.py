@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from deepfake.atomic import restored
 from deepfake.datasets.protocol import NO_VALUE, named_columns, read_text, separator_of
 from deepfake.datasets.utterance import (
     MANIFEST,
@@ -79,6 +80,7 @@ def _header(names: list[str], path: Path) -> list[str]:
 
 
 def _utterance(cells: Mapping[str, str], where: str, base: Path) -> Utterance:
+    cells = {name: restored(cell) for name, cell in cells.items()}
     row = {name: "" if cell.strip() in NO_VALUE else cell.strip() for name, cell in cells.items()}
     if not row["path"]:
         raise InputError(f"{where}: the path is empty: the name of a file was expected")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from deepfake.atomic import restored
 from deepfake.datasets.folder import AUDIO
 from deepfake.datasets.utterance import BONAFIDE, LABEL_WORDS, SPOOF, Utterance, label_of
 from deepfake.errors import InputError
@@ -127,11 +128,12 @@ def cells_of(text: str, separator: str | None, path: Path) -> Iterator[tuple[int
         InputError: Its quotes are not CSV.
     """
     if separator in QUOTING:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        reader, marked = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), "'" in text
         try:
             for cells in reader:
                 if any(cells):
-                    yield reader.line_num, [cell.strip() for cell in cells]
+                    cells = [cell.strip() for cell in cells]
+                    yield reader.line_num, list(map(restored, cells)) if marked else cells
         except csv.Error as error:
             raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
         return

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from deepfake.errors import InputError
 
+MOST_WEIGHTS = 1 << 24  # of a bank of filters
+
 
 class Spectrogram(nn.Module):
     """Power of the short-time Fourier transform through a bank of filters, |STFT|^2 summed into bands.
@@ -82,17 +84,21 @@ def triangles(corners_hz: np.ndarray, n_fft: int, sample_rate: int) -> np.ndarra
         `[n_bands, n_fft // 2 + 1]`, float64
 
     Raises:
-        InputError: Corners out of range or order, or a filter so narrow that no bin lies in it.
+        InputError: Corners out of range or order, more weights than memory is for, or a filter so narrow that
+            no bin lies in it.
     """
     if len(corners_hz) < 3 or not (corners_hz[0] >= 0 and corners_hz[-1] <= sample_rate / 2 + 1e-6):
         raise InputError(
             f"{len(corners_hz) - 2} bands from {corners_hz[0]:g} to {corners_hz[-1]:g} Hz: at least one, within 0 and "
             f"half the sample rate of {sample_rate} Hz, was expected"
         )
+    n_bins = n_fft // 2 + 1
+    if (n_bands := len(corners_hz) - 2) * n_bins > MOST_WEIGHTS:
+        raise InputError(f"n_fft={n_fft} with {n_bands} bands: at most {MOST_WEIGHTS:,} weights were expected")
     low, centre, high = corners_hz[:-2, None], corners_hz[1:-1, None], corners_hz[2:, None]
     if not ((low < centre) & (centre < high)).all():
         raise InputError(f"f_min={corners_hz[0]:g} and f_max={corners_hz[-1]:g} Hz: f_min must lie below f_max")
-    bins = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    bins = np.linspace(0, sample_rate / 2, n_bins)
     filters = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
     if empty := int((filters.max(axis=1) == 0).sum()):
         raise InputError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepfake.errors import InputError
 
-VERSION = "1.2"
+VERSION = "1.3"
 
 # Entry -> kind and meaning. A name with [] is that of each item of a list; ? allows null; "object" is not looked into.
 SCHEMA: dict[str, tuple[str, str]] = {
@@ -72,6 +72,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "heard_sha256": ("text", "of the samples of the clip, mono, as 32-bit little-endian floating point"),
     "detector.path": ("text", "of detector.pt"),
     "detector.sha256": ("text", "of that file"),
+    "detector.content_sha256": ("text", "of its settings and weights, which the file carries and loading checks"),
     "detector.model": ("text", "class of the network"),
     "detector.features": ("text", "class of the front end"),
     "detector.config_sha256": ("text", "of the detector's own settings, as JSON with sorted keys"),

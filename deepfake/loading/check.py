@@ -22,7 +22,7 @@ from deepfake.datasets.utterance import (
     missing_files,
     speaker_overlap,
 )
-from deepfake.errors import InputError
+from deepfake.errors import InputError, printable
 from deepfake.loading.datamodule import require_both_classes
 from deepfake.terminal import progress
 
@@ -74,14 +74,14 @@ def check(corpus: Corpus) -> int:
         attacks = " ".join(f"{attack}:{n}" for attack, n in by_attack(utterances).items())
         n_speakers = len({u.speaker for u in utterances if u.speaker})
         cells = (labels[BONAFIDE], labels[SPOOF], f"{seconds / 3600:.2f}", n_speakers, len(missing), len(unreadable))
-        table.add_row(partition, *map(str, cells), escape(attacks))
+        table.add_row(partition, *map(str, cells), escape(printable(attacks)))
     for (a, b), speakers in speaker_overlap(found).items():
         problems.append(f"{len(speakers)} speakers are in both {a} and {b}: {', '.join(speakers[:5])}")
     if not any(found.values()) and not problems:
         problems.append(f"{corpus.name}: there are no utterances in any partition")
     console.print(table)
     for line in [*notes, *(f"- {problem}" for problem in problems)]:
-        console.print(escape(line), soft_wrap=True, highlight=False)
+        console.print(escape(printable(line)), soft_wrap=True, highlight=False)
     return len(problems)
 
 

@@ -89,6 +89,7 @@ def facts(run: str | Path, detector: Detector) -> dict[str, Any]:
     return {
         "path": str(file.absolute()),
         "sha256": hash_of_file(file),
+        "content_sha256": detector.sha256,
         "model": own["model"]["_target_"],
         "features": own["features"]["_target_"],
         "config_sha256": hash_of_settings(own),

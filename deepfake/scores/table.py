@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import restored, write_csv
 from deepfake.datasets.protocol import cells_of, columns_of, named_columns, read_text, utterance_keys
 from deepfake.errors import InputError
 
@@ -121,12 +121,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         "score": [repr(float(score)) for score in scores.scores],
         **scores.extras,
     }
-    text = io.StringIO()
-    odd = any("\r" in cell for column in (scores.ids, scores.attacks, *scores.extras.values()) for cell in column)
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    write_atomically(Path(path), text.getvalue())
+    write_csv(Path(path), [[*columns], *zip(*columns.values(), strict=True)], "\n")
 
 
 def read_scores(path: str | Path) -> Scores:
@@ -137,7 +132,8 @@ def read_scores(path: str | Path) -> Scores:
             id, an id that stands on another line, a missing cell; names file and line.
     """
     path = Path(path)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""))
     numbers: list[int] = []
     cells: list[str] = []  # one flat list: a list per line costs more than all the rest, in the garbage collector
     try:
@@ -154,6 +150,8 @@ def read_scores(path: str | Path) -> Scores:
         raise InputError(f"{path}, line {reader.line_num + 1}: not a CSV file ({error})") from None
     if not cells:
         raise InputError(f"{path}: there is a header but no scores below it")
+    if "'" in text:
+        cells = list(map(restored, cells))
     columns = {name: cells[i :: len(header)] for i, name in enumerate(header) if name in named}
     ids, blank = columns.pop("utterance"), [""] * len(numbers)
     words = [word.strip() for word in columns.pop("label", blank)]

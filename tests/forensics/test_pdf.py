@@ -67,6 +67,7 @@ REPORT = {
     "detector": {
         "path": "/run/detector.pt",
         "sha256": "ab" * 32,
+        "content_sha256": "56" * 32,
         "model": "deepfake.models.lcnn.LCNN",
         "features": "deepfake.features.lfcc.LFCC",
         "config_sha256": "12" * 32,

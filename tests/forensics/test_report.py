@@ -97,6 +97,7 @@ def test_a_report_says_what_can_be_checked_by_hand(whole, recording, runs):
     assert (whole["heard"]["seconds"], whole["heard"]["n_samples"]) == (0.5, 8000)
     file = runs["calibrated"] / "detector.pt"
     assert whole["detector"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert whole["detector"]["content_sha256"] == torch.load(file, weights_only=True)["sha256"]
     assert whole["score"] == Detector.load(file).score_file(recording)
     assert whole["llr"]["log10_lr_spoof"] == pytest.approx(math.log10(40), abs=1e-5) and not whole["llr"]["capped"]
     assert whole["p_fake"] == pytest.approx(40 / 41, abs=1e-5) and whole["prior"] == 0.5

@@ -365,6 +365,7 @@ def test_a_folder_without_a_run_is_not_resumed(tmp_path):
 @pytest.mark.parametrize("hide", [lambda evil: evil, lambda evil: {"a": [evil]}, lambda evil: [evil]])
 def test_a_detector_file_builds_nothing_below_its_networks(run_folder, tmp_path, hide):
     content = torch.load(run_folder / "detector.pt", weights_only=True)
+    del content["sha256"]
     content["config"]["model"]["dropout"] = hide(program(tmp_path / "made"))
     torch.save(content, tmp_path / "detector.pt")
     with pytest.raises(InputError, match="does not take these settings"):
@@ -375,6 +376,7 @@ def test_a_detector_file_builds_nothing_below_its_networks(run_folder, tmp_path,
 @pytest.mark.parametrize("target", [PROGRAM, "torch.nn.Linear", ["deepfake.models.cnn.CNN"], None, 3, {}], ids=str)
 def test_a_detector_file_builds_no_other_class(run_folder, tmp_path, target):
     content = torch.load(run_folder / "detector.pt", weights_only=True)
+    del content["sha256"]
     for part, what in {"model": "network", "features": "front end"}.items():
         torch.save({**content, "config": {**content["config"], part: {"_target_": target}}}, tmp_path / "detector.pt")
         with pytest.raises(InputError, match=f"is not a {what} of this package"):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from deepfake.errors import InputError
 
+MOST_WEIGHTS = 1 << 24
 LONG = 512  # taps from which the Fourier transform is the faster way
 N_FFT = 4  # its length, in filters
 
@@ -34,17 +35,17 @@ class SincFilters(nn.Module):
         waveform `[B, 1, T]` -> bands `[B, n_filters, T - n_taps + 1]`
 
     Raises:
-        InputError: No filter, or an even or non-positive number of taps.
+        InputError: No filter, an even or non-positive number of taps, or more weights than memory is for.
     """
 
     filters: Tensor
 
     def __init__(self, n_filters: int, n_taps: int, sample_rate: int = 16000) -> None:
         super().__init__()
-        if n_filters < 1 or n_taps < 1 or n_taps % 2 == 0:
+        if n_filters < 1 or n_taps < 1 or n_taps % 2 == 0 or n_filters * n_taps > MOST_WEIGHTS:
             raise InputError(
                 f"model.n_filters={n_filters}, filter_taps={n_taps}: at least 1 filter and an odd number of taps were "
-                "expected"
+                f"expected, and at most {MOST_WEIGHTS:,} weights"
             )
         edges_hz = _equal_mel(n_filters + 1, sample_rate / 2)[:, None]
         # The authors' argument of the sinc is a float32. Its rounding moves their published logits by up to 2e-5.

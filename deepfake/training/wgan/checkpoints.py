@@ -8,7 +8,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from deepfake.detector import write_detector_file
+from deepfake.detector_format import write_detector_file
 
 
 class Networks(Callback):

@@ -1,0 +1,180 @@
+"""The file of a detector: plain settings, weights and their SHA-256, read as the untrusted input that it may be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepfake.atomic import write_atomically
+from deepfake.errors import InputError
+from deepfake.metrics.calibration import Calibration
+
+FORMAT = 1
+SCORES = ("log_odds", "bonafide_logit")
+ENTRIES = {"format", "config", "state_dict"}
+RATES_HZ = (1_000, 384_000)
+LONGEST_SECONDS = 600.0  # of a clip
+LARGEST = 1e6  # number in the settings of a front end or a network
+SPARE = 1 << 24  # values that a network may have beyond those of its file: filters that follow from the settings
+
+
+def content_hash(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of settings (as JSON with sorted keys) and of name, type, shape and bytes of each tensor, by name.
+
+    >>> content_hash({"a": 1}, {})[:8]
+    'f9d86028'
+    """
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, ensure_ascii=False).encode())
+    for name, tensor in sorted(state.items()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) -> None:
+    """Write a plain config, the weights of a network and the SHA-256 of both in the format of a `detector.pt`."""
+    file, state = io.BytesIO(), network.state_dict()
+    content = {"format": FORMAT, "config": config, "state_dict": state, "sha256": content_hash(config, state)}
+    torch.save(content, file)
+    write_atomically(path, file.getvalue())
+
+
+def read_detector_file(file: Path) -> dict[str, Any]:
+    """Read `format`, `config` and `state_dict` of a `detector.pt`, without executing code in it.
+
+    Files of earlier versions carry no SHA-256: in them nothing can be checked.
+
+    Raises:
+        InputError: There is no such file, it is none of a detector, or it is not as it was written.
+    """
+    if not file.is_file():
+        raise InputError(f"{file} does not exist: give a run folder that holds a detector.pt, or such a file")
+    try:
+        _refuse_compressed(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{file} is not a detector: {one_line(error)}") from error
+    if not isinstance(content, dict) or content.keys() - {"sha256"} != ENTRIES:
+        raise InputError(f"{file} is not a detector, or damaged: format, config and state_dict were expected in it")
+    if content["format"] != FORMAT:
+        raise InputError(f"{file} has format {content['format']}, this version reads {FORMAT}")
+    config, state = content["config"], content["state_dict"]
+    if not isinstance(config, dict) or not isinstance(state, dict) or not all(map(_is_whole, state.values())):
+        raise InputError(f"{file} is not a detector: settings, and weights that are there to the last value, expected")
+    try:
+        damaged = "sha256" in content and content["sha256"] != content_hash(config, state)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not a detector: its settings are not plain: {one_line(error)}") from error
+    if damaged:
+        raise InputError(
+            f"{file} is damaged or was altered: its settings and weights do not have the SHA-256 that was written with "
+            "them; bring it back from a copy, or delete it and finish the run again with resume="
+        )
+    return content
+
+
+def _refuse_compressed(file: Path) -> None:
+    """Refuse an archive that is larger than its file: torch does not compress, and megabytes could fill the memory."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > file.stat().st_size:
+                raise ValueError("it is compressed, which no detector is")
+
+
+def _is_whole(tensor: Any) -> bool:
+    """Whether a tensor has a value in the file for each of its own, so that a copy takes no more memory."""
+    if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Check the settings of a detector, before anything is built of them; those of its parts for their size alone.
+
+    Raises:
+        InputError: One is missing, of another kind, or impossible: names it.
+    """
+    if (score := config.get("score")) not in SCORES:
+        raise InputError(f"score={score}: one of {', '.join(SCORES)} was expected")
+    rate: Any = config.get("sample_rate")
+    seconds: Any = config.get("seconds")
+    low, high = RATES_HZ
+    if type(rate) is not int or not low <= rate <= high:
+        raise InputError(f"sample_rate={rate!r:.40}: a whole number of hertz from {low} to {high} was expected")
+    if not _is_number(seconds) or not 1 / rate <= seconds <= LONGEST_SECONDS:
+        raise InputError(f"seconds={seconds!r:.40}: a length of clips of at most {LONGEST_SECONDS:g} s was expected")
+    for name in ("threshold", "frame_threshold"):
+        found = config.get(name, {"value": 0.0, "source": ""})
+        if (
+            not isinstance(found, dict)
+            or not _is_number(found.get("value"))
+            or not isinstance(found.get("source"), str)
+        ):
+            raise InputError(f"{name}={found!r:.80}: a finite value and its source were expected")
+    if (found := config.get("calibration")) is not None and not _is_calibration(found):
+        raise InputError(
+            f"calibration={found!r:.80}: a weight above 0, an offset, bounds, counts and their source were expected"
+        )
+    for part in ("features", "model"):
+        if not isinstance(config.get(part), dict):
+            raise InputError(f"{part}={config.get(part)!r:.40}: the settings of a part were expected")
+        for number in _numbers(config[part]):
+            if not abs(number) <= LARGEST:
+                raise InputError(f"{part} has the setting {number}: numbers up to {LARGEST:g} were expected")
+
+
+def check_size(config: Mapping[str, Any], described: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Check that a network has not many more values than there are weights for it.
+
+    Args:
+        config: Settings that the network was made of.
+        described: The network on the device `meta`, where nothing is allocated.
+        state: Its weights.
+
+    Raises:
+        InputError: It has.
+    """
+    n_described = sum(tensor.numel() for tensor in (*described.parameters(), *described.buffers()))
+    if n_described > (n := sum(tensor.numel() for tensor in state.values())) + SPARE:
+        target = config["model"].get("_target_")
+        raise InputError(
+            f"the weights do not fit {target}: its settings ask for {n_described:,} values, there are {n:,}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_calibration(found: Any) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("source"), str):
+        return False
+    values: dict[str, Any] = {name: found.get(name) for name in Calibration._fields}
+    if not all(map(_is_number, values.values())):
+        return False
+    c = Calibration(**values)
+    counts = all(type(n) is int and n >= 0 for n in (c.n_bonafide, c.n_spoof))
+    return counts and c.weight > 0 and c.low <= 0 <= c.high
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number in nested settings."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
+
+
+def one_line(error: Exception) -> str:
+    """The beginning of an error's message."""
+    return " ".join(str(error).split())[:300]
