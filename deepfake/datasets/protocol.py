@@ -102,8 +102,8 @@ def read_text(path: Path) -> str:
     """The text of a file in UTF-8, gzipped or not.
 
     Raises:
-        InputError: It cannot be read, its gzip is broken or unpacks to too much, or a line of it is not UTF-8 (names the
-            line).
+        InputError: It cannot be read, its gzip is broken or unpacks to too much, or a line of it is not UTF-8 (names
+            the line).
     """
     try:
         data = path.read_bytes()
