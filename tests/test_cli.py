@@ -130,6 +130,46 @@ def test_weights_become_a_run_that_scores_as_published(tmp_path, capsys):
     assert "neither AASIST nor AASIST-L" in capsys.readouterr().err
 
 
+WRAPPED = {
+    "DataParallel": lambda state: {f"module.{name}": weights for name, weights in state.items()},
+    "a checkpoint": lambda state: {"epoch": 3, "state_dict": state},
+    "nested": lambda state: {"optimizer": {"x": torch.zeros(1)}, "model": {"net": state}},
+    "Lightning": lambda state: {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": {f"model.net.{name}": weights for name, weights in state.items()},
+    },
+    "compiled": lambda state: {"net": {f"_orig_mod.module.{name}": weights for name, weights in state.items()}},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_weights_are_imported_from_their_wrappings(tmp_path, wrapping):
+    torch.manual_seed(0)
+    state = Detector(published._config("aasist_l")).model.state_dict()
+    torch.save(WRAPPED[wrapping](state), tmp_path / "w.pth")
+    assert main(["import", "aasist", "--weights", str(tmp_path / "w.pth"), "--output", str(tmp_path / "run")]) == 0
+    loaded = Detector.load(tmp_path / "run").model.state_dict()
+    assert all(torch.equal(loaded[name], weights) for name, weights in state.items())
+
+
+def test_what_differs_of_weights_is_named(tmp_path, capsys):
+    state = Detector(published._config("aasist")).model.state_dict()
+    first, second, *_ = [name for name, weights in state.items() if weights.ndim > 1]
+    state[first] = torch.zeros(2, 3)
+    state["head.extra"] = state.pop(second)
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    assert main(["import", "aasist", "--weights", str(tmp_path / "w.pth"), "--output", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "from aasist differ 3 of its entries: " in error and error.count("\n") == 1
+    assert f"{first} is (2, 3), not (" in error
+    assert f"{second} is not there, head.extra is unknown" in error
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+    given = ["--weights", str(tmp_path / "w.safetensors"), "--output", str(tmp_path / "run")]
+    assert main(["import", "aasist", *given]) == 1
+    assert "safetensors are not read" in capsys.readouterr().err
+
+
 def test_fetch_checks_what_it_downloads(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     buffer = io.BytesIO()

@@ -65,5 +65,5 @@ def warnings_of(run: str) -> dict[str, list[str]]:
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
         return {name: [str(w) for w in method["warnings"]] for name, method in methods.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a measurement of explanations: {error}") from error

@@ -176,7 +176,7 @@ def threshold_of(run: str, detector: Detector, *, window_seconds: float | None, 
         window = {name: float(found["window"][name]) for name in scan}
         sha256, threshold = found["detector"]["sha256"], found["threshold"]
         value, source = (None, "") if threshold is None else (float(threshold["value"]), str(threshold["source"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{needed}: {path} is no such measurement ({error!r})") from error
     if not all(math.isclose(window[name], value, rel_tol=1e-6) for name, value in scan.items()):
         of = " ".join(f"window.{name}={value:g}" for name, value in window.items())

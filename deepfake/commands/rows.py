@@ -107,7 +107,7 @@ class JsonRows(Rows):
     @staticmethod
     def begun(text: str) -> tuple[str, list[Row]]:
         if END not in text:
-            if text.strip("[] \n"):
+            if text and text[0] != "[":
                 raise ValueError("no list of objects")
             return "", []
         text = text[: text.rindex(END) + len(END)]

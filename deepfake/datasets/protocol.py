@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _incomplete: set[str] = set()  # corpora that a warning was logged of
 
 NO_VALUE = ("", "-")
+MOST_BYTES = 256 << 20  # of a text that was compressed; published keys and scores have at most 100 MB
 GZIP = b"\x1f\x8b"
 QUOTING = (",", ";")  # separators that come with the quotes of CSV
 UNNAMED = re.compile(r"(unnamed: \d+)?", re.IGNORECASE)  # headers of a column of row numbers, as pandas writes it
@@ -107,12 +108,16 @@ def read_text(path: Path) -> str:
     """The text of a file in UTF-8, gzipped or not.
 
     Raises:
-        InputError: It cannot be read, its gzip is broken, or a line of it is not UTF-8 (names the line).
+        InputError: It cannot be read, its gzip is broken or unpacks to too much, or a line of it is not UTF-8 (names
+            the line).
     """
     try:
         data = path.read_bytes()
         if data.startswith(GZIP):
-            data = gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                data = file.read(MOST_BYTES + 1)
+            if len(data) > MOST_BYTES:
+                raise InputError(f"{path} unpacks to more than {MOST_BYTES >> 20} MB: unpack it if you trust it")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1

@@ -37,7 +37,7 @@ def read_report(path: str | Path) -> dict[str, Any]:
         schema.check(report)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {' '.join(str(error).split())}") from error
     return report
 

@@ -56,7 +56,7 @@ class ReportFolder:
             return None
         try:
             return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, RecursionError, TypeError) as error:
             raise InputError(f"{self.metrics} is not a report's metrics.json: {error}") from error
 
 

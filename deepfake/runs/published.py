@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from deepfake import CONF
 from deepfake.detector import Detector
@@ -27,13 +28,16 @@ PUBLISHED = {  # name: file, SHA-256
     "aasist_l": ("AASIST-L.pth", "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a"),
 }
 MAX_BYTES = 50 << 20
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+MOST_NAMED, MOST_WRAPPED = 4, 8
 
 
 def import_aasist(weights: Path, output: Path) -> Detector:
     """Make a run folder from the authors' state dict (clovaai/aasist, Jung et al., ICASSP 2022).
 
-    AASIST and AASIST-L are distinguished by their shapes. The score is logit 1, as published; the threshold is 0, since
-    none was published.
+    The state dict may be wrapped as `_unwrapped` says. AASIST and AASIST-L are distinguished by their shapes. The score
+    is logit 1, as published; the threshold is 0, since none was published.
 
     Args:
         weights: `AASIST.pth` or `AASIST-L.pth`.
@@ -43,15 +47,11 @@ def import_aasist(weights: Path, output: Path) -> Detector:
         InputError: The file is not such a state dict, or the folder is taken.
     """
     folder = _free(output)
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{weights} does not exist") from None
-    except Exception as error:
-        raise InputError(f"{weights} is not a state dict: {' '.join(str(error).split())[:200]}") from error
+    state, differences = _state_of(weights), {}
     for name in PUBLISHED:
         detector = Detector(_config(name))
-        if isinstance(state, dict) and _shapes(state) == _shapes(detector.model.state_dict()):
+        differences[name] = _differences(state, detector.model.state_dict())
+        if not differences[name]:
             detector.model.load_state_dict(state)
             detector.set_threshold(0.0, "none was published; zero")
             detector.config["imported"] = {"model": name, "file": weights.name, "sha256": hash_of_file(weights)}
@@ -59,7 +59,12 @@ def import_aasist(weights: Path, output: Path) -> Detector:
             OmegaConf.save(OmegaConf.create({"name": f"published_{name}", **detector.config}), folder.config)
             write_environment(output, sys.argv, torch.device("cpu"), 0)
             return detector.eval()
-    raise InputError(f"{weights} holds the weights of neither AASIST nor AASIST-L: names or shapes differ")
+    closest = min(differences, key=lambda name: len(differences[name]))
+    what = differences[closest]
+    raise InputError(
+        f"{weights} holds the weights of neither AASIST nor AASIST-L; from {closest} differ {len(what)} of its "
+        f"entries: {', '.join(what[:MOST_NAMED])}{' ...' if len(what) > MOST_NAMED else ''}"
+    )
 
 
 def fetch(name: str, output: Path) -> Detector:
@@ -95,8 +100,45 @@ def _free(output: Path) -> RunFolder:
     return folder
 
 
-def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: getattr(weights, "shape", None) for name, weights in state.items()}
+def _state_of(weights: Path) -> dict[str, Tensor]:
+    """The tensors in a file of weights, without executing code in it."""
+    if weights.suffix == ".safetensors":
+        raise InputError(
+            f"{weights}: safetensors are not read: load it elsewhere, torch.save the dictionary, import it"
+        )
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{weights} does not exist") from None
+    except Exception as error:
+        raise InputError(f"{weights} is not a state dict: {' '.join(str(error).split())[:200]}") from error
+    return _unwrapped(content)
+
+
+def _unwrapped(content: Any) -> dict[str, Tensor]:
+    """The tensors by the names that the network gives them.
+
+    They may lie within dictionaries under one of `WRAPPINGS`, as in checkpoints of Lightning and of others, and all
+    their names may begin with one of `PREFIXES`, as those of DataParallel, of `torch.compile` or of a module around it.
+    """
+    for _ in range(MOST_WRAPPED):  # a dictionary may lie within itself
+        inner = [content[key] for key in WRAPPINGS if isinstance(content, dict) and isinstance(content.get(key), dict)]
+        content = inner[0] if inner else content
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    while state and (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None)):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _differences(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What of a state dict is not as a network has it, in words."""
+    lacking = [f"{name} is not there" for name in wanted if name not in state]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(weights.shape)}"
+        for name, weights in wanted.items()
+        if name in state and state[name].shape != weights.shape
+    ]
+    return [*shapes, *lacking, *(f"{name} is unknown" for name in state if name not in wanted)]
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -324,7 +324,7 @@ def read_c012(path: str | Path) -> dict[str, dict[str, Weights]]:
         found = json.loads(text)
         cells = {a: {c: [cell[k] for k in ("C0", "C1", "C2")] for c, cell in row.items()} for a, row in found.items()}
         return {a: {c: Weights(*map(float, w)) for c, w in row.items() if _there(w)} for a, row in cells.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         form = '{attack: {codec: {"C0": number, "C1": number, "C2": number}}}'
         raise InputError(f"{path}: JSON of the form {form} was expected ({type(error).__name__}: {error})") from None
 

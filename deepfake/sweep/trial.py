@@ -80,7 +80,7 @@ def read_trial(folder: Path) -> Trial:
     path = folder / RECORD
     try:
         return Trial(**json.loads(path.read_text(encoding="utf-8")), folder=folder)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, TypeError) as error:
         raise InputError(f"{path} is not the record of a trial: {error}") from error
 
 

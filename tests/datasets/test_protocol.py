@@ -18,6 +18,7 @@ from deepfake.datasets.protocol import (
     complete,
     layout_of,
     read_protocol,
+    read_text,
     utterance_key,
     utterance_keys,
 )
@@ -295,3 +296,10 @@ def test_the_shared_protocols(shared):
         name, columns = layout_of(path)
         found = read_protocol(path, columns)
         assert name == "asvspoof2019_la" and {u.label for u in found} == {0, 1}
+
+
+def test_a_small_gzip_that_unpacks_to_gigabytes_is_one_sentence(tmp_path):
+    part = gzip.compress(bytes(64 << 20))
+    (tmp_path / "bomb.gz").write_bytes(part * 32)  # 2 GB in 2 MB
+    with pytest.raises(InputError, match=r"bomb.gz unpacks to more than 256 MB: unpack it if you trust it"):
+        read_text(tmp_path / "bomb.gz")

@@ -307,3 +307,11 @@ def test_scores_of_the_calibration_set(run_folder, tmp_path):
     assert provenance.score_range(run, detector) is None and provenance.calibration_set(run, detector) == "elsewhere"
     detector.set_threshold(99.0, "by hand")
     assert provenance.dev_rates(run, detector) is None
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000], ids="[{")
+def test_a_report_nested_without_end_is_one_sentence(tmp_path, capsys, nested):
+    (tmp_path / "report.json").write_text(nested)
+    assert main(["verify-report", str(tmp_path / "report.json"), "x.wav"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}/report.json is not JSON: ") and error.count("\n") == 1
