@@ -30,8 +30,9 @@ class Repeatable(Task, lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Broadcast the statistics of the training data from rank 0, and say so where nothing will be trained."""
-        if self.trainer.is_global_zero and (self.trainer.fast_dev_run or self.trainer.max_epochs == 0):
-            setting = "+trainer.fast_dev_run" if self.trainer.fast_dev_run else "trainer.max_epochs=0"
+        fast = self.trainer.fast_dev_run  # type: ignore[attr-defined]
+        if self.trainer.is_global_zero and (fast or self.trainer.max_epochs == 0):
+            setting = "+trainer.fast_dev_run" if fast else "trainer.max_epochs=0"
             log.warning("%s: the detector is not trained, all that is written of it is of no use", setting)
         normalise: Any = self.detector.features.normalise
         if normalise.mode == "train_stats":

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import textwrap
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,7 @@ def begin(config: Mapping[str, Any]) -> Trained | None:
         raise InputError(f"{folder.path} holds a run already: `{_resume_command(folder)}` goes on with it")
     keep_freed_memory()
     _silence_lightning()
+    threading.excepthook = _on_thread_error
     lightning.seed_everything(config["seed"], verbose=False)
     return None
 
@@ -156,6 +158,12 @@ def _logfile(path: Path | None) -> Iterator[None]:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+def _on_thread_error(arguments: threading.ExceptHookArgs) -> None:
+    """Leave the errors of the system to the main thread, which gets them from TensorBoard's with its next value."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 def _silence_lightning() -> None:
