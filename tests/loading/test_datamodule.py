@@ -13,7 +13,9 @@ from tiny import TINY, compose, tiny_run, write_audio
 
 from deepfake import run
 from deepfake.datasets.corpus import Corpus
+from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
+from deepfake.loading.item import Clips, collate
 
 
 def data_of(cfg):
@@ -218,3 +220,9 @@ def test_a_resumed_run_wants_the_very_utterances_and_classes_that_it_began_with(
         csv.writer(file).writerows([header, *rows])
     with pytest.raises(InputError, match=r"dev\.csv: the corpus no longer gives the utterances that this run"):
         module(tiny_la, tmp_path).prepare_data()
+
+
+def test_a_clip_of_an_unknown_class_is_labelled_minus_one(tmp_path):
+    path = str(write_audio(tmp_path / "a.wav", spoof=False, seed=0))
+    clips = Clips([Utterance("a", path, label) for label in (None, 0, 1)], n_samples=160, sample_rate=16000)
+    assert collate([clips[i, None] for i in range(3)])["label"].tolist() == [-1, 0, 1]
