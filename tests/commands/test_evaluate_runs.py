@@ -269,3 +269,18 @@ def test_a_corpus_is_calibrated_on_by_its_dev_partition(trained, tiny_la, tmp_pa
     assert Detector.load(trained).config["calibration"]["source"] == "asvspoof2019_la, partition dev"
     assert read_scores(tmp_path / "out/scores.csv").ids == [f"LA_D_{1000000 + i}" for i in range(12)]
     assert (metrics["dataset"], metrics["partition"]) == ("asvspoof2019_la", "dev")
+
+
+def test_decisions_are_those_of_the_threshold_that_the_detector_carries(trained):
+    folder = trained / "evaluations/asvspoof2019_la-eval"
+    evaluate(trained)
+    known = read_scores(folder / "scores.csv")
+    threshold = float(np.sort(known.scores)[3:5].mean())  # four of twelve lie below it
+    detector = Detector.load(trained)
+    detector.set_threshold(threshold, "a test")
+    detector.save(trained / "detector.pt")
+    metrics = evaluate(trained)
+    accepted = known.scores > threshold
+    assert (metrics["threshold"], metrics["threshold_source"]) == (threshold, "carried")
+    assert metrics["fpr"] == pytest.approx(accepted[known.labels == 0].mean())
+    assert metrics["fnr"] == pytest.approx(1 - accepted[known.labels == 1].mean())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tiny import TINY, compose, tiny_run, write_audio
 
 from deepfake import run
 from deepfake.datasets.corpus import Corpus
+from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
+from deepfake.loading.item import Clips, collate
 
 
 def data_of(cfg):
@@ -218,3 +221,25 @@ def test_a_resumed_run_wants_the_very_utterances_and_classes_that_it_began_with(
         csv.writer(file).writerows([header, *rows])
     with pytest.raises(InputError, match=r"dev\.csv: the corpus no longer gives the utterances that this run"):
         module(tiny_la, tmp_path).prepare_data()
+
+
+def test_a_clip_of_an_unknown_class_is_labelled_minus_one(tmp_path):
+    path = str(write_audio(tmp_path / "a.wav", spoof=False, seed=0))
+    clips = Clips([Utterance("a", path, label) for label in (None, 0, 1)], n_samples=160, sample_rate=16000)
+    assert collate([clips[i, None] for i in range(3)])["label"].tolist() == [-1, 0, 1]
+
+
+def test_augmentations_on_the_device_draw_from_each_clips_own_seed_and_in_training_alone(tiny_la, tmp_path):
+    data, drawn = module(tiny_la, tmp_path), []
+
+    def augment(waveform, label, rngs):
+        drawn.append([rng.normal() for rng in rngs])
+        return 2 * waveform, label
+
+    data.on_device = [augment]
+    for training in (True, False):
+        data.trainer = SimpleNamespace(training=training)
+        batch = {"waveform": torch.ones(2, 3), "label": torch.tensor([1, 0]), "seed": torch.tensor([7, 9])}
+        made = data.on_after_batch_transfer(batch, 0)["waveform"]
+        assert torch.equal(made, torch.full((2, 3), 2.0 if training else 1.0))
+    assert drawn == [[np.random.default_rng([seed, 2]).normal() for seed in (7, 9)]]

@@ -195,3 +195,16 @@ def test_dev_is_judged_by_the_score_that_is_configured_and_its_loss_by_the_log_o
 def test_clips_weigh_three_tenths_of_frames_unless_asked_otherwise():
     config = compose("task=localisation", "model=frame_cnn", "run_dir=.").task
     assert (config.clip_weight, config.share, [*config.seconds]) == (0.3, 0.7, [0.2, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "taken"), [("min", [True, True, False, True, False]), ("max", [True, True, True, False, False])]
+)
+def test_a_snapshot_is_taken_wherever_dev_ties_or_improves(mode, taken):
+    averaging, found = SnapshotAveraging("dev/x", mode), []
+    for value in (0.3, 0.3, 0.4, 0.2):
+        averaging._trainer = types.SimpleNamespace(callback_metrics={"dev/x": value})  # type: ignore[assignment]
+        averaging.on_validation_epoch_end(None, None)
+        found.append(averaging.should_update(epoch_idx=0))
+    found.append(averaging.should_update(epoch_idx=1))  # dev was not scored again
+    assert found == taken and averaging.n_snapshots == 3
