@@ -96,6 +96,7 @@ class RunFolder:
     critic = _Below("critic.pt")  # what pre-training writes instead of a detector
     best_checkpoint = _Below("checkpoints", "best.ckpt")
     last_checkpoint = _Below("checkpoints", "last.ckpt")
+    logged = _Below("checkpoints", "logged.json")  # how far the logs went at the last checkpoints
     log = _Below("train.log")
     lock = _Below(".lock")  # held by the process that trains here
     tensorboard = _Below("tensorboard")

@@ -57,7 +57,8 @@ class Resumable(Callback):
         checkpoint["config"] = self.config
         for logger in trainer.loggers:
             logger.save()
-        checkpoint[events.KEY] = events.sizes(RunFolder(Path(self.config["run_dir"])))
+        if trainer.is_global_zero:
+            events.note(RunFolder(Path(self.config["run_dir"])), checkpoint["global_step"])
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log `train/..._epoch`, the means over the epoch, which the trainer itself logs after the checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from deepfake.atomic import write_atomically
 from deepfake.runs.folder import RunFolder
 from deepfake.training.checkpoints import read_checkpoint
 
-KEY = "event_files"  # of a checkpoint
+KEPT = 2  # checkpoints whose sizes are kept: the last one, and the one that is about to be written
 
 
 class CSVLog(CSVLogger):
@@ -37,19 +38,29 @@ class _Continued(ExperimentWriter):
             self.metrics_keys = next(csv.reader(file))
 
 
-def sizes(folder: RunFolder) -> dict[str, int]:
-    """Bytes of each event file of a run, and lines of its CSV log; what is in memory has to be saved before."""
+def note(folder: RunFolder, step: int) -> None:
+    """Store how far the logs go at a step, before its checkpoint is written; what is in memory has to be saved before.
+
+    They stand beside the checkpoint, since names of event files differ between two runs that are otherwise equal.
+    """
     found = {file.name: file.stat().st_size for file in _event_files(folder)}
     if folder.csv_log.is_file():
         found[folder.csv_log.name] = len(_lines(folder.csv_log))
-    return found
+    steps = {**_noted(folder), str(step): found}
+    write_atomically(folder.logged, json.dumps({name: steps[name] for name in sorted(steps, key=int)[-KEPT:]}))
 
 
 def rewind(folder: RunFolder) -> None:
-    """Cut what a run logged to what it was when its last checkpoint was written, or delete it."""
+    """Cut what a run logged to what it was when its last checkpoint was written; without one, delete it.
+
+    What a run logged whose sizes are not known, as of an earlier version, stays as it is.
+    """
     known: Mapping[str, Any] = {}
     if folder.last_checkpoint.is_file():
-        known = read_checkpoint(folder.last_checkpoint).get(KEY, {})
+        step = str(read_checkpoint(folder.last_checkpoint)["global_step"])
+        if (noted := _noted(folder).get(step)) is None:
+            return
+        known = noted
     for file in _event_files(folder):
         if isinstance(size := known.get(file.name), int):
             os.truncate(file, min(size, file.stat().st_size))
@@ -60,6 +71,16 @@ def rewind(folder: RunFolder) -> None:
             write_atomically(folder.csv_log, b"".join(_lines(folder.csv_log)[:n_lines]))
         else:
             folder.csv_log.unlink()
+
+
+def _noted(folder: RunFolder) -> dict[str, Any]:
+    """The sizes by step, as text."""
+    try:
+        found = json.loads(folder.logged.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    steps = found.items() if isinstance(found, dict) else ()
+    return {step: noted for step, noted in steps if step.isdecimal() and isinstance(noted, dict)}
 
 
 def _event_files(folder: RunFolder) -> list[Path]:

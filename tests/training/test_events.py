@@ -11,6 +11,8 @@ from tiny import compose, tiny_run
 
 from deepfake import run
 from deepfake.runs.folder import RunFolder
+from deepfake.training.checkpoints import read_checkpoint
+from deepfake.training.events import rewind
 
 
 def values(folder):
@@ -58,6 +60,26 @@ def test_interrupted_in_an_epoch(whole, tiny_la, tmp_path, epoch, step):
     found = values(tmp_path)
     assert [v for v in found if v not in expected] == [v for v in expected if v not in found] == []
     assert len(found) == len(expected)
+
+
+def test_two_equal_runs_have_equal_checkpoints(tiny_la, tmp_path):
+    for name in "ab":
+        train_until(tiny_run(tiny_la, tmp_path / name), 1, 0)
+    one, other = (read_checkpoint(RunFolder(tmp_path / name).last_checkpoint) for name in "ab")
+    assert one.keys() == other.keys() and "event" not in " ".join(map(str, one))
+
+
+def test_what_was_logged_stays_where_its_size_is_not_known(tiny_la, tmp_path):
+    train_until(tiny_run(tiny_la, tmp_path), 1, 0)
+    folder = RunFolder(tmp_path)
+    before = values(tmp_path)
+    for text in ("{}", "[]", "not JSON", '{"x": {}}', '{"3": []}'):
+        folder.logged.write_text(text)
+        rewind(folder)
+        assert values(tmp_path) == before
+    folder.last_checkpoint.unlink()
+    rewind(folder)
+    assert values(tmp_path) == []
 
 
 def test_interrupted_before_the_run_counts_as_finished(whole, tiny_la, tmp_path, monkeypatch):
