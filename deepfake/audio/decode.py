@@ -25,10 +25,6 @@ from deepfake.audio.libsndfile import HEADS, INSTALL, TAG_BYTES
 from deepfake.audio.sound import WAYS_OUT, Info, Sound, Source, broken, reason
 from deepfake.errors import InputError
 
-SUFFIXES = (
-    ".wav .wave .bwf .rf64 .w64 .flac .aif .aiff .aifc .au .snd .caf .sph .nist .mp3 .mp2 .mpga .ogg .oga .opus .spx "
-    ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .aac .adts .webm .weba .mkv .mka .wma .asf .wmv .avi .ts .mts .m2ts .flv .amr"
-)
 # What shows, in the first bytes, that it is a format which only PyAV reads.
 MARKS = {
     "Speex": b"Speex   ",
