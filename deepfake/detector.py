@@ -325,8 +325,7 @@ class Windows:
         return scores, self.detector.spoof(logits).double().cpu().tolist()
 
     def _scored(self, n: int) -> list[Window]:
-        clips, self._waiting = self._waiting[:n], self._waiting[n:]
-        done = len(self.scores)
+        clips, self._waiting, done = self._waiting[:n], self._waiting[n:], len(self.scores)
         starts = [(done + i) * self.cutter.hop for i in range(n)]
         for i in range(0, n, self.batch_size):
             batch = clips[i : i + self.batch_size]
