@@ -14,7 +14,7 @@ from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (
+SUFFIXES = (  # of what `deepfake.audio` decodes
     ".wav .wave .bwf .rf64 .w64 .flac .aif .aiff .aifc .au .snd .caf .sph .nist .mp3 .mp2 .mpga .ogg .oga .opus .spx "
     ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .aac .adts .webm .weba .mkv .mka .wma .asf .wmv .avi .ts .mts .m2ts .flv .amr"
 )
