@@ -95,3 +95,28 @@ def test_a_utterance_that_is_listed_twice_is_a_problem(tmp_path, capsys):
     assert check(Corpus("la", Reader(read))) == 0
     assert check(Corpus("la", Reader(twice))) == 1
     assert "- dev: 1 utterances are listed more than once, as dev0" in capsys.readouterr().out
+
+
+def test_an_eval_partition_of_one_class_is_no_problem_but_one_to_train_on_is(tmp_path):
+    path = str(write_audio(tmp_path / "a.wav", spoof=False, seed=0))
+    single = {"eval"}
+
+    def read(partition):
+        labels = (1,) if partition in single else (0, 1)
+        return [Utterance(f"{partition}{label}", path, label, "A01" * (1 - label)) for label in labels]
+
+    assert check(Corpus("la", Reader(read))) == 0
+    single.add("dev")
+    assert check(Corpus("la", Reader(read))) == 1
+
+
+def test_a_file_too_short_by_its_header_is_a_problem(tmp_path, capsys):
+    good = str(write_audio(tmp_path / "a.wav", spoof=False, seed=0))
+    short = str(write_audio(tmp_path / "short.wav", spoof=False, seed=0, seconds=0.009))
+
+    def read(partition):
+        paths = (good, short if partition == "dev" else good)
+        return [Utterance(f"{partition}{i}", path, i, "A01" * (1 - i)) for i, path in enumerate(paths)]
+
+    assert check(Corpus("la", Reader(read))) == 1
+    assert "short.wav lasts 0.009 s: at least 0.01 s are needed" in capsys.readouterr().out

@@ -243,3 +243,10 @@ def test_augmentations_on_the_device_draw_from_each_clips_own_seed_and_in_traini
         made = data.on_after_batch_transfer(batch, 0)["waveform"]
         assert torch.equal(made, torch.full((2, 3), 2.0 if training else 1.0))
     assert drawn == [[np.random.default_rng([seed, 2]).normal() for seed in (7, 9)]]
+
+
+def test_what_does_not_fill_a_batch_is_left_out_of_training_but_not_of_scoring(tiny_la, tmp_path):
+    data = module(tiny_la, tmp_path, "batch_size=5", "score_batch_size=5")
+    data.prepare_data()
+    assert [len(batch["label"]) for batch in data.train_dataloader()] == [5, 5]
+    assert [len(batch["label"]) for batch in data.val_dataloader()] == [5, 5, 2]

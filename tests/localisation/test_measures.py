@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from deepfake.errors import InputError
+from deepfake.localisation import measures as measures_module
 from deepfake.localisation.measures import Curve, dev_threshold, measure, merged
 from deepfake.localisation.segments import segments, share_of, verdict_of_file
 from deepfake.metrics.classification import auc_on
@@ -193,3 +194,13 @@ def test_merged_stretches_cover_the_same_time(pairs):
 
     assert inside(found) == inside(stretches)
     assert all(b < c for (_, b), (c, _) in itertools.pairwise(found))
+
+
+def test_intervals_cover_95_per_cent_and_extra_boundaries_are_counted_against_the_true_ones():
+    found = measures_module._interval(1.0, np.append(np.arange(1001.0), np.nan))
+    assert found == {"value": 1.0, "low": pytest.approx(25), "high": pytest.approx(975)}
+    edges, p_fake = np.arange(251) / 50, np.full(250, 0.1)  # frames of 20 ms
+    p_fake[50:100] = p_fake[150:200] = 0.9
+    curves = [Curve(str(i), edges, p_fake, [(1.0, 2.0)]) for i in range(2)]
+    at = measure(curves, {"half": 0.5}, n_bootstrap=0)["at"]["half"]["measures"]
+    assert (at["boundaries_missed"]["value"], at["boundaries_extra"]["value"]) == (0.0, 1.0)

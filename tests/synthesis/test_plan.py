@@ -116,3 +116,12 @@ def test_a_folder_that_cannot_be_used(tmp_path, names, said):
         recordings(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         recordings(tmp_path / "none")
+
+
+def test_the_defaults_of_a_recipe_and_the_longest_shortest_recording(tmp_path):
+    recipe = Recipe(tmp_path, tmp_path)
+    assert (recipe.shares, recipe.spoofs, recipe.splices) == ((60, 20, 20), 3, 0.15)
+    assert (recipe.min_seconds, recipe.max_seconds) == (1.0, 6.0)
+    assert Recipe(tmp_path, tmp_path, min_seconds=3.0).min_seconds == 3.0  # half of the longest
+    with pytest.raises(InputError, match=r"--min-seconds 3\.1: from 0\.5, and at most half of --max-seconds 6"):
+        Recipe(tmp_path, tmp_path, min_seconds=3.1)

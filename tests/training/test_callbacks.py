@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tiny import tiny_run
 
 from deepfake import run
-from deepfake.training.callbacks import Bars, BestCheckpoint, PlainProgress, progress
+from deepfake.training.callbacks import Bars, BestCheckpoint, Pictures, PlainProgress, add_feature, progress
 
 
 def test_bars_for_a_person_and_lines_for_a_log(monkeypatch):
@@ -41,3 +43,20 @@ def test_the_best_checkpoint_loads_all_that_it_saves(tmp_path):
     saved.best_model_score = saved.current_score = torch.tensor(0.25)
     loaded.load_state_dict(saved.state_dict())
     assert loaded.state_dict() == saved.state_dict()
+
+
+def test_a_feature_is_drawn_with_its_low_bands_at_the_bottom():
+    images = []
+    board = SimpleNamespace(add_image=lambda tag, picture, step: images.append((tag, picture, step)))
+    add_feature(board, "x", torch.tensor([[0.0, 1.0], [2.0, 4.0]]), 3)
+    ((tag, picture, step),) = images
+    assert (tag, step) == ("x", 3) and picture.tolist() == [[[0.5, 1.0], [0.0, 0.25]]]
+
+
+def test_histograms_of_dev_scores_are_named_by_their_class(monkeypatch):
+    drawn = {}
+    board = SimpleNamespace(add_histogram=lambda tag, values, step: drawn.update({tag: values.tolist()}))
+    monkeypatch.setattr("deepfake.training.callbacks.board_of", lambda trainer: board)
+    task = SimpleNamespace(dev_scores=(np.array([3.0, -1.0, 2.0]), np.array([1, 0, 1])))
+    Pictures().on_validation_end(SimpleNamespace(global_step=1), task)  # type: ignore[arg-type]
+    assert drawn == {"dev_scores/bonafide": [3.0, 2.0], "dev_scores/spoof": [-1.0]}

@@ -21,6 +21,7 @@ from deepfake.losses.bce import BCE
 from deepfake.scores.table import read_scores
 from deepfake.training.callbacks import SnapshotAveraging
 from deepfake.training.detection import Detection
+from deepfake.training.finish import best_weights, objective
 from deepfake.training.localisation import Localisation
 from deepfake.training.repeatable import Repeatable
 from deepfake.training.train import begin
@@ -208,3 +209,23 @@ def test_a_snapshot_is_taken_wherever_dev_ties_or_improves(mode, taken):
         found.append(averaging.should_update(epoch_idx=0))
     found.append(averaging.should_update(epoch_idx=1))  # dev was not scored again
     assert found == taken and averaging.n_snapshots == 3
+
+
+def test_a_metric_that_is_not_there_counts_as_the_worst_for_a_sweep():
+    for value in (None, math.nan, math.inf):
+        assert objective({"eer": value}, "dev/eer") == objective({"frame_eer": value}, "dev/frame_eer") == 1.0
+        assert objective({"auc": value}, "dev/auc") == objective({"accuracy": value}, "dev/accuracy") == 0.0
+    assert objective({"eer": 0.25, "auc": 0.75}, "dev/auc") == 0.75
+    assert objective({"objective": 2.5}, "dev/eer") == 2.5
+
+
+def test_averaged_weights_are_fitted_to_the_training_clips_and_win_over_the_best_checkpoint(tmp_path, monkeypatch):
+    averaging, fitted = SnapshotAveraging("dev/eer", "min"), []
+    monkeypatch.setattr(averaging, "apply", lambda module, clips: fitted.append((module, clips)))
+    trainer = types.SimpleNamespace(callbacks=[averaging], lightning_module="task")
+    data = types.SimpleNamespace(train_clips=lambda: "train", dev_clips=lambda: "dev")
+    (tmp_path / "best.ckpt").write_bytes(b"never read")
+    folder = types.SimpleNamespace(best_checkpoint=tmp_path / "best.ckpt")
+    setup = types.SimpleNamespace(folder=folder, trainer=trainer, datamodule=data, config={"seed": 0})
+    best_weights(setup, torch.nn.Identity())  # type: ignore[arg-type]
+    assert fitted == [("task", "train")]
