@@ -37,7 +37,7 @@ class Clip:
         seconds: Edges of the L frames `[L + 1]`.
 
     Raises:
-        InputError: The clip is shorter than one frame of the transform, or there is no such branch.
+        InputError: There is no such branch.
     """
 
     def __init__(
@@ -54,8 +54,6 @@ class Clip:
         self.source = waveform[: detector.n_samples].to(self.device)
         self.hop = round(HOP_SECONDS * rate)
         self.n_fft = 2 * round(HALF_FRAME_SECONDS * rate)
-        if len(self.source) < self.n_fft:
-            raise InputError(f"a clip of {len(self.source) / rate:.3f} s is too short to be explained in time")
         self.window = torch.hann_window(self.n_fft, device=self.device)
         self.spectrum = self._transformed(self.source)  # [bins, L]
         filling = torch.zeros_like(self.source) if filling is None else filling.to(self.device)
@@ -120,7 +118,8 @@ class Clip:
         return self.repeated(self.source.unsqueeze(0))
 
     def _transformed(self, waveform: Tensor) -> Tensor:
-        return torch.stft(waveform, self.n_fft, self.hop, window=self.window, return_complex=True)
+        edges = "reflect" if len(waveform) > self.n_fft // 2 else "constant"  # there is too little to be reflected
+        return torch.stft(waveform, self.n_fft, self.hop, window=self.window, pad_mode=edges, return_complex=True)
 
     def _shares(self, edges: np.ndarray, rate: int) -> Tensor:
         """Share of each bin in each band, `[bins, F]`; a bin's shares sum to 1."""

@@ -106,9 +106,13 @@ def test_what_cannot_be_explained_is_a_sentence(run_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no audio files in this folder"):
         explained(run_folder, tmp_path / "empty")
-    soundfile.write(tmp_path / "tiny.wav", np.ones(400) * 0.1, 16000)
-    with pytest.raises(InputError, match=r"0\.025 s is too short to be explained"):
-        explained(run_folder, tmp_path / "tiny.wav", f"output={tmp_path}/out")
+
+
+def test_a_hundredth_of_a_second_is_explained(run_folder, tmp_path):
+    soundfile.write(tmp_path / "tiny.wav", np.sin(np.arange(160)) * 0.1, 16000)
+    (report,) = explained(run_folder, tmp_path / "tiny.wav", f"output={tmp_path}/out").values()
+    assert complete(tmp_path / "out" / "tiny") == report
+    assert report["verdict"] == "inconclusive" and "no_speech" in [reason["name"] for reason in report["reasons"]]
 
 
 def test_the_methods_of_a_run_are_measured_and_warned_of(run_folder, tmp_path, capsys):

@@ -73,7 +73,11 @@ def test_checkpoints_need_no_folder_for_temporary_files(stopped, monkeypatch):
     before = stopped.last_checkpoint.stat().st_ino
     train_without_report(compose(f"resume={stopped.path}"))
     assert stopped.last_checkpoint.stat().st_ino != before  # another file took its name
-    assert sorted(path.name for path in stopped.last_checkpoint.parent.iterdir()) == ["best.ckpt", "last.ckpt", "logged.json"]
+    assert sorted(path.name for path in stopped.last_checkpoint.parent.iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+        "logged.json",
+    ]
 
 
 def test_a_damaged_checkpoint_says_how_to_go_on_and_that_works(stopped):
