@@ -157,13 +157,14 @@ def test_predict_gives_likelihood_ratios(trained, tiny_la, capsys):
     audio = sorted((tiny_la / "ASVspoof2019_LA_eval/flac").iterdir())
     llr = float(detector.calibration.uncapped(detector.score_file(audio[0])))
     within = {"low": min(llr, 0) - 50, "high": max(llr, 0) + 50}
-    for bounds, cap in ((within, False), ({"low": llr + 1, "high": llr + 2}, True)):
+    below = {"low": min(llr / 2, -1e-3), "high": max(llr / 2, 1e-3)}
+    for bounds, cap in ((within, False), (below, True)):
         detector.set_calibration(detector.calibration._replace(**bounds), "a [bold]test[/bold]")
         detector.save(trained / "detector.pt")
         arguments = ["predict", "--run", str(trained), str(audio[0]), "--device", "cpu", "--format"]
         assert main([*arguments, "json"]) == 0
         (row,) = json.loads(capsys.readouterr().out)
-        stated = llr + 1 if cap else llr
+        stated = llr / 2 if cap else llr
         assert (row["calibrated"], row["capped"]) == (True, cap)
         assert row["p_fake"] == pytest.approx(1 / (1 + math.exp(stated)), abs=1e-4)
         assert row["log10_lr_spoof"] == pytest.approx(-stated / math.log(10), abs=1e-4)

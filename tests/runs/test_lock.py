@@ -15,8 +15,8 @@ import os, sys, time
 from pathlib import Path
 from deepfake.runs.lock import locked
 with locked(Path(sys.argv[1]), "wait"):
-    print("held", flush=True)
-    os.fork()  # as for a loader process
+    if os.fork():  # as for a loader process
+        print("held", flush=True)
     time.sleep(60)
 """
 

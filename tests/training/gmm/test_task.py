@@ -82,7 +82,7 @@ def test_an_interrupted_fit_starts_over(fitted, bare, tiny_la, tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr("deepfake.training.gmm.task.finish", stop)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(InputError, match=r"interrupted: .*resume="):
             run.train(tiny_run(tiny_la, tmp_path, *GMM, f"num_workers={workers}"))
     with caplog.at_level(logging.INFO):
         run.train(compose(f"resume={tmp_path}"))

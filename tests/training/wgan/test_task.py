@@ -235,7 +235,7 @@ def test_a_game_leaves_both_networks_its_figures_and_no_detector(stage1):
     generator.load_state_dict(file["state_dict"])
     assert generator(torch.randn(2, 4)).shape == (2, 32, 32)  # as the front end gives for 0.5 s
     critic = torch.load(folder / "critic.pt", weights_only=True)
-    assert critic.keys() == {"format", "config", "state_dict"} and critic["config"]["kind"] == "critic"
+    assert critic.keys() == {"format", "config", "state_dict", "sha256"} and critic["config"]["kind"] == "critic"
     assert critic["state_dict"]["features.normalise.fitted"]
     last = torch.load(folder / "checkpoints" / "critic-0004.pt", weights_only=True)
     assert all(torch.equal(critic["state_dict"][key], value) for key, value in last["state_dict"].items())
@@ -383,8 +383,9 @@ def test_a_critic_gives_all_but_its_head(stage1, tmp_path):
         for name, value in detector.state_dict().items():
             expected = own if name.startswith("model.head.") else critic["state_dict"]
             assert torch.equal(value, expected[name]), name
-    plain = {**critic, "config": {k: v for k, v in critic["config"].items() if k != "kind"}}
-    torch.save(plain, tmp_path / "detector.pt")  # of a detector the head is taken
+    plain = Detector({k: v for k, v in critic["config"].items() if k != "kind"})
+    plain.load_state_dict(critic["state_dict"])
+    plain.save(tmp_path / "detector.pt")  # of a detector the head is taken
     assert init_from(detectors[0], tmp_path) == []
     assert torch.equal(detectors[0].model.head.weight, critic["state_dict"]["model.head.weight"])
 
