@@ -19,7 +19,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("runs",),
     ("scores", "localisation", "explain"),
     ("synthesis", "loading", "figures"),
-    ("detector",),
+    ("detector", "speakers"),
     ("augment",),
     ("datasets", "features", "models", "losses", "audio", "metrics"),
     ("errors", "atomic", "commandline", "allocator", "terminal"),
