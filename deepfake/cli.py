@@ -139,10 +139,16 @@ def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from deepfake.runs.published import fetch
+    if arguments.name == "librispeech":
+        from deepfake.commands.fetch import fetch_librispeech
 
-    output = arguments.output or Path("outputs/published") / arguments.name
-    fetch(arguments.name, output)
+        output = arguments.output or Path("data")
+        fetch_librispeech(arguments.part, output)
+    else:
+        from deepfake.runs.published import fetch
+
+        output = arguments.output or Path("outputs/published") / arguments.name
+        fetch(arguments.name, output)
     print(output)
     return 0
 

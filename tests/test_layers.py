@@ -21,7 +21,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("synthesis", "loading", "figures"),
     ("detector", "speakers"),
     ("augment",),
-    ("datasets", "features", "models", "losses", "audio", "metrics"),
+    ("datasets", "features", "models", "losses", "audio", "metrics", "download"),
     ("errors", "atomic", "commandline", "allocator", "terminal"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}
