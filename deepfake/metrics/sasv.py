@@ -40,6 +40,6 @@ def sasv_threshold(
     """The threshold of `sasv_llr` at which the expected cost of the a-DCF is least, if the LLRs are what they claim.
 
     >>> round(sasv_threshold(), 4)
-    -0.4578
+    -0.4579
     """
     return float(np.log(c_fa * (p_nontarget + p_spoof) / (c_miss * (1 - p_nontarget - p_spoof))))

@@ -21,6 +21,7 @@ from deepfake.metrics.bounds import supported
 from deepfake.metrics.calibration import Calibration, calibrate
 from deepfake.metrics.dcf import C_FA, C_MISS, P_SPOOF, a_dcf
 from deepfake.metrics.eer import carried_threshold, eer
+from deepfake.metrics.resampling import share_interval
 from deepfake.metrics.sasv import P_NONTARGET, sasv_llr, sasv_threshold
 from deepfake.runs.folder import RunFolder
 from deepfake.scores.table import read_scores
@@ -91,17 +92,10 @@ def drawn(own: list[str], n: int, draws: int, rng: np.random.Generator) -> Itera
     yield from (every[i] for i in sorted(rng.permutation(len(every))[:draws]))
 
 
-def share(of: np.ndarray, speakers: np.ndarray, n: int = 1000) -> str:
-    """A mean in percent, with its 95 % interval over speakers."""
-    names = np.unique(speakers)
-    groups = [of[speakers == name] for name in names]
-    rng = np.random.default_rng(0)
-    values = []
-    for _ in range(n):
-        some = [groups[i] for i in rng.integers(len(groups), size=len(groups))]
-        values.append(np.concatenate(some).mean())
-    low, high = np.quantile(values, [0.025, 0.975])
-    return f"{of.mean():.1%} ({low:.1%} to {high:.1%}; {len(of)} trials, {len(names)} speakers)"
+def share(of: np.ndarray, speakers: np.ndarray) -> str:
+    """A share in percent, with its 95 % interval over speakers."""
+    low, high = share_interval(of, speakers)
+    return f"{of.mean():.1%} ({low:.1%} to {high:.1%}; {len(of)} trials, {len(np.unique(speakers))} speakers)"
 
 
 def report(name: str, found: Set, threshold: float) -> None:
