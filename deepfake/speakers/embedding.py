@@ -88,11 +88,16 @@ def voice(source: Source) -> Voice:
 def mean_of(embeddings: Sequence[Vector] | NDArray[np.float32]) -> Vector:
     """The mean of embeddings `[N, D]`, brought to unit length `[D]`.
 
+    Raises:
+        InputError: It has no direction: the network has found nothing.
+
     >>> mean_of([np.float32([1, 0]), np.float32([0, 1])]).round(4).tolist()
     [0.7071, 0.7071]
     """
     mean = np.mean(embeddings, axis=0)
-    return (mean / np.linalg.norm(mean)).astype(np.float32)
+    if not (norm := float(np.linalg.norm(mean))) > 0:
+        raise InputError("the recording has no embedding, all zeros: a recording of a voice was expected")
+    return (mean / norm).astype(np.float32)
 
 
 def _resemblyzer() -> Any:

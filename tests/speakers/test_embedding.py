@@ -60,3 +60,8 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(embedding, "import_module", lambda name: (_ for _ in ()).throw(ImportError("no such module")))
     with pytest.raises(InputError, match=r"speaker checks need Resemblyzer \(no such module\): pip install"):
         voice((np.zeros(16_000), 16_000))
+
+
+def test_an_embedding_of_zeros_is_refused():
+    with pytest.raises(InputError, match="no embedding, all zeros"):
+        embedding.mean_of(np.zeros((2, 256), dtype=np.float32))
