@@ -35,7 +35,7 @@ def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _to_disk(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         error.filename = str(path)
         raise
@@ -43,8 +43,8 @@ def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _to_disk(folder: Path) -> None:
-    """The entries of a folder, where its file system can do that."""
+def sync_folder(folder: Path) -> None:
+    """Bring the entries of a folder to the disk, where its file system can do that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -68,9 +68,10 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, what in SCRIPTS.items():
         commands.add_parser(name, help=what, add_help=False)
-    command = add("fetch", _fetch, "download published weights and make a run folder of them")
-    command.add_argument("name", choices=("aasist", "aasist_l"))
-    command.add_argument("--output", type=Path, help="run folder (outputs/published/NAME)")
+    command = add("fetch", _fetch, "download published weights, and make a run folder of them, or LibriSpeech")
+    command.add_argument("name", choices=("aasist", "aasist_l", "librispeech"))
+    command.add_argument("--output", type=Path, help="folder to make (outputs/published/NAME, data)")
+    command.add_argument("--part", default="test-clean", help="of LibriSpeech (test-clean)")
 
     command = add("import", _import, "make a run folder of the authors' AASIST or AASIST-L weights")
     command.add_argument("kind", choices=("aasist",))
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
     _add_corpus_arguments(add("make-corpus", _make_corpus, "spoofs of real speech, laid out as ASVspoof2019 LA is"))
+
+    _add_speaker_commands(add)
 
     command = add("runs", _runs, "run folders side by side: their EERs, and the settings that differ")
     command.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))
@@ -108,6 +111,23 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
 
 
+def _add_speaker_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    command = add("enroll", _enroll, "make an encrypted profile of a speaker from three to five samples")
+    command.add_argument("--speaker", required=True, metavar="NAME")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    for name, what in (("identify", "which enrolled speaker is this?"), ("verify", "is this the speaker it claims?")):
+        command = add(name, _compare, what)
+        command.add_argument("file", type=Path, metavar="FILE")
+        command.add_argument("--run", type=Path, help="run folder or detector.pt, to score spoofing beside the speaker")
+        command.add_argument("--threshold", type=float, help="of the cosine, 0 to 1 (the one that was measured)")
+        command.add_argument("--format", choices=("table", "json"), default="table")
+        command.set_defaults(speaker=None)
+    command.add_argument("--speaker", required=True, metavar="NAME", help="who it claims to be")
+    command = add("speakers", _speakers, "list the enrolled speakers, or delete the profile of one")
+    command.add_argument("what", choices=("list", "delete"))
+    command.add_argument("speaker", nargs="?", metavar="NAME", help="whose profile to delete")
+
+
 def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bonafide", type=Path, required=True, metavar="DIR", help="DIR/SPEAKER/**, or LibriSpeech")
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a half-made one is completed")
@@ -124,10 +144,16 @@ def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from deepfake.runs.published import fetch
+    if arguments.name == "librispeech":
+        from deepfake.commands.fetch import fetch_librispeech
 
-    output = arguments.output or Path("outputs/published") / arguments.name
-    fetch(arguments.name, output)
+        output = arguments.output or Path("data")
+        fetch_librispeech(arguments.part, output)
+    else:
+        from deepfake.runs.published import fetch
+
+        output = arguments.output or Path("outputs/published") / arguments.name
+        fetch(arguments.name, output)
     print(output)
     return 0
 
@@ -169,6 +195,38 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output:
         print(arguments.output)
     return 3 if bad else 0
+
+
+def _enroll(arguments: argparse.Namespace) -> int:
+    from deepfake.commands.speakers import enroll
+    from deepfake.speakers.profiles import Profiles
+
+    print(enroll(arguments.speaker, arguments.files, Profiles()))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from deepfake.commands.speakers import compare, show_comparison
+    from deepfake.speakers.profiles import Profiles
+
+    profiles = Profiles()
+    known = list(profiles) if arguments.speaker is None else [profiles.get(arguments.speaker)]
+    found = compare(arguments.file, known, threshold=arguments.threshold, run=arguments.run)
+    show_comparison(found, arguments.format)
+    return 0
+
+
+def _speakers(arguments: argparse.Namespace) -> int:
+    from deepfake.commands.speakers import show_speakers
+    from deepfake.speakers.profiles import Profiles
+
+    if (arguments.what == "delete") != (arguments.speaker is not None):
+        raise InputError("speakers: `list`, or `delete NAME`, was expected")
+    if arguments.what == "list":
+        show_speakers(Profiles())
+    else:
+        Profiles().delete(arguments.speaker)
+    return 0
 
 
 def _make_corpus(arguments: argparse.Namespace) -> int:

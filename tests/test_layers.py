@@ -19,9 +19,9 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("runs",),
     ("scores", "localisation", "explain"),
     ("synthesis", "loading", "figures"),
-    ("detector",),
+    ("detector", "speakers"),
     ("augment", "detector_format"),
-    ("datasets", "features", "models", "losses", "audio", "metrics"),
+    ("datasets", "features", "models", "losses", "audio", "metrics", "download"),
     ("terminal",),
     ("errors", "atomic", "commandline", "allocator"),
 )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepfake.datasets.protocol import utterance_keys
 from deepfake.errors import InputError
+from deepfake.evaluation.column import Column, trials_hash
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics import bootstrap, resampling
 from deepfake.metrics.classification import at_threshold, auc, proportion_interval
@@ -114,9 +112,9 @@ def evaluate(
         trials are not clustered, and for an EER of 0 that of no error among the trials of the smaller class.
         `by_attack` and `by_training` hold `n, eer, eer_official, auc, fpr, fnr` (and `ci` of the EER) of some of the
         spoofs against all bona fide utterances, `fpr` being the share of these spoofs that is accepted. `by_<column>`
-        holds the same (no `ci`) of the utterances of each speaker, codec ... with their own bona fide utterances, or
-        with all of them where there are none of their own; `by_attack_and_<column>` the EERs of the attacks within
-        each.
+        holds the same of the utterances of each speaker, codec ... with their own bona fide utterances, or with all of
+        them where there are none of their own (no `ci`, but of bona fide speech alone that of `fnr`);
+        `by_attack_and_<column>` the EERs of the attacks within each.
 
     Raises:
         InputError: The threshold is not finite.
@@ -143,7 +141,8 @@ def evaluate(
         metrics |= _calibration(llrs, metrics["calibrated"], notes)
     else:
         counts = f"{trials.n_bonafide} bona fide and {trials.n_spoof} spoofed utterances"
-        notes.append(f"There are {counts}: EER and AUC need both.")
+        false_alarms = "" if trials.n_spoof else "; the share rejected (fnr) is the detector's false-alarm rate"
+        notes.append(f"There are {counts}: EER, AUC, costs and calibration need both{false_alarms}.")
     applied = metrics["eer_threshold"] if threshold is None else threshold
     metrics |= _decisions(trials, applied, "eer" if threshold is None else "carried", notes)
     rates = {"fpr": trials.n_spoof, "fnr": trials.n_bonafide} if intervals.n and applied is not None else {}
@@ -154,59 +153,14 @@ def evaluate(
         metrics["ci"] |= _intervals(trials, llrs, weights, applied, clusters, intervals)
         if metrics["eer"] == 0:
             metrics["ci"]["eer"] = intervals.of_share(0.0, min(trials.n_bonafide, trials.n_spoof))
+    elif applied is not None and len(metrics["ci"]) == 1 and intervals.cluster:  # one class alone
+        wrong, clusters = (trials.scores > applied) != trials.bonafide, _clusters(intervals.cluster, columns) or []
+        bounds = list(resampling.share_interval(wrong, clusters, **intervals.resampling))
+        metrics["ci"] = {next(iter(metrics["ci"])): bounds}
     parts, named = Parts(trials, applied, intervals), attacks.groups(~trials.bonafide)
     named = {} if list(named) == ["-"] else named  # no attack has a name
     metrics |= _by_attack(parts, named, trained_on) | _by_condition(parts, named, columns)
     return metrics | {"trials_sha256": trials_hash(scores, systems), "notes": notes}
-
-
-class Column(NamedTuple):
-    """A column of texts as numbers, so that a group of rows is found without comparing texts.
-
-    Attributes:
-        names: The texts there are, sorted.
-        codes: Of every row `[N]`, which of them it has.
-    """
-
-    names: list[str]
-    codes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, values: Sequence[str], *, blank: str = "") -> Column:
-        """The column of these texts, with `blank` for empty ones."""
-        names = sorted({text or blank for text in set(values)})
-        number = {name: i for i, name in enumerate(names)}
-        number |= {"": number[blank]} if blank in number else {}
-        return cls(names, np.fromiter(map(number.__getitem__, values), dtype=np.int64, count=len(values)))
-
-    def at(self, rows: NDArray[np.intp]) -> Column:
-        """Of these rows, in this order."""
-        return Column(self.names, self.codes[rows])
-
-    def groups(self, among: Bools) -> dict[str, Bools]:
-        """Some of the rows by value, in order of value; those without one are in no group."""
-        counts = np.bincount(self.codes[among], minlength=len(self.names))
-        return {name: among & (self.codes == i) for i, name in enumerate(self.names) if counts[i] and name}
-
-
-def trials_hash(scores: Scores, attacks: Column) -> str:
-    """SHA-256 of the trials: two evaluations with the same one are of the same trials, in whatever order.
-
-    Over the number of trials and the names of the attacks, in JSON; then three columns in the order of the ids' bytes:
-    the ids without folder and extension (UTF-8, filled up with zeros to the longest), the labels, and which of the
-    names each attack is (int32, little end first).
-    """
-    ids = np.array(list(map(str.encode, utterance_keys(scores.ids))))
-    letters = ids.view(np.uint8).reshape(len(ids), -1)
-    letters = letters[:, (letters != letters[0]).any(axis=0)]  # those that tell ids apart, often no more than 8
-    words = np.zeros((len(ids), 1 + letters.shape[1] // 8), dtype=">u8")
-    words.view(np.uint8)[:, : letters.shape[1]] = letters
-    first, *others = words.astype(np.uint64).T  # numbers in the order of the bytes
-    order = np.lexsort((*reversed(others), first)) if others else np.argsort(first)
-    digest = hashlib.sha256(json.dumps([len(ids), *attacks.names]).encode())
-    for column in (ids, scores.labels.astype("<i4"), attacks.codes.astype("<i4")):
-        digest.update(column[order].tobytes())
-    return digest.hexdigest()
 
 
 def _llrs(scores: Scores, order: NDArray[np.intp], trials: Trials) -> Trials:
@@ -347,6 +301,8 @@ class Parts(NamedTuple):
         if self.threshold is not None:
             found["fpr"] = float(np.mean(spoofs > self.threshold)) if len(spoofs) else None
             found["fnr"] = float(np.mean(others <= self.threshold)) if len(others) else None
+            if not self.trials.n_spoof and self.how.n and (rate := found["fnr"]) is not None:
+                found["ci"] = {"fnr": self.how.of_share(rate, len(others))}
         return found
 
     def eer(self, spoof: Bools, bonafide: Bools) -> float | None:
@@ -376,7 +332,8 @@ def _by_condition(parts: Parts, named: Mapping[str, Bools], columns: Mapping[str
     bonafide = parts.trials.bonafide
     for name, column in columns.items():
         groups = column.groups(np.ones_like(bonafide))
-        if f"by_{name}" in ("by_attack", "by_training") or not 1 < len(groups) <= MOST_GROUPS:
+        many = len(groups) > MOST_GROUPS and not bonafide.all()  # of bona fide speech alone it is quick
+        if f"by_{name}" in ("by_attack", "by_training") or len(groups) < 2 or many:
             continue
         own = {value: mask & bonafide for value, mask in groups.items()}
         against = {value: mask if mask.any() else bonafide for value, mask in own.items()}

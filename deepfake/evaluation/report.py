@@ -15,6 +15,7 @@ from rich.table import Table
 
 from deepfake import terminal
 from deepfake.atomic import write_atomically
+from deepfake.evaluation import bonafide
 from deepfake.figures import calibration as figures_calibration
 from deepfake.figures import rates as figures_rates
 from deepfake.figures import style as figures
@@ -87,6 +88,8 @@ def write_report(
         attack_headings=ATTACK_HEADINGS,
         attacks=[_attack_row(name, entry) for name, entry in attacks.items()],
         conditions=_conditions(metrics),
+        speakers=_speakers(metrics),
+        speaker_headings=bonafide.HEADINGS,
         number=number,
         bracketed=bracketed,
     )
@@ -110,6 +113,7 @@ def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, Callable[[
         "roc": lambda: figures.roc(trials, interval=interval),
         "histogram": lambda: figures.histogram(trials, threshold=threshold),
         "precision_recall": lambda: figures_rates.precision_recall(trials),
+        "by_speaker": lambda: bonafide.figure(metrics),
         "by_attack": lambda: figures.by_attack(eers, overall=metrics["eer"]),
         "histogram_by_attack": lambda: figures_rates.histogram_by_attack(trials, None, attacks, threshold=threshold),
         "confusion": lambda: figures_rates.confusion(trials, None, decided),
@@ -135,7 +139,7 @@ def number(value: float | None, form: str) -> str:
     return {"%": f"{100 * value:.2f} %", "f": f"{value:.4f}", "g": f"{value + 0.0:.5g}"}[form]  # + 0.0: -0 reads 0
 
 
-def interval(bounds: list[float] | None, form: str) -> str:
+def interval(bounds: Sequence[float] | None, form: str) -> str:
     """`3.1 to 4.2`, in the unit of the number it stands beside; nothing where there is none."""
     if bounds is None:
         return ""
@@ -154,13 +158,30 @@ def _attack_row(name: str, entry: Mapping[str, Any]) -> list[str]:
     return [name, f"{entry['n']:,}", eer, interval(entry["ci"].get("eer"), "%"), *others]
 
 
+def _speakers(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each of the worst and the best speakers, of bona fide speech alone."""
+    if not bonafide.alone(metrics):
+        return []
+    worst, best = bonafide.speakers(metrics)
+    return [
+        [name, f"{found.n:,}", number(found.rate, "%"), interval(found.interval, "%")]
+        for name, found in (worst | best).items()
+    ]
+
+
 def table(metrics: Mapping[str, Any]) -> Group:
-    """The metrics as rich tables for the terminal: all spoof, then attack by attack, the other metrics, the notes."""
+    """The metrics as rich tables for the terminal: all spoof, then attack by attack, the other metrics, the notes.
+
+    Of bona fide speech alone its speakers, if they are known, stand in place of the attacks.
+    """
     whole = {"all": {**metrics, "n": metrics["n_spoof"]}}
     whole |= {f"{name} in training": entry for name, entry in metrics["by_training"].items()}
     rows = [_attack_row(name, entry) for name, entry in {**whole, **metrics["by_attack"]}.items()]
     attacks = terminal.table(ATTACK_HEADINGS, rows, title=f"{metrics['dataset']} {metrics['partition']}")
     attacks.rows[len(whole) - 1].end_section = True
+    if speakers := _speakers(metrics):
+        title = f"{metrics['dataset']} {metrics['partition']}: the worst and the best speakers"
+        attacks = terminal.table(bonafide.HEADINGS, speakers, title=title)
     others = Table.grid(padding=(0, 2))
     others.add_row("bona fide", f"{metrics['n_bonafide']:,}")
     for name, value, bounds, _ in results(metrics, [row for row in ROWS if row[0] not in ATTACK_COLUMNS]):
@@ -180,6 +201,7 @@ def results(metrics: Mapping[str, Any], rows: Sequence[tuple[str, str, str, str]
 def _conditions(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Name, rows and number of values of each condition, speakers last; of many values the hardest ones."""
     keys = [k for k in metrics if k.startswith("by_") and k not in ("by_attack", "by_training")]
+    keys = [k for k in keys if not (k == "by_speaker" and bonafide.alone(metrics))]  # has a section of its own
     keys = sorted((k for k in keys if not k.startswith(WITHIN)), key="by_speaker".__eq__)
     return [{"name": k.removeprefix("by_"), "rows": _condition_rows(metrics[k]), "n": len(metrics[k])} for k in keys]
 

@@ -90,6 +90,34 @@ def interval(
     return float(low), float(high)
 
 
+def share_interval(
+    of: NDArray[np.bool_], clusters: Sequence[str] | NDArray, *, n: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of a share of trials of one kind, drawn in clusters as wholes.
+
+    Args:
+        of: Which trials `[N]` count.
+        clusters: `[N]` names; a trial whose name is `""` or `-` is drawn alone.
+        n: Number of replicates.
+        confidence: Share of the replicates that the interval covers.
+        seed: Of the random draws.
+
+    Raises:
+        InputError: There are too few replicates, or fewer than two clusters.
+
+    >>> share_interval(np.array([True, True, False, False]), ["a", "a", "b", "b"])
+    (0.0, 1.0)
+    """
+    check(n, confidence)
+    names = [str(name) if name not in ("", "-") else f"\0{i}" for i, name in enumerate(clusters)]
+    _, unit = np.unique(names, return_inverse=True)
+    sizes, counts = np.bincount(unit), np.bincount(unit, of)
+    if len(sizes) < 2:
+        raise InputError("all trials are of one cluster: drawn again they stay as they are; two are needed at least")
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(n, len(sizes)))
+    return percentiles((counts[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))[:, None], confidence)[0]
+
+
 class Resampler:
     """Draws trials, or whole clusters of them, with replacement.
 

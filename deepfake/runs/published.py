@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from torch import Tensor
 
 from deepfake import CONF
 from deepfake.detector import Detector
+from deepfake.download import download
 from deepfake.errors import InputError
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
@@ -75,20 +73,10 @@ def fetch(name: str, output: Path) -> Detector:
     """
     file, digest = PUBLISHED[name]
     _free(output)
-    try:
-        with urllib.request.urlopen(SOURCE + file, timeout=30) as answer:
-            content = answer.read(MAX_BYTES)
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise InputError(
-            f"{SOURCE + file} could not be fetched ({reason}): without a connection, download it elsewhere "
-            f"and use `deepfake import aasist --weights {file}`"
-        ) from error
-    if (got := hashlib.sha256(content).hexdigest()) != digest:
-        raise InputError(f"{SOURCE + file} is not the published file: its SHA-256 is {got}, {digest} was expected")
+    otherwise = f"without a connection, download it elsewhere and use `deepfake import aasist --weights {file}`"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / file
-        path.write_bytes(content)
+        download(SOURCE + file, path, sha256=digest, most_bytes=MAX_BYTES, otherwise=otherwise)
         return import_aasist(path, output)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from deepfake.errors import InputError
 from deepfake.metrics import resampling
 from deepfake.metrics.classification import auc
-from deepfake.metrics.resampling import Resampler, interval
+from deepfake.metrics.resampling import Resampler, interval, share_interval
 
 
 def data(n=150, seed=0):
@@ -142,3 +142,20 @@ def test_unusable_statistics_raise():
         interval(ratio, scores, labels, method="studentised")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="jackknife"):
         interval(ratio, [3, 1, 2], [1, 0, 1], n=40, method="bca", clusters=["a", "a", "b"])
+
+
+def test_a_share_is_drawn_in_whole_clusters():
+    """Three clusters of 1, 2 and 3 trials, of which the last alone counts: all 27 draws, by hand."""
+    shares = [np.mean([c == 2 for c in draw for _ in range(c + 1)]) for draw in np.ndindex(3, 3, 3)]
+    counts, clusters = np.array([False, False, False, True, True, True]), ["a", "b", "b", "c", "c", "c"]
+    low, high = share_interval(counts, clusters, n=20_000, confidence=0.8)
+    assert (low, high) == pytest.approx(tuple(np.quantile(shares, [0.1, 0.9])), abs=1e-9)
+    assert (low, high) == (0.0, 6 / 7)
+
+
+def test_a_share_of_trials_without_a_cluster_is_drawn_one_by_one():
+    counts = np.arange(200) < 20
+    low, high = share_interval(counts, ["-"] * 100 + [""] * 100, n=4000)
+    assert (low, high) == pytest.approx((0.06, 0.145), abs=0.006)  # of a binomial share of 0.1
+    with pytest.raises(InputError, match="all trials are of one cluster"):
+        share_interval(counts, ["a"] * 200)
