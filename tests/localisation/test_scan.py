@@ -154,6 +154,19 @@ def test_the_curve_is_the_mean_of_the_windows_that_contain_the_middle(data, n, f
         assert p_fake[i] == pytest.approx(expit(np.mean(p[inside])))
 
 
+def test_a_window_of_infinite_evidence_leaves_the_others_as_they_are(recwarn):
+    n = 20
+    scores = np.linspace(-1, 1, n)
+    p_fake = expit(-scores)
+    p_fake[7] = 0.0
+    found = Scan(np.arange(n) * 0.5, scores, -scores, p_fake, 0.5 * (n + 1), 1.0, 0.5)
+    edges, _, p = curve(found, frame_seconds=0.5)
+    odds = logit(np.concatenate([p_fake[:1], p_fake, p_fake[-1:]]))  # a frame of half a second lies in two windows
+    np.testing.assert_allclose(p, expit((odds[1:] + odds[:-1]) / 2))
+    assert len(edges) == n + 2
+    assert not recwarn
+
+
 def test_the_curve_of_certain_windows_is_finite():
     found = Scan(np.array([0.0, 0.5]), np.zeros(2), np.zeros(2), np.array([1.0, 1e-300]), 1.0, 0.5, 0.5)
     assert curve(found, frame_seconds=0.1)[2] == pytest.approx([1] * 5 + [0] * 5)
