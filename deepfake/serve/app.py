@@ -22,7 +22,7 @@ from deepfake.serve.card import card
 from deepfake.serve.keys import Keys
 from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics
-from deepfake.serve.problems import MEDIA_TYPE, STATUSES, Problem, documented
+from deepfake.serve.problems import MEDIA_TYPE, RETRY_SECONDS, STATUSES, Problem, documented
 from deepfake.serve.service import Service, Settings
 
 DESCRIPTION = """\
@@ -68,7 +68,7 @@ def application(settings: Settings) -> ASGIApp:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
-    door = Door(app, limits=Limits(), keys=keys, metrics=metrics)
+    app.state.door = door = Door(app, limits=Limits(), keys=keys, metrics=metrics)
     if not settings.allow_origins:
         return door
     methods, headers = ["GET", "POST"], ["Authorization", "X-API-Key", "X-Request-ID"]
@@ -103,6 +103,8 @@ async def health(request: Request) -> schemas.Health:
 @router.get("/ready", responses=documented("internal", "not-ready"))
 async def ready(request: Request) -> schemas.Ready:
     """Whether a recording would be taken now."""
+    if request.app.state.door.full:
+        raise Problem("not-ready", "Too many requests are in work.", headers={"Retry-After": str(RETRY_SECONDS)})
     return schemas.Ready(ready=True)
 
 

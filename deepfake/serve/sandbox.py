@@ -14,7 +14,9 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +35,7 @@ def main(descriptor: int) -> None:
     """Fork a child for each request that comes through a socket, until it is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _warm_up()
     with socket.socket(fileno=descriptor) as requests:
         requests.send(b"ready\n")
         while True:
@@ -45,6 +48,14 @@ def main(descriptor: int) -> None:
             for descriptor in descriptors:
                 os.close(descriptor)
             requests.send(b"%d\n" % child)
+
+
+def _warm_up() -> None:
+    """Import whatever a child would import, each anew: all that decoding needs, and PyAV where it is installed."""
+    with suppress(ImportError):
+        import_module("av")
+    with reading((0.1 * np.sin(np.arange(8000.0)), 8000), sample_rate=16_000, seconds=1) as opened:
+        _ = [*opened.blocks], opened.quality()
 
 
 def _child(file: int, pipe: int, *, sample_rate: int, max_seconds: float, cpu_seconds: int) -> None:

@@ -20,6 +20,13 @@ def test_health_says_what_earlier_clients_read(client, served_run):
     assert client.get("/ready").json() == {"ready": True}
 
 
+def test_a_server_that_is_full_is_not_ready_but_alive(client, monkeypatch):
+    monkeypatch.setattr("deepfake.serve.limits.Door.full", True)
+    answer = client.get("/ready")
+    assert answer.status_code == 503 and answer.json()["type"].endswith(":not-ready")
+    assert int(answer.headers["retry-after"]) > 0 and client.get("/health").status_code == 200
+
+
 def test_a_verdict_is_that_of_predict_to_the_last_bit(client, served_run, recordings):
     detector = Detector.load(served_run)
     for path in recordings:

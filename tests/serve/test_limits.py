@@ -116,7 +116,7 @@ def test_more_requests_or_bytes_than_find_room_are_told_to_come_back():
     refused = [client for client in answers if client.status == 429]
     assert len(refused) == 2 and sum(client.status == 200 for client in answers) == 3
     assert all(client.problem == "busy" and int(client.headers[b"retry-after"]) > 0 for client in refused)
-    assert made.n_inside == 0
+    assert made.n_inside == 0 and not made.full and door(n_inside=0).full
     crowded = asyncio.run(together(door(n_bytes_inside=300), 5))
     assert {client.status for client in crowded} == {200, 429}
 

@@ -17,18 +17,21 @@ FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(Health
 def test_every_answer_is_as_the_schema_says(served_run):
     load_all_checks()
     # The schema has no word for which bytes are a recording, so what it allows may be refused.
-    excluded = [CHECKS.get_one("positive_data_acceptance")]
+    # In a multipart body a number is text like any other; a batch has the problem of such a file in its place.
+    excluded = {path: [CHECKS.get_one("positive_data_acceptance")] for path in ("/predict", "/explain")}
+    excluded["/predict/batch"] = [*excluded["/predict"], CHECKS.get_one("negative_data_rejection")]
     schema = schemathesis.openapi.from_asgi("/openapi.json", application(Settings(served_run, device="cpu")))
     operations = [found.ok() for found in schema.get_all_operations()]
     assert {operation.path for operation in operations} >= {"/predict", "/predict/batch", "/explain", "/model"}
     for operation in operations:
-        for mode in schemathesis.GenerationMode:
+        modes = list(schemathesis.GenerationMode) if operation.body else [schemathesis.GenerationMode.POSITIVE]
+        for mode in modes:
             made = operation.as_strategy(generation_mode=mode)
 
             @FEW
             @given(case=made)
             def asked(case):
-                case.call_and_validate(excluded_checks=excluded)
+                case.call_and_validate(excluded_checks=excluded.get(case.operation.path, []))
 
             asked()
 
