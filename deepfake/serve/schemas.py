@@ -101,7 +101,7 @@ class Prediction(BaseModel):
     cautions: list[str]
     reasons: list[Reason]
     threshold: Threshold
-    timeline: Timeline
+    timeline: Timeline | None = Field(None, description="If asked for.")
     file_sha256: str | None
     samples_sha256: str
     detector_sha256: str

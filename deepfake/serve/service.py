@@ -21,7 +21,7 @@ from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.reading import Reading
-from deepfake.localisation.segments import RULES, share_of
+from deepfake.localisation.segments import RULES, Timeline, share_of
 from deepfake.runs import provenance
 from deepfake.scores.compute import device_of
 from deepfake.serve.decoding import Decoder
@@ -87,14 +87,18 @@ class Service:
         self._inference.shutdown()
         self._decoder.close()
 
-    async def predict(self, file: IO[bytes]) -> dict[str, Any]:
+    async def predict(self, file: IO[bytes], *, timeline: bool = False) -> dict[str, Any]:
         """Assess an upload; see `deepfake.serve.schemas.Prediction`.
+
+        Args:
+            file: The upload.
+            timeline: Whether to add p_fake over time, which takes one more window of a recording.
 
         Raises:
             Problem: The recording cannot be used.
         """
         async with self._decoded(file) as recording:
-            found = await self._computed(lambda: self._assess(recording))
+            found = await self._computed(lambda: self._assess(recording, Scanning() if timeline else None))
         self.metrics.verdicts.labels(found.verdict).inc()
         for reason in found.reasons:
             self.metrics.cautions.labels(reason.name).inc()
@@ -139,9 +143,9 @@ class Service:
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 
-    def _assess(self, recording: Reading) -> Assessment:
+    def _assess(self, recording: Reading, scanning: Scanning | None) -> Assessment:
         try:
-            return assess(self.detector, recording, scanning=Scanning(), score_range=self.score_range)
+            return assess(self.detector, recording, scanning=scanning, score_range=self.score_range)
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 
@@ -155,16 +159,15 @@ class Service:
             "state": found.state,
             "reasons": [{k: _plain(v) for k, v in reason._asdict().items()} for reason in found.reasons],
             "threshold": self.detector.config["threshold"],
-            "timeline": _timeline(found),
+            **({"timeline": _timeline(found.timeline)} if found.timeline else {}),
             "file_sha256": found.file_sha256,
             "samples_sha256": found.samples_sha256,
             "detector_sha256": self.sha256,
         }
 
 
-def _timeline(found: Assessment) -> dict[str, Any]:
-    assert found.timeline is not None
-    timeline, scan = found.timeline, found.timeline.scan
+def _timeline(timeline: Timeline) -> dict[str, Any]:
+    scan = timeline.scan
     return {
         "kind": scan.kind,
         "window": scan.window,
