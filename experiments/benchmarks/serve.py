@@ -27,6 +27,7 @@ import requests
 import soundfile
 import torch
 
+from deepfake.allocator import keep_freed_memory
 from deepfake.audio import load
 from deepfake.commands.predict import predict
 from deepfake.detector import Detector
@@ -135,20 +136,20 @@ def bad_requests(server: Server, good: bytes) -> dict[str, tuple[str, Callable[[
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.wav", bytes(50_000_000))
-    huge, chunk = PART + good, b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    first, chunk = b"%x\r\n%s\r\n" % (len(PART), PART), b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     return {
         "text": ("not-audio", posted(b"no audio " * 1000)),
         "empty": ("not-audio", posted(b"")),
         "ZIP bomb": ("not-audio", posted(bomb.getvalue())),
         "truncated": ("unusable-audio", posted(good[: len(good) // 2])),
         "missing part": ("invalid-request", posted(good, "other")),
-        "101 MB": ("too-large", lambda: server.raw("Content-Length: 101000000\r\n", [huge])),
+        "101 MB": ("too-large", lambda: server.raw("Content-Length: 101000000\r\n", [PART + good])),
         "no multipart": (
             "not-multipart",
             lambda: requests.post(f"{server.url}/predict", data=good).json()["type"][26:],
         ),
-        "without end": ("too-large", lambda: server.raw("Transfer-Encoding: chunked\r\n", [chunk] * 97)),
-        "slow": ("too-slow", lambda: server.raw("Content-Length: 99999\r\n", [b"x"] * 50, pause=0.5)),
+        "without end": ("too-large", lambda: server.raw("Transfer-Encoding: chunked\r\n", [first, *[chunk] * 97])),
+        "slow": ("too-slow", lambda: server.raw("Content-Length: 99999\r\n", [PART, *[b"x"] * 50], pause=0.5)),
     }
 
 
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--files", type=int, default=40)
     given = parser.parse_args()
+    keep_freed_memory()  # as both commands do
     files = sorted(path for path in given.folder.rglob("*") if path.suffix in (".flac", ".wav"))[: given.files]
     detector = Detector.load(given.run)
     with tempfile.TemporaryDirectory() as folder:
