@@ -27,10 +27,6 @@ from deepfake.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = (
-    ".wav .wave .bwf .rf64 .w64 .flac .aif .aiff .aifc .au .snd .caf .sph .nist .mp3 .mp2 .mpga .ogg .oga .opus .spx "
-    ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .aac .adts .webm .weba .mkv .mka .wma .asf .wmv .avi .ts .mts .m2ts .flv .amr"
-)
 # What shows, in the first bytes, that it is a format which only PyAV reads.
 MARKS = {
     "Speex": b"Speex   ",

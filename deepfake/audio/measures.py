@@ -100,7 +100,7 @@ def levels(samples: Floats) -> dict[str, float]:
     """
     magnitudes = np.abs(samples)
     peak = magnitudes.max()
-    rms_dbfs, peak_dbfs = decibels(np.mean(samples**2)), decibels(peak**2)
+    rms_dbfs, peak_dbfs = decibels(float(np.mean(samples**2))), decibels(peak**2)
     return {
         "rms_dbfs": rms_dbfs,
         "peak_dbfs": peak_dbfs,
