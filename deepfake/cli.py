@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, required=True, help="run folder to make")
 
     _add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
+    _add_serve_arguments(add("serve", _serve, "answer over HTTP: a REST API on a detector"))
     _add_corpus_arguments(add("make-corpus", _make_corpus, "spoofs of real speech, laid out as ASVspoof2019 LA is"))
 
     _add_speaker_commands(add)
@@ -126,6 +127,19 @@ def _add_speaker_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     command = add("speakers", _speakers, "list the enrolled speakers, or delete the profile of one")
     command.add_argument("what", choices=("list", "delete"))
     command.add_argument("speaker", nargs="?", metavar="NAME", help="whose profile to delete")
+
+
+def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
+    command.add_argument("--port", type=int, default=5000, help="0 for a free one (5000)")
+    command.add_argument("--tls", action="store_true", help="HTTPS, with a self-signed certificate that is kept")
+    command.add_argument("--key-file", type=Path, metavar="FILE", help="API keys, plain or sha256:HEX, one a line")
+    command.add_argument("--workers", type=int, default=1, help="processes, each with the detector (1)")
+    command.add_argument("--insecure", action="store_true", help="let others in without a key or TLS")
+    command.add_argument("--allow-origin", action="append", default=[], help="a page's origin that may ask (CORS)")
+    command.add_argument("--max-minutes", type=float, default=120.0, help="longest recording (120)")
+    command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
 
 
 def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
@@ -226,6 +240,27 @@ def _speakers(arguments: argparse.Namespace) -> int:
         show_speakers(Profiles())
     else:
         Profiles().delete(arguments.speaker)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from deepfake.allocator import keep_freed_memory
+
+    try:
+        from deepfake.serve.server import serve
+        from deepfake.serve.service import Settings
+    except ModuleNotFoundError as error:
+        raise InputError(f'{error.name} is not installed: pip install "deepfake[serve]"') from error
+    keep_freed_memory()
+    settings = Settings(
+        run=arguments.run or _newest_run(),
+        device=arguments.device,
+        max_minutes=arguments.max_minutes,
+        key_file=arguments.key_file,
+        allow_origins=tuple(arguments.allow_origin),
+    )
+    where = {"host": arguments.host, "port": arguments.port, "secure": arguments.tls}
+    serve(settings, **where, workers=arguments.workers, insecure=arguments.insecure)
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake.audio import waveform as audio
+from deepfake import audio
 from deepfake.audio.ffmpeg import DEMUXERS
 from deepfake.audio.libsndfile import FORMATS
 from deepfake.audio.spectrum import QUIET_DB, Floats, decibels, spectrum

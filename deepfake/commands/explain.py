@@ -18,6 +18,7 @@ import torch
 from matplotlib.figure import Figure
 
 from deepfake.atomic import write_atomically, write_csv
+from deepfake.audio.sound import Source
 from deepfake.commands.faithfulness import warnings_of
 from deepfake.commands.localise import threshold_of
 from deepfake.commands.outcome import Outcome
@@ -34,6 +35,7 @@ from deepfake.forensics import report as evidence
 from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
+from deepfake.forensics.reading import Reading
 from deepfake.forensics.report import Explanation
 from deepfake.localisation.figure import timeline_figure
 from deepfake.localisation.segments import THRESHOLD, Threshold, write_segments
@@ -144,8 +146,8 @@ class Explainer:
         self.score_range = provenance.score_range(run, self.detector)
         self.environment = environment(sys.argv, device, None)
 
-    def write(self, path: Path, folder: ExplanationFolder) -> dict[str, Any]:
-        """Write all evidence on one file into a folder, and return the content of its `report.json`.
+    def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:
+        """Write all evidence on one recording into a folder, and return the content of its `report.json`.
 
         Raises:
             InputError: The file cannot be used, or a method cannot explain the detector.
@@ -154,7 +156,7 @@ class Explainer:
         rule = "recording" if settings.recording else "file"
         window = (settings.window_seconds, settings.overlap, settings.batch_size)
         scanning = Scanning(*window, self.threshold, rule)
-        assessment = assess(self.detector, path, scanning=scanning, score_range=self.score_range)
+        assessment = assess(self.detector, source, scanning=scanning, score_range=self.score_range)
         explanation = self._explanation(assessment)
         report = evidence.report(
             assessment,
@@ -171,7 +173,7 @@ class Explainer:
             write_atomically(pictures[name], saved(figure, "png"))
         if assessment.timeline is not None:
             write_segments(folder.path, assessment.timeline)
-        write_pdf(folder.pdf, report, pictures, title=path.name)
+        write_pdf(folder.pdf, report, pictures, title=Path(assessment.name).name)
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(folder.report, text + "\n")
         return report

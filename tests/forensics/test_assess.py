@@ -19,7 +19,7 @@ from small_detectors import small
 from sounds import measure
 from tiny import REPOSITORY
 
-from deepfake.audio import load, waveform
+from deepfake.audio import info, load, mono
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Scanning, assess
 from deepfake.localisation.scan import scan
@@ -38,13 +38,13 @@ def encode(samples, rate=RATE, **keywords):
 @pytest.fixture
 def opens(monkeypatch):
     """What was opened for decoding, in order."""
-    found, opened = [], waveform.opened
+    found, opened = [], mono.opened
 
     def counted(source):
         found.append(source)
         return opened(source)
 
-    monkeypatch.setattr(waveform, "opened", counted)
+    monkeypatch.setattr(mono, "opened", counted)
     return found
 
 
@@ -77,7 +77,7 @@ def test_one_pass_gives_what_separate_ones_do(rate, kind, opens, tmp_path):
     samples, native = load(path, sample_rate=RATE), load(path, sample_rate=rate)
     assert found.samples_sha256 == hashlib.sha256(samples.numpy().astype("<f4").tobytes()).hexdigest()
     assert found.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert found.n_bytes == path.stat().st_size and found.header == waveform.info(path)
+    assert found.n_bytes == path.stat().st_size and found.header == info(path)
     assert found.seconds == len(samples) / RATE
     assert found.quality == measure(native.numpy(), rate)
     assert found.score == detector.score_file(path)

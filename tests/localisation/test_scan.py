@@ -21,7 +21,7 @@ from scipy.special import expit, logit
 from tiny import REPOSITORY, compose
 
 from deepfake import audio
-from deepfake.audio import waveform
+from deepfake.audio import mono
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
@@ -84,7 +84,7 @@ def test_a_long_recording_crosses_the_blocks_it_is_decoded_in():
 def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
     data = encode(noise(3 * 16_000), 16_000, format=format, subtype=None)
     whole = audio.load(data, sample_rate=RATE).numpy()
-    reads, opened = [], waveform.opened
+    reads, opened = [], mono.opened
 
     @contextmanager
     def counting(source):
@@ -97,7 +97,7 @@ def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
 
             yield replace(sound, blocks=blocks)
 
-    monkeypatch.setattr(waveform, "opened", counting)
+    monkeypatch.setattr(mono, "opened", counting)
     detector = LinearDetector(0.5)
     scan(detector, data, overlap=0.9)
     assert sum(reads) == pytest.approx(3 * 16_000, abs=3_000)

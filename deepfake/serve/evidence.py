@@ -1,0 +1,56 @@
+"""The evidence on an upload: what `explain.py` writes, made in a private folder that is deleted."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from deepfake.commands.explain import Explainer, Settings
+from deepfake.explain.gradcam import GradCam
+from deepfake.explain.integrated_gradients import IntegratedGradients
+from deepfake.explain.method import Method
+from deepfake.explain.occlusion import Occlusion
+from deepfake.explain.saliency import Saliency
+from deepfake.forensics.bundle import bundle
+from deepfake.forensics.reading import Reading
+from deepfake.runs.folder import ExplanationFolder
+
+COMMAND = ["deepfake", "serve"]
+
+
+def methods() -> dict[str, Method]:
+    """Those of `conf/explain.yaml`, as their classes have them."""
+    return {
+        "saliency": Saliency(),
+        "gradcam": GradCam(),
+        "integrated_gradients": IntegratedGradients(),
+        "occlusion": Occlusion(),
+    }
+
+
+class Evidence:
+    """Explains uploads with the detector of a run.
+
+    Args:
+        run: Run folder or detector file.
+        device: Where to compute.
+    """
+
+    def __init__(self, run: Path, device: torch.device) -> None:
+        self._explainer = Explainer(str(run), methods(), Settings(), device)
+        self._explainer.environment["command"] = COMMAND  # the server's own has paths in it
+
+    def on(self, recording: Reading, media_type: str) -> bytes:
+        """The evidence on a recording: a ZIP file, the PDF alone, or the `report.json` alone.
+
+        Raises:
+            InputError: The recording cannot be used.
+        """
+        with tempfile.TemporaryDirectory(prefix="deepfake-") as private:
+            folder = ExplanationFolder(Path(private) / "recording")
+            self._explainer.write(recording, folder)
+            files = {"application/pdf": folder.pdf, "application/json": folder.report}
+            file = files.get(media_type) or bundle(folder.path)
+            return file.read_bytes()

@@ -1,0 +1,101 @@
+"""What `deepfake serve` does: refuse what is not safe, listen, and answer until it is told to end."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from uvicorn import Config, Server
+from uvicorn.supervisors import Multiprocess
+
+from deepfake.detector import Detector
+from deepfake.errors import InputError
+from deepfake.serve import tls
+from deepfake.serve.app import application
+from deepfake.serve.keys import Keys
+from deepfake.serve.logs import LOGGING
+from deepfake.serve.service import Settings
+
+DRAIN_SECONDS = 300  # what runs when the server is told to end may take as long
+
+START_SECONDS = 120  # a worker answers its parent only after it has imported torch
+
+
+def serve(
+    settings: Settings, *, host: str, port: int, secure: bool = False, workers: int = 1, insecure: bool = False
+) -> None:
+    """Serve a run until SIGTERM or SIGINT; what runs then is finished.
+
+    Args:
+        settings: What is served.
+        host: Address to listen at.
+        port: Port; 0 for a free one, which is printed.
+        secure: Whether to use TLS, with a certificate that is made and kept.
+        workers: Processes; they share nothing but the port.
+        insecure: Whether others than this machine may connect without a key or TLS.
+
+    Raises:
+        InputError: It would be open to others, or the run, the key file or the address cannot be used.
+    """
+    if workers < 1:
+        raise InputError(f"workers={workers}: at least 1 was expected")
+    if not (_is_loopback(host) or settings.key_file or secure or insecure):
+        raise InputError(
+            f"host={host}: others could use the server without a key; give --key-file or --tls, or say --insecure"
+        )
+    if workers > 1:  # faults are told here, and not by each worker
+        Detector.load(settings.run)
+        _ = settings.key_file and Keys.read(settings.key_file)
+    certificate = tls.kept(host) if secure else None
+    files: dict[str, Path] = {}
+    if certificate:
+        files = {"ssl_certfile": certificate.certificate, "ssl_keyfile": certificate.key}
+        print(f"certificate: {certificate.certificate}, SHA-256 {certificate.fingerprint}", file=sys.stderr)
+    config = Config(
+        partial(application, settings),
+        factory=True,
+        workers=workers,
+        log_config=LOGGING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
+        **files,  # type: ignore[arg-type]
+    )
+    with _listening(host, port) as listening:
+        name = f"[{host}]" if ":" in host else host
+        print(f"http{'s' if secure else ''}://{name}:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
+        with suppress(KeyboardInterrupt):  # with which uvicorn repeats the signal that ended it
+            if workers > 1:
+                Multiprocess(config, sockets=[listening]).run()
+            else:
+                Server(config).run(sockets=[listening])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket bound to an address.
+
+    Raises:
+        InputError: It cannot be.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"host={host} port={port}: an address to listen at was expected ({error})") from error
+    bound.set_inheritable(True)
+    return bound

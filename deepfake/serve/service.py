@@ -1,0 +1,182 @@
+"""The detector at work: from an upload to what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import torch
+
+from deepfake.commands.predict import row
+from deepfake.detector import Detector, detector_file
+from deepfake.errors import InputError
+from deepfake.forensics.assess import Assessment, Scanning, assess
+from deepfake.forensics.reading import Reading
+from deepfake.localisation.segments import RULES, Timeline, share_of
+from deepfake.runs import provenance
+from deepfake.scores.compute import device_of
+from deepfake.serve.decoding import Decoder
+from deepfake.serve.metrics import Metrics
+from deepfake.serve.problems import Problem
+
+Result = TypeVar("Result")
+MOST_MINUTES = 120.0
+SPOOLED_BYTES = 16 << 20  # samples of a recording that are held in memory, 4 minutes at 16 kHz; more go to a file
+AT_ONCE = min(4, os.cpu_count() or 1) + 1  # recordings that are decoded, or decoded and waiting for the network
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is served, and to whom.
+
+    Args:
+        run: Run folder or detector file.
+        device: `cpu`, `cuda` ...; `auto` for the GPU where there is one.
+        max_minutes: Longest recording that is accepted.
+        key_file: As `deepfake.serve.keys.Keys.read` takes it; None for no check.
+        allow_origins: Origins whose pages may ask (CORS).
+    """
+
+    run: Path
+    device: str = "auto"
+    max_minutes: float = MOST_MINUTES
+    key_file: Path | None = None
+    allow_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_minutes <= MOST_MINUTES:
+            raise InputError(f"max_minutes={self.max_minutes}: more than 0 and at most {MOST_MINUTES:g} was expected")
+
+
+class Service:
+    """The detector of a run, with which one recording at a time is computed.
+
+    A recording has the network to itself: a batch holds windows of one recording, so that a score does not depend on
+    who else asks, and is that of `deepfake predict`.
+
+    Args:
+        settings: What is served.
+        metrics: Of this process.
+
+    Raises:
+        InputError: The run cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        self.detector = Detector.load(settings.run).to(device_of(settings.device))
+        self.score_range = provenance.score_range(settings.run, self.detector)
+        self.sha256 = provenance.hash_of_file(detector_file(settings.run))
+        self._evidence: Any = None
+        self._decoder = Decoder(sample_rate=self.detector.sample_rate, max_seconds=60 * settings.max_minutes)
+        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._places = asyncio.Semaphore(AT_ONCE)
+        with torch.inference_mode():  # the first forward pass is slow, and shows whether there can be others
+            self.detector(torch.zeros(1, self.detector.n_samples, device=self.detector.device))
+
+    def close(self) -> None:
+        self._inference.shutdown()
+        self._decoder.close()
+
+    async def predict(self, file: IO[bytes], *, timeline: bool = False) -> dict[str, Any]:
+        """Assess an upload; see `deepfake.serve.schemas.Prediction`.
+
+        Args:
+            file: The upload.
+            timeline: Whether to add p_fake over time, which takes one more window of a recording.
+
+        Raises:
+            Problem: The recording cannot be used.
+        """
+        async with self._decoded(file) as recording:
+            found = await self._computed(lambda: self._assess(recording, Scanning() if timeline else None))
+        self.metrics.verdicts.labels(found.verdict).inc()
+        for reason in found.reasons:
+            self.metrics.cautions.labels(reason.name).inc()
+        return self._prediction(found)
+
+    async def _computed(self, work: Callable[[], Result]) -> Result:
+        """The result of some work with the network, when it is its turn."""
+        asked = time.perf_counter()
+
+        def work_now() -> Result:
+            self.metrics.seconds.labels("waiting").observe(time.perf_counter() - asked)
+            with self.metrics.seconds.labels("inference").time():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._inference, work_now)
+
+    async def explain(self, file: IO[bytes], media_type: str) -> bytes:
+        """The evidence on an upload, as a ZIP file, PDF or JSON.
+
+        Raises:
+            Problem: The recording cannot be used.
+        """
+        async with self._decoded(file) as recording:
+            return await self._computed(lambda: self._explained(recording, media_type))
+
+    @asynccontextmanager
+    async def _decoded(self, file: IO[bytes]) -> AsyncIterator[Reading]:
+        """An upload, decoded in a process of its own; only so many are at once, so that their samples find room."""
+        async with self._places:
+            with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
+                with self.metrics.seconds.labels("decoding").time():
+                    recording = await asyncio.to_thread(self._decoder.read, file, samples)
+                yield recording
+
+    def _explained(self, recording: Reading, media_type: str) -> bytes:
+        from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks
+
+        if self._evidence is None:
+            self._evidence = Evidence(self.settings.run, self.detector.device)
+        try:
+            return self._evidence.on(recording, media_type)
+        except InputError as error:
+            raise Problem("unusable-audio", str(error)) from error
+
+    def _assess(self, recording: Reading, scanning: Scanning | None) -> Assessment:
+        try:
+            return assess(self.detector, recording, scanning=scanning, score_range=self.score_range)
+        except InputError as error:
+            raise Problem("unusable-audio", str(error)) from error
+
+    def _prediction(self, found: Assessment) -> dict[str, Any]:
+        numbers, is_fake = row(found), found.detector.verdict(found.score) == "spoof"
+        return {
+            "is_fake": is_fake,
+            "confidence": max(numbers["p_fake"], 1 - numbers["p_fake"]),
+            "prediction": "FAKE" if is_fake else "REAL",
+            **numbers,
+            "state": found.state,
+            "reasons": [{k: _plain(v) for k, v in reason._asdict().items()} for reason in found.reasons],
+            "threshold": self.detector.config["threshold"],
+            **({"timeline": _timeline(found.timeline)} if found.timeline else {}),
+            "file_sha256": found.file_sha256,
+            "samples_sha256": found.samples_sha256,
+            "detector_sha256": self.sha256,
+        }
+
+
+def _timeline(timeline: Timeline) -> dict[str, Any]:
+    scan = timeline.scan
+    return {
+        "kind": scan.kind,
+        "window": scan.window,
+        "threshold": timeline.threshold._asdict(),
+        "verdict": RULES[timeline.rule](share_of(timeline.segments, scan.duration)),
+        "segments": [segment._asdict() for segment in timeline.segments],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: null where a number is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
