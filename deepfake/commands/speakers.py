@@ -11,7 +11,7 @@ from typing import Any
 
 from deepfake.commands.predict import row as spoofing_row
 from deepfake.detector import Detector
-from deepfake.forensics.assess import assess
+from deepfake.forensics.assess import Assessment, assess
 from deepfake.metrics.sasv import sasv_llr, sasv_threshold
 from deepfake.runs.provenance import score_range
 from deepfake.speakers.check import CALIBRATION, Check, check, enrolled
@@ -44,9 +44,16 @@ def compare(
         with a run `spoofing`, as `deepfake predict` has it, and `sasv`: `llr, threshold, accepted`, null unless the
         detector is calibrated.
     """
-    found = check(file, profiles, threshold=threshold)
+    found, assessment = check(file, profiles, threshold=threshold), None
+    if run is not None:
+        detector = Detector.load(run)
+        assessment = assess(detector, file, score_range=score_range(run, detector))
+    return {"file": str(file), **comparison(found, assessment)}
+
+
+def comparison(found: Check, assessment: Assessment | None) -> dict[str, Any]:
+    """What `compare` returns, but for the file."""
     said: dict[str, Any] = {
-        "file": str(file),
         "speaker": found.speaker,
         "matches": found.matches,
         "words": found.words,
@@ -57,11 +64,9 @@ def compare(
         "speech_seconds": found.speech_seconds,
         "scores": found.scores,
     }
-    if run is not None:
-        detector = Detector.load(run)
-        assessment = assess(detector, file, score_range=score_range(run, detector))
-        said["spoofing"] = spoofing_row(assessment)
+    if assessment is not None:
         llr = assessment.llr
+        said["spoofing"] = spoofing_row(assessment)
         said["sasv"] = None if llr is None else _sasv(found, -llr.log10_lr_spoof * math.log(10))
     return said
 

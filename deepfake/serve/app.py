@@ -42,6 +42,7 @@ BINARY = {"type": "string", "format": "binary"}
 Recording = Annotated[UploadFile, File(description="WAV, FLAC, MP3, M4A, OGG, WebM ...; its name is not used.")]
 Recordings = Annotated[list[UploadFile], File(description="Recordings, answered in order.")]
 Over = Annotated[bool, Query(description="Whether to add p_fake over time and its segments: one more window's work.")]
+Claimed = Annotated[str | None, Query(description="The speaker that it claims to be; without, all who are enrolled.")]
 router = APIRouter()
 
 
@@ -147,6 +148,17 @@ async def explain(request: Request, file: Recording) -> Response:
     """Why: which times and bands are evidence for spoof, as `explain.py` finds them; the form is chosen by `Accept`."""
     media_type = chosen(request.headers.get("accept") or "*/*", EVIDENCE)
     return Response(await _service(request).explain(file.file, media_type), media_type=media_type)
+
+
+@router.post(
+    "/identify",
+    response_model=schemas.Comparison,
+    response_model_exclude_unset=True,
+    responses={**UPLOADED, **documented("not-enrolled", "no-speaker-check")},
+)
+async def identify(request: Request, file: Recording, speaker: Claimed = None) -> Any:
+    """Whose voice it is of those enrolled, or whether it is the one that is claimed, beside the verdict on spoofing."""
+    return await _service(request).identify(file.file, speaker)
 
 
 @router.get("/model", response_model=schemas.Card, responses=KEYED)

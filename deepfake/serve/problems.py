@@ -21,6 +21,7 @@ KINDS: dict[str, Kind] = {
     "bad-request": Kind(400, "The request is malformed"),
     "unauthorized": Kind(401, "An API key is needed"),
     "not-found": Kind(404, "There is nothing at this address"),
+    "not-enrolled": Kind(404, "Nobody, or not this speaker, is enrolled"),
     "method-not-allowed": Kind(405, "The method is not allowed here"),
     "not-acceptable": Kind(406, "None of the accepted media types can be given"),
     "too-slow": Kind(408, "The request arrives too slowly"),
@@ -34,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "busy": Kind(429, "Too many requests are waiting"),
     "internal": Kind(500, "The server made an error"),
     "decoder-ended": Kind(500, "The process that decodes the recording ended"),
+    "no-speaker-check": Kind(501, "The server cannot compare speakers"),
     "not-ready": Kind(503, "The server takes no requests now"),
     "decoding-too-long": Kind(504, "Decoding the recording takes too long"),
 }

@@ -113,6 +113,44 @@ class Batch(BaseModel):
     results: list[Prediction | dict[str, Any]]
 
 
+class Spoofing(BaseModel):
+    """The row of `deepfake predict`."""
+
+    score: float
+    p_fake: float
+    verdict: VERDICTS
+    calibrated: bool
+    log10_lr_spoof: float | None = None
+    capped: bool | None = None
+    seconds: float
+    scored_seconds: float
+    cautions: list[str]
+
+
+class Joint(BaseModel):
+    """Speaker and spoofing together, at the priors and costs of ASVspoof 5."""
+
+    llr: float
+    threshold: float
+    accepted: bool
+
+
+class Comparison(BaseModel):
+    """A voice against those enrolled. A match is no evidence against a clone."""
+
+    speaker: str = Field(description="Who is most similar.")
+    matches: bool
+    words: str = Field(description="`matches NAME`, or `unknown speaker or a clone`.")
+    score: float = Field(description="Cosine of the embeddings.")
+    threshold: float
+    threshold_source: str
+    log10_lr_speaker: float
+    speech_seconds: float
+    scores: dict[str, float]
+    spoofing: Spoofing
+    sasv: Joint | None = Field(description="Null unless the detector is calibrated.")
+
+
 class Health(BaseModel):
     status: Literal["ok"]
     model_loaded: bool

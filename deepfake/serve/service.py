@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import numpy as np
 import torch
 
 from deepfake.commands.predict import row
+from deepfake.commands.speakers import comparison
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment, Scanning, assess
@@ -27,6 +32,11 @@ from deepfake.scores.compute import device_of
 from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
 from deepfake.serve.problems import Problem
+from deepfake.speakers.check import check
+from deepfake.speakers.embedding import LONGEST_SECONDS
+from deepfake.speakers.profiles import Profile, Profiles
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 MOST_MINUTES = 120.0
@@ -124,6 +134,16 @@ class Service:
         async with self._decoded(file) as recording:
             return await self._computed(lambda: self._explained(recording, media_type))
 
+    async def identify(self, file: IO[bytes], speaker: str | None) -> dict[str, Any]:
+        """Compare an upload with the enrolled speakers, or with one of them; see `deepfake.serve.schemas.Comparison`.
+
+        Raises:
+            Problem: The recording cannot be used, nobody is enrolled, or speakers cannot be compared here.
+        """
+        known = await asyncio.to_thread(_enrolled, speaker)
+        async with self._decoded(file) as recording:
+            return await self._computed(lambda: self._compared(recording, known))
+
     @asynccontextmanager
     async def _decoded(self, file: IO[bytes]) -> AsyncIterator[Reading]:
         """An upload, decoded in a process of its own; only so many are at once, so that their samples find room."""
@@ -149,6 +169,16 @@ class Service:
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 
+    def _compared(self, recording: Reading, known: list[Profile]) -> dict[str, Any]:
+        rate, beginning = self.detector.sample_rate, []
+        blocks = _noted(recording.blocks, beginning, round(LONGEST_SECONDS * rate))
+        assessment = self._assess(replace(recording, blocks=blocks), None)
+        try:
+            found = check((np.concatenate(beginning), rate), known)
+        except InputError as error:
+            raise Problem("unusable-audio", str(error)) from error
+        return comparison(found, assessment)
+
     def _prediction(self, found: Assessment) -> dict[str, Any]:
         numbers, is_fake = row(found), found.detector.verdict(found.score) == "spoof"
         return {
@@ -164,6 +194,35 @@ class Service:
             "samples_sha256": found.samples_sha256,
             "detector_sha256": self.sha256,
         }
+
+
+def _enrolled(speaker: str | None) -> list[Profile]:
+    """The profiles to compare with.
+
+    Raises:
+        Problem: There are none, they cannot be read, or Resemblyzer is not installed.
+    """
+    if find_spec("resemblyzer") is None:
+        raise Problem("no-speaker-check", "The server was installed without the extra speaker.")
+    try:
+        known = list(Profiles())
+    except InputError as error:
+        log.error("profiles of speakers: %s", error)
+        raise Problem("no-speaker-check", "The profiles of the speakers cannot be read; the log says why.") from error
+    if speaker is not None:
+        known = [profile for profile in known if profile.name == unicodedata.normalize("NFC", speaker).strip()]
+    if not known:
+        raise Problem("not-enrolled", "Enrol a speaker first: `deepfake enroll --speaker NAME FILES...`.")
+    return known
+
+
+def _noted(blocks: Iterator[np.ndarray], beginning: list[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
+    """The same blocks, of which the first samples are put aside."""
+    for block in blocks:
+        if n_samples > 0:
+            beginning.append(block[:n_samples])
+            n_samples -= len(block)
+        yield block
 
 
 def _timeline(timeline: Timeline) -> dict[str, Any]:
