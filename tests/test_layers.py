@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "deepfake"
 LAYERS = (  # from the top; a part imports what stands below it, and nothing of its own row
     ("cli",),
     ("run",),
-    ("serve",),
+    ("app", "serve"),
     ("commands", "training"),
     ("evaluation", "faithfulness", "forensics", "audit", "sweep"),
     ("runs",),

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -93,8 +93,9 @@ def write_json(rows: Sequence[Row], detector: Detector) -> None:
     print(json.dumps(rows, indent=2, ensure_ascii=False))
 
 
-def write_csv(rows: Sequence[Row], detector: Detector) -> None:
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+def write_csv(rows: Sequence[Row], detector: Detector, file: TextIO | None = None) -> None:
+    """Write the rows as CSV, to standard output if no file is given."""
+    writer = csv.DictWriter(file or sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         plain = {key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()}

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 import deepfake
 from deepfake.serve import schemas
-from deepfake.serve.card import card
+from deepfake.forensics.card import card
 from deepfake.serve.keys import Keys
 from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics
