@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from deepfake.forensics.quality import Quality
+
 
 def noise(n: int, seed: int = 0, channels: int = 1) -> np.ndarray:
     """`[n, channels]` in about [-0.5, 0.5]."""
@@ -24,6 +26,14 @@ def encode(samples: np.ndarray, rate: int = 16_000, format: str = "WAV", subtype
     buffer = io.BytesIO()
     sf.write(buffer, samples, rate, format=format, subtype=subtype)
     return buffer.getvalue()
+
+
+def measure(samples: np.ndarray, rate: int) -> dict[str, float]:
+    """The quality of `[T]`, taken in blocks that no frame or window fits."""
+    quality = Quality(rate)
+    for i in range(0, len(samples), 4_099):
+        quality.take(samples[i : i + 4_099])
+    return quality.found()
 
 
 def patch(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepfake.audio import waveform as audio
+from deepfake.audio.ffmpeg import DEMUXERS
+from deepfake.audio.libsndfile import FORMATS
+from deepfake.audio.spectrum import QUIET_DB, Floats, decibels, spectrum
 
 CONVENTIONS = (
     "All is measured at the file's own rate, on the mean of its channels. Levels are in dB relative to full scale (a "
@@ -55,19 +57,14 @@ MEANINGS: dict[str, str] = {
     "container": "container (WAV, FLAC ...)",
     "coding": "coding inside the container (PCM_16, MPEG_LAYER_III ...)",
 }
-CONTAINERS = (*audio.FORMATS, "MOV", "MATROSKA", "AAC", "other")
+CONTAINERS = tuple(dict.fromkeys([*FORMATS, *map(str.upper, DEMUXERS), "other"]))
 CODINGS = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")
-CODINGS += ("GSM610", "VORBIS", "OPUS", "MPEG_LAYER_III", "AAC", "ALAC", "other")
+CODINGS += ("GSM610", "VORBIS", "OPUS", "MPEG_LAYER_III", "AAC", "ALAC", "MPEG_LAYER_II", "FLAC", "SPEEX", "AC3")
+CODINGS += ("EAC3", "AMR_NB", "AMR_WB", "WMAV1", "WMAV2", "WMAPRO", "other")
 WORDS = {"container": CONTAINERS, "coding": CODINGS}  # the cues that are names
 
-LOWEST_DB = -150.0
-FRAME_SECONDS, WINDOW_SECONDS = 0.010, 0.032
+FRAME_SECONDS = 0.010
 LONGEST_SECONDS = 600  # bounds the memory
-QUIET_DB = 40.0  # below the loudest frame
-HOLE_DB = 20.0
-WINDOWS_AT_ONCE = 1024  # bounds the memory of long files
-
-Floats = NDArray[np.float64]
 
 
 def cues(path: str | os.PathLike[str]) -> dict[str, float]:
@@ -103,7 +100,7 @@ def levels(samples: Floats) -> dict[str, float]:
     """
     magnitudes = np.abs(samples)
     peak = magnitudes.max()
-    rms_dbfs, peak_dbfs = _db(np.mean(samples**2)), _db(peak**2)
+    rms_dbfs, peak_dbfs = decibels(np.mean(samples**2)), decibels(peak**2)
     return {
         "rms_dbfs": rms_dbfs,
         "peak_dbfs": peak_dbfs,
@@ -123,66 +120,19 @@ def silence(samples: Floats, rate: int) -> dict[str, float]:
     size = max(1, round(FRAME_SECONDS * rate))
     n_frames = max(1, len(samples) // size)
     power = np.mean(samples[: n_frames * size].reshape(n_frames, -1) ** 2, axis=1)  # [L]
-    loud = np.flatnonzero((power > power.max() * 10 ** (-QUIET_DB / 10)) & (power > 0))
+    loud = np.flatnonzero(is_loud(power))
     first, after = (loud[0], loud[-1] + 1) if len(loud) else (n_frames, 0)
     return {
         "leading_silence_s": first * size / rate,
         "trailing_silence_s": (n_frames - after) * size / rate,
         "silence_share": 1 - len(loud) / n_frames,
-        "noise_floor_dbfs": _db(np.percentile(power, 5)),
+        "noise_floor_dbfs": decibels(np.percentile(power, 5)),
     }
 
 
-def spectrum(samples: Floats, rate: int) -> dict[str, float]:
-    """Bandwidth, energy above band edges, the steepest edge, and holes, as far as there are such bands.
-
-    Shape:
-        `[T]`, at `rate` hertz
-    """
-    size = 2 ** round(math.log2(WINDOW_SECONDS * rate))
-    per_hz = size / rate  # bins per hertz
-    hole_bins, edge_bins = max(2, round(500 * per_hz)), max(1, round(250 * per_hz))
-    total, bands = _powers(samples - samples.mean(), size, hole_bins)
-    hertz = np.arange(len(total)) / per_hz
-    all_power = total.sum()
-    if all_power <= 0:
-        return {}
-    found: dict[str, float] = {
-        "bandwidth_hz": hertz[np.searchsorted(np.cumsum(total), 0.999 * all_power)],
-        "top_hz": hertz[np.flatnonzero(total >= total.max() * 1e-6)[-1]],
-    }
-    for edge in (3800, 7500):
-        if edge < rate / 2:
-            found[f"above_{edge}_hz_db"] = _db(total[hertz >= edge].sum() / all_power)
-
-    decibels = 10 * np.log10(np.maximum(total / total.max(), 10 ** (LOWEST_DB / 10)))
-    means = np.convolve(decibels, np.full(edge_bins, 1 / edge_bins), "valid")  # [i] is that of bins i ... i+edge_bins-1
-    falls = means[:-edge_bins] - means[edge_bins:]  # [i] is at bin i + edge_bins
-    falls, at = falls[(above := hertz[edge_bins:][: len(falls)] >= 1000)], hertz[edge_bins:][: len(falls)][above]
-    if len(falls):
-        found["brickwall_db"], found["brickwall_hz"] = falls.max(), at[np.argmax(falls)]
-
-    loud = bands.sum(axis=1)
-    inner = bands[loud > loud.max() * 10 ** (-QUIET_DB / 10), round(2000 * per_hz) // hole_bins :]  # [L, bands]
-    if inner.shape[1] > 2:
-        neighbours = np.minimum(inner[:, :-2], inner[:, 2:])
-        found["hole_share"] = float(np.mean(inner[:, 1:-1] < neighbours * 10 ** (-HOLE_DB / 10)))
-    return found
-
-
-def _powers(samples: Floats, size: int, band_bins: int) -> tuple[Floats, Floats]:
-    """Mean power per bin `[size/2 + 1]`, and that of each window in bands of so many bins `[L, bands]`."""
-    samples = np.pad(samples, (0, max(0, size - len(samples))))
-    windows = np.lib.stride_tricks.sliding_window_view(samples, size)[:: size // 2]  # [L, size], half overlapping
-    taper = np.hanning(size + 1)[:-1]
-    total, bands = np.zeros(size // 2 + 1), []
-    for i in range(0, len(windows), WINDOWS_AT_ONCE):
-        transformed = np.fft.rfft(windows[i : i + WINDOWS_AT_ONCE] * taper, axis=1)
-        power = transformed.real**2 + transformed.imag**2
-        total += power.sum(axis=0)
-        n_bands = (power.shape[1] - 1) // band_bins
-        bands.append(power[:, : n_bands * band_bins].reshape(len(power), n_bands, band_bins).mean(axis=2))
-    return total / len(windows), np.concatenate(bands)
+def is_loud(power: Floats) -> NDArray[np.bool_]:
+    """Which frames are not quiet, by their power `[L]`."""
+    return (power > power.max() * 10 ** (-QUIET_DB / 10)) & (power > 0)
 
 
 def resolution(samples: Floats) -> dict[str, float]:
@@ -211,7 +161,3 @@ def word(cue: str, value: float) -> str:
 def _code(cue: str, name: str) -> int:
     known = WORDS[cue]
     return known.index(name if name in known else "other")
-
-
-def _db(power: Any) -> float:
-    return max(LOWEST_DB, 10 * math.log10(power)) if power > 0 else LOWEST_DB

@@ -8,34 +8,25 @@ What is done to samples that mislead (channels that cancel each other, floats in
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import soxr
 import torch
 from torch import Tensor
 
-from deepfake.audio.decode import FORMATS as FORMATS
-from deepfake.audio.decode import Info, Note, Sound, Source, opened
+from deepfake.audio import mono
+from deepfake.audio.decode import opened
+from deepfake.audio.sound import Info, Note, Sound, Source
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 2 * 3600.0  # longer files are refused
-MIN_SECONDS = 0.01
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 4_000, 192_000  # hertz
-MAX_AMPLITUDE = 4.0  # full scale is 1, which codecs and float masters pass by a few decibels
-INTEGER_RMS = 10.0  # from here on a float file holds integers
-INTEGER_BITS = (16, 24, 32)
-CANCELLED = 0.1  # share of the power that a mix of independent channels has: stereo of a correlation below -0.9
-FLOATING = ("F", "DOUBLE", "PCM_F")  # subtypes that may pass full scale: libsndfile's, an array's, FFmpeg's
-PROBE_SECONDS = 5.0  # what the two are judged by, from the beginning
 BLOCK = 65_536  # frames decoded at once
 MARGIN_SECONDS = 0.1  # decoded before a crop, so that the resampler's filter has its history
 
@@ -46,7 +37,7 @@ def info(source: Source) -> Info:
     Raises:
         InputError: As in `load`, for whatever the header shows.
     """
-    with _opened(source) as sound:
+    with accepted(source) as sound:
         return sound.info
 
 
@@ -82,96 +73,6 @@ def load(
         raise InputError(f"start_seconds={start_seconds}, seconds={seconds}: a start from 0, a length above 0 expected")
     n_samples = None if seconds is None else max(1, round(seconds * sample_rate))
     return _decode(source, sample_rate, round(start_seconds * sample_rate), n_samples)
-
-
-def stream(source: Source, *, block_seconds: float, sample_rate: int = 16_000) -> Iterator[Tensor]:
-    """The samples of `load`, bit for bit, in blocks: for what is longer than may be held at once.
-
-    It is decoded once and read on, whatever the format, in memory that depends on the blocks and not on the source.
-
-    Args:
-        source: As in `load`.
-        block_seconds: Length of a block.
-        sample_rate: Of the blocks, in hertz.
-
-    Yields:
-        Blocks, float32 `[T]`, all of one length but for the last one, which is shorter and not empty.
-
-    Raises:
-        InputError: As in `load`, when the first block is asked for, or where the fault shows.
-    """
-    with recording(source, block_seconds=block_seconds, sample_rate=sample_rate) as opened:
-        yield from opened.blocks
-        for note in opened.notes:
-            _say(opened.name, note)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A source that is opened once and read on: all that is to be known of it comes of the same samples.
-
-    Attributes:
-        name: As errors call it.
-        header: What its header claims.
-        digest: Size in bytes and SHA-256 of the file; None for an array.
-        blocks: Those of `stream`, to be read once.
-        native: Mono samples at the source's own rate, of what was read so far, up to the length that was asked for.
-        notes: What was done to the samples, as far as they were read.
-    """
-
-    name: str
-    header: Info
-    digest: Callable[[], tuple[int, str] | None]
-    blocks: Iterator[Tensor]
-    native: list[np.ndarray]
-    notes: Sequence[Note]
-
-
-@contextmanager
-def recording(
-    source: Source, *, block_seconds: float = 10.0, sample_rate: int = 16_000, native_seconds: float = 0.0
-) -> Iterator[Recording]:
-    """Open a source for one pass through it.
-
-    Args:
-        source: As in `load`.
-        block_seconds: Length of a block.
-        sample_rate: Of the blocks, in hertz.
-        native_seconds: How much to keep of it at its own rate, from the beginning.
-
-    Raises:
-        InputError: As in `stream`.
-    """
-    if not 0 < block_seconds < math.inf:
-        raise InputError(f"block_seconds={block_seconds}: a length above 0 was expected")
-    with _opened(source) as sound:
-        rate, native = sound.info.sample_rate, []
-        read = _kept(_mono(sound, 0, BLOCK), native, round(native_seconds * rate))
-        blocks = _blocks(_resampled(read, rate, sample_rate), max(1, round(block_seconds * sample_rate)))
-        yield Recording(sound.name, sound.info, sound.digest, blocks, native, sound.notes)
-
-
-def _kept(blocks: Iterator[np.ndarray], kept: list[np.ndarray], n_samples: int) -> Iterator[np.ndarray]:
-    """The same blocks, of which the first samples are put aside."""
-    for block in blocks:
-        if n_samples > 0:
-            kept.append(block[:n_samples])
-            n_samples -= len(block)
-        yield block
-
-
-def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[Tensor]:
-    """The same samples in blocks of one size, but for the last one."""
-    held: list[np.ndarray] = []
-    n_held = 0
-    for piece in pieces:
-        held.append(piece)
-        n_held += len(piece)
-        if n_held > size:
-            *whole, rest = torch.from_numpy(np.concatenate(held)).split(size)
-            yield from whole
-            held, n_held = [rest.numpy()], len(rest)
-    yield torch.from_numpy(np.concatenate(held))
 
 
 def load_clip(
@@ -236,7 +137,7 @@ def _decode(source: Source, sample_rate: int, start: int, n_samples: int | None)
 
 
 def _cut(source: Source, sample_rate: int, start: int, n_samples: int | None, *, seek: bool) -> Tensor:
-    with _opened(source) as sound:
+    with accepted(source) as sound:
         rate = sound.info.sample_rate
         common = math.gcd(rate, sample_rate)
         # Input frame k * rate/common and output sample k * sample_rate/common are the same instant: seek to one.
@@ -248,13 +149,13 @@ def _cut(source: Source, sample_rate: int, start: int, n_samples: int | None, *,
         size = int(min(BLOCK, wanted * rate / sample_rate + (rate != sample_rate) * MARGIN_SECONDS * rate + 1))
 
         pieces, n_made = [], 0
-        for piece in _resampled(_mono(sound, first, size), rate, sample_rate):
+        for piece in resampled(mono.mono(sound, first, size), rate, sample_rate):
             pieces.append(piece[max(0, skip - n_made) :])
             n_made += len(piece)
             if n_made >= wanted:
                 break
         for note in sound.notes:
-            _say(sound.name, note)
+            say(sound.name, note)
     if n_made <= skip:
         raise InputError(
             f"{sound.name}: a part from {start / sample_rate:.2f} s on was asked for, but the audio ends at "
@@ -263,7 +164,8 @@ def _cut(source: Source, sample_rate: int, start: int, n_samples: int | None, *,
     return torch.from_numpy(np.concatenate(pieces)[:n_samples])
 
 
-def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+def resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks `[N]` at another rate, both in hertz."""
     if rate == sample_rate:
         yield from blocks
         return
@@ -273,80 +175,14 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Ite
     yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
-def _mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
-    """Blocks `[N]` from frame `first` on, each checked and mixed, and the whole counted."""
-    rate, n_read, powers = sound.info.sample_rate, first, np.zeros(2)
-    scale, channel, blocks = _probed(sound, first, size)
-    for block in blocks:
-        block = block if scale == 1 else block * np.float32(scale)
-        if block.size and not max(block.max(), -block.min()) <= MAX_AMPLITUDE:  # NaN is not <= either
-            raise InputError(
-                f"{sound.name}: samples that are NaN, infinite or above {MAX_AMPLITUDE:g} where full scale is 1, after "
-                f"{n_read / rate:.2f} s; export the audio again"
-            )
-        n_read += len(block)
-        if n_read > MAX_SECONDS * rate:
-            raise InputError(f"{sound.name}: longer than the {MAX_SECONDS / 3600:g} hours that are read; cut it")
-        mono = block.mean(axis=1) if channel is None else block[:, channel]
-        if channel is None:
-            powers += _powers(block, mono)
-        yield mono
-    if powers[0] < CANCELLED * powers[1]:
-        raise InputError(f"{sound.name}: its channels cancel each other; give one of them alone")
-    if n_read < sound.at_least:
-        raise InputError(
-            f"{sound.name}: {n_read / rate:.2f} s of audio where the header promises {sound.at_least / rate:.2f} s: "
-            f"truncated{' or forged' if sound.info.n_frames else ''}; get the file again"
-        )
-    if n_read < MIN_SECONDS * rate:
-        raise InputError(f"{sound.name}: {n_read} samples of audio, {MIN_SECONDS:g} s is needed; leave the file out")
-
-
-def _powers(block: np.ndarray, mono: np.ndarray) -> tuple[float, float]:
-    """Energy of the mean of the channels, and what it would be were they independent."""
-    return float(np.vdot(mono, mono)), float(np.vdot(block, block)) / block.shape[1] ** 2
-
-
-def _probed(sound: Sound, first: int, size: int) -> tuple[float, int | None, Iterator[np.ndarray]]:
-    """By what to multiply, which channel to take (None: the mean of all), and the blocks from frame `first` on.
-
-    Both are judged by the beginning of the source, so that a part of it is treated as the whole is.
-    """
-    channels, rate = sound.info.channels, sound.info.sample_rate
-    if channels == 1 and not sound.info.subtype.upper().startswith(FLOATING):
-        return 1.0, 0, sound.blocks(first, size)
-    blocks, pieces, n_missing = sound.blocks(0, size), [], round(PROBE_SECONDS * rate)
-    while n_missing > 0 and (block := next(blocks, None)) is not None:
-        pieces.append(block)
-        n_missing -= len(block)
-    probe = np.concatenate([*pieces, np.zeros((0, channels), np.float32)])[: round(PROBE_SECONDS * rate)]
-    following = sound.blocks(first, size) if first else itertools.chain(pieces, blocks)
-    peak = max(probe.max(initial=0), -probe.min(initial=0))
-    scale, channel = 1.0, None if channels > 1 else 0
-    if not 0 < peak <= 2.0 ** (INTEGER_BITS[-1] - 1):
-        return scale, channel, following
-    if peak > MAX_AMPLITUDE and (rms := math.sqrt(np.mean(np.square(probe, dtype=np.float64)))) > INTEGER_RMS:
-        bits = next(bits for bits in INTEGER_BITS if peak <= 2.0 ** (bits - 1))
-        scale = 2.0 ** (1 - bits)
-        sentence = f"Its floats hold {bits}-bit integers, with an RMS of {rms:.0f}: they are divided by 2^{bits - 1}."
-        sound.notes.append(Note("integer_range", float(rms), sentence))
-    spread = probe.var(axis=0, dtype=np.float64)  # [C]
-    share = probe.mean(axis=1).var(dtype=np.float64) / max(spread.sum() / channels**2, 1e-30)
-    if channels > 1 and spread.any() and share < CANCELLED:
-        channel = int(spread.argmax())
-        sentence = f"Its channels cancel each other when they are mixed: channel {channel + 1} of {channels} is taken."
-        sound.notes.append(Note("channels_cancel", float(share), sentence))
-    return scale, channel, following
-
-
 @functools.lru_cache(maxsize=10_000)
-def _say(name: str, note: Note) -> None:
-    """Once, however often a file is read."""
+def say(name: str, note: Note) -> None:
+    """Write a note into the log, once, however often a file is read."""
     log.warning("%s: %s", name, note.sentence)
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Sound]:
+def accepted(source: Source) -> Iterator[Sound]:
     """A source whose header claims nothing that is not accepted."""
     with opened(source) as sound:
         name, header = sound.name, sound.info
@@ -356,9 +192,10 @@ def _opened(source: Source) -> Iterator[Sound]:
             raise InputError(
                 f"{name}: {header.sample_rate} Hz, {MIN_RATE} to {MAX_RATE} are accepted; resample it first"
             )
-        if (promised := sound.at_least / header.sample_rate) > MAX_SECONDS:  # an estimate refuses nothing
+        promised = max(sound.at_least, sound.indexed) / header.sample_rate  # an estimate refuses nothing
+        if promised > mono.MAX_SECONDS:
             raise InputError(
-                f"{name}: the header claims {promised / 3600:,.1f} hours, at most {MAX_SECONDS / 3600:g} are "
+                f"{name}: the header claims {promised / 3600:,.1f} hours, at most {mono.MAX_SECONDS / 3600:g} are "
                 "read; cut the file, or get it again if it is not that long"
             )
         yield sound

@@ -206,9 +206,7 @@ class Explainer:
         write_atomically(folder.report, text + "\n")
         return report
 
-    def explanation(
-        self, assessment: Assessment, *, stage: Callable[[str], object] = lambda _: None
-    ) -> Explanation:
+    def explanation(self, assessment: Assessment, *, stage: Callable[[str], object] = lambda _: None) -> Explanation:
         """The maps of all methods on the clip of an assessment, and the regions of the strongest.
 
         Args:

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from scipy.special import expit, logit
 from torch import Tensor
 
 from deepfake.audio import recording
 from deepfake.audio.measures import LONGEST_SECONDS
-from deepfake.audio.waveform import Info, Source
+from deepfake.audio.sound import Info, Source
 from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
 from deepfake.errors import InputError
-from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, measure, reasons, state
+from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, reasons, state
+from deepfake.forensics.quality import Quality
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
 from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
@@ -84,7 +84,7 @@ class Assessment(Finding):
         samples_sha256: Of all samples at the detector's rate, mono, as 32-bit little-endian floating point.
         seconds: Its length, by the samples decoded.
         scored_seconds: How much of that the score rests on.
-        quality: What `deepfake.forensics.cautions.measure` found in what was scored.
+        quality: What `deepfake.forensics.quality.Quality` found in what was scored.
         scores: Of the windows, in order of time `[W]`; their mean is the score.
         clip: Of the windows the one with the strongest evidence for spoof, the first of equals: what is explained.
         timeline: p_fake over time; None where it was not asked for.
@@ -140,8 +140,7 @@ def assess(
 ) -> Assessment:
     """Open a recording once, decode it in blocks from beginning to end, score it and measure it.
 
-    Memory depends on the detector, and on the first 10 minutes at the recording's own rate, which are measured; not on
-    its length.
+    Memory depends on the detector, not on the length of the recording, of which the first 10 minutes are measured.
 
     Args:
         detector: It is left in eval mode.
@@ -158,17 +157,19 @@ def assess(
     """
     if clips not in (WHOLE, FIRST):
         raise InputError(f"clips={clips}: {WHOLE} or {FIRST} was expected")
-    with recording(source, sample_rate=detector.sample_rate, native_seconds=LONGEST_SECONDS) as opened:
+    with recording(source, sample_rate=detector.sample_rate) as opened:
+        measured = Quality(opened.header.sample_rate, LONGEST_SECONDS if clips == WHOLE else detector.seconds)
+        opened.taps.append(measured.take)
         n_bytes, file_sha256 = opened.digest() or (None, None)
         one_pass = _Pass(detector, opened.name, ALL if clips == WHOLE else detector.n_samples, scanning)
         blocks = opened.blocks if progress is None else _reported(opened.blocks, detector.sample_rate, progress)
         clip = _clip(one_pass.windows_of(blocks), clip_start, detector.sample_rate)
         if clip is None:
             raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
-        windows, rate = one_pass.windows, opened.header.sample_rate
+        windows = one_pass.windows
         scored_seconds = windows.cutter.n_taken / detector.sample_rate
         noted = [Reason(note.name, note.value, LIMITS[note.name].value, note.sentence) for note in opened.notes]
-        quality = measure(np.concatenate(opened.native)[: round(scored_seconds * rate)], rate)
+        quality = measured.found()
     return Assessment(
         detector=detector,
         score=windows.score,

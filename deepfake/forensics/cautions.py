@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepfake.audio import measures
 from deepfake.detector import Detector
 from deepfake.forensics.statement import SCALE, SIDES, number
 
@@ -52,11 +50,6 @@ LIMITS: dict[str, Limit] = {
     "uncertain": Limit(NEUTRAL, INCONCLUSIVE, "{what}"),
 }
 
-MEASURES = ("speech_s", "snr_db", "silence_share", "clipped_share", "top_hz")
-SPEECH_DB = 6.0  # above the noise floor
-FLOOR_PERCENTILE = 5
-DIGITAL_SILENCE = 1e-10  # power, that of -100 dBFS: no microphone's noise
-
 
 class Reason(NamedTuple):
     """A named reason.
@@ -74,40 +67,6 @@ class Reason(NamedTuple):
     sentence: str
 
 
-def measure(waveform: NDArray[np.floating], sample_rate: int) -> dict[str, float]:
-    """Measure a recording, as far as 10 minutes of it.
-
-    Speech is found by its energy alone: frames of 10 ms that lie less than 40 dB below the loudest one and more than
-    6 dB above the noise floor (5th percentile of frames, digital silence aside). Music counts as speech. Where
-    nobody ever pauses, the floor is that of soft speech, and the distance to it is a lower bound.
-
-    Args:
-        waveform: Samples `[T]` at the file's own rate, of the part that the score rests on.
-        sample_rate: In hertz.
-
-    Returns:
-        `nonfinite_samples`; and `speech_s`, `snr_db` (mean power of speech less the floor, over the
-        floor), `silence_share`, `clipped_share` and `top_hz` as `deepfake.audio.measures` defines them; NaN where
-        there is no such thing, and of all if there are such samples.
-    """
-    samples = np.asarray(waveform, dtype=np.float64)[: measures.LONGEST_SECONDS * sample_rate]
-    if n_bad := int(np.count_nonzero(~np.isfinite(samples))):
-        return {"nonfinite_samples": float(n_bad)} | dict.fromkeys(MEASURES, math.nan)
-    size = max(1, round(measures.FRAME_SECONDS * sample_rate))
-    n_frames = max(1, len(samples) // size)
-    power = np.mean(samples[: n_frames * size].reshape(n_frames, -1) ** 2, axis=1)  # [L]
-    audible = power[power > DIGITAL_SILENCE]
-    floor = float(np.percentile(audible, FLOOR_PERCENTILE)) if len(audible) else math.inf
-    speech = power[power > max(floor * 10 ** (SPEECH_DB / 10), power.max() * 10 ** (-measures.QUIET_DB / 10))]
-    found = measures.levels(samples) | measures.silence(samples, sample_rate) | measures.spectrum(samples, sample_rate)
-    return {
-        "nonfinite_samples": 0.0,
-        "speech_s": len(speech) * measures.FRAME_SECONDS,
-        "snr_db": 10 * math.log10(float(speech.mean()) / floor - 1) if len(speech) else math.nan,
-        **{name: float(found.get(name, math.nan)) for name in MEASURES[2:]},
-    }
-
-
 def reasons(
     quality: Mapping[str, float],
     detector: Detector,
@@ -119,7 +78,7 @@ def reasons(
     """The reasons to mistrust a result, in the order of `LIMITS`.
 
     Args:
-        quality: What `measure` found.
+        quality: What `deepfake.forensics.quality.Quality` found.
         detector: The one that gave the score.
         score: Of the file.
         windows: Scores of its windows `[N]`, where it has several.

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deepfake.audio.waveform import MIN_SECONDS, info
+from deepfake.audio.mono import MIN_SECONDS
+from deepfake.audio.waveform import info
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import (

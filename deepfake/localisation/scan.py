@@ -11,7 +11,8 @@ import torch
 from scipy.special import expit, logit
 from torch import Tensor
 
-from deepfake.audio.waveform import Source, stream
+from deepfake.audio.blocks import stream
+from deepfake.audio.sound import Source
 from deepfake.audio.windows import Cutter, mirrored
 from deepfake.detector import Detector, Windows
 from deepfake.errors import InputError
@@ -257,7 +258,7 @@ def curve(found: Scan, *, frame_seconds: float) -> tuple[Floats, Floats, Floats]
     last = np.maximum(np.searchsorted(found.starts, middles, side="right"), first + 1)  # on a border, by rounding
 
     def averaged(values: Floats) -> Floats:
-        total = np.append(0.0, np.cumsum(values))
-        return (total[last] - total[first]) / (last - first)
+        bounds = np.stack([first, last], axis=1).ravel()
+        return np.add.reduceat(np.append(values, 0.0), bounds)[::2] / (last - first)
 
     return edges, averaged(found.spoof), expit(averaged(logit(np.minimum(found.p_fake, MOST_P))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.constants
 import platform
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import deepfake
-from deepfake.serve import schemas
 from deepfake.forensics.card import card
+from deepfake.serve import schemas
+from deepfake.serve.accept import chosen
 from deepfake.serve.keys import Keys
 from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics
@@ -35,6 +37,8 @@ UPLOADED = documented(
     "not-audio", "invalid-request", "unusable-audio", "busy", "internal", "decoder-ended", "not-ready",
     "decoding-too-long",
 )  # fmt: skip
+EVIDENCE = ("application/zip", "application/pdf", "application/json")
+BINARY = {"type": "string", "format": "binary"}
 Recording = Annotated[UploadFile, File(description="WAV, FLAC, MP3, M4A, OGG, WebM ...; its name is not used.")]
 Recordings = Annotated[list[UploadFile], File(description="Recordings, answered in order.")]
 router = APIRouter()
@@ -51,6 +55,7 @@ def application(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 1.0  # or idle TLS connections delay the end by 30 s each
         yield
         service.close()
 
@@ -117,6 +122,28 @@ async def predict_batch(request: Request, files: Recordings) -> Any:
         except Problem as problem:
             results.append(problem.content(request.state.request_id))
     return {"results": results}
+
+
+@router.post(
+    "/explain",
+    response_class=Response,
+    responses={
+        **UPLOADED,
+        **documented("not-acceptable"),
+        200: {
+            "description": "A ZIP file with report, arrays, pictures and sums; the report as PDF; or `report.json`.",
+            "content": {
+                "application/zip": {"schema": BINARY},
+                "application/pdf": {"schema": BINARY},
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+    },
+)
+async def explain(request: Request, file: Recording) -> Response:
+    """Why: which times and bands are evidence for spoof, as `explain.py` finds them; the form is chosen by `Accept`."""
+    media_type = chosen(request.headers.get("accept") or "*/*", EVIDENCE)
+    return Response(await _service(request).explain(file.file, media_type), media_type=media_type)
 
 
 @router.get("/model", response_model=schemas.Card, responses=KEYED)

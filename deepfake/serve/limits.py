@@ -88,7 +88,9 @@ class Door:
         except Problem as problem:
             await answer.refuse(problem)
         except Exception as error:
-            log.error("%s", "an error of the server", exc_info=error, extra={"facts": {"request_id": answer.request_id}})
+            log.error(
+                "%s", "an error of the server", exc_info=error, extra={"facts": {"request_id": answer.request_id}}
+            )
             await answer.refuse(Problem("internal", "The server made an error; its log has it under this id."))
         finally:
             self._note(scope, answer, body, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Errors as clients read them: RFC 9457 (Nottingham et al. 2023), `application/problem+json`, each kind with a stable type."""
+"""Errors as clients read them: `application/problem+json` (RFC 9457, Nottingham et al. 2023), each with a stable type."""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ class Prediction(BaseModel):
 
     is_fake: bool = Field(description="Whether the score is not above the threshold.")
     confidence: float = Field(description="The larger of p_fake and 1 - p_fake.")
-    prediction: Literal["REAL", "FAKE"] = Field(description="By the threshold alone; `verdict` says if it is to be trusted.")
+    prediction: Literal["REAL", "FAKE"] = Field(
+        description="By the threshold alone; `verdict` says if it is to be trusted."
+    )
     score: float = Field(description="Larger for bona fide speech.")
     p_fake: float = Field(description="Probability of spoof at even prior odds if calibrated, else a figure.")
     verdict: VERDICTS

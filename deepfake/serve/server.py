@@ -22,6 +22,8 @@ from deepfake.serve.service import Settings
 
 DRAIN_SECONDS = 300  # what runs when the server is told to end may take as long
 
+START_SECONDS = 120  # a worker answers its parent only after it has imported torch
+
 
 def serve(
     settings: Settings, *, host: str, port: int, secure: bool = False, workers: int = 1, insecure: bool = False
@@ -62,6 +64,7 @@ def serve(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=START_SECONDS,
         **files,  # type: ignore[arg-type]
     )
     with _listening(host, port) as listening:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -57,8 +55,8 @@ class Settings:
 class Service:
     """The detector of a run, with which one recording at a time is computed.
 
-    A recording has the network to itself: a batch holds windows of one recording, so that a score does not depend on who
-    else asks, and is that of `deepfake predict`.
+    A recording has the network to itself: a batch holds windows of one recording, so that a score does not depend on
+    who else asks, and is that of `deepfake predict`.
 
     Args:
         settings: What is served.
@@ -73,6 +71,7 @@ class Service:
         self.detector = Detector.load(settings.run).to(device_of(settings.device))
         self.score_range = provenance.score_range(settings.run, self.detector)
         self.sha256 = provenance.hash_of_file(detector_file(settings.run))
+        self._evidence: Any = None
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._places = asyncio.Semaphore(AT_ONCE)
         with torch.inference_mode():  # the first forward pass is slow, and shows whether there can be others
@@ -105,6 +104,26 @@ class Service:
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._inference, work_now)
+
+    async def explain(self, file: IO[bytes], media_type: str) -> bytes:
+        """The evidence on an upload, as a ZIP file, PDF or JSON.
+
+        Raises:
+            Problem: The recording cannot be used.
+        """
+        async with self._places:
+            source = await asyncio.to_thread(file.read)
+            return await self._computed(lambda: self._explained(source, media_type))
+
+    def _explained(self, source: Any, media_type: str) -> bytes:
+        from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks
+
+        if self._evidence is None:
+            self._evidence = Evidence(self.settings.run, self.detector.device)
+        try:
+            return self._evidence.on(source, media_type)
+        except InputError as error:
+            raise Problem("unusable-audio", str(error)) from error
 
     def _assess(self, source: Any) -> Assessment:
         try:

@@ -13,7 +13,8 @@ import soundfile as sf
 from sounds import encode, media, noise, patch
 
 from deepfake import audio
-from deepfake.audio import decode, waveform
+from deepfake.audio import decode, ffmpeg, libsndfile, mono
+from deepfake.audio.sound import Source
 from deepfake.errors import InputError
 
 av = pytest.importorskip("av", reason="PyAV, the extra `media`, is not installed")
@@ -73,7 +74,7 @@ def at_own_rate(source: bytes) -> np.ndarray:
     return audio.load(source, sample_rate=audio.info(source).sample_rate).numpy()
 
 
-def error_of(source: audio.Source) -> str:
+def error_of(source: Source) -> str:
     with pytest.raises(InputError) as caught:
         audio.load(source)
     assert "\n" not in str(caught.value)
@@ -159,7 +160,7 @@ def test_mp3_of_variable_bit_rate_without_header(tmp_path, monkeypatch):
     assert b"Info" not in data
     assert len(at_own_rate(data)) == len(decoded(data)) > 80_000
     assert audio.info(data).seconds > 10  # the estimate
-    monkeypatch.setattr(waveform, "MAX_SECONDS", 6.0)
+    monkeypatch.setattr(mono, "MAX_SECONDS", 6.0)
     assert len(audio.load(data)) > 80_000
 
 
@@ -300,8 +301,8 @@ def test_an_exception_of_any_kind_names_the_file(container, tmp_path, monkeypatc
     def broken(*_, **__):
         raise ZeroDivisionError("of no use")
 
-    monkeypatch.setattr(decode._SoundFile, "read", broken)
-    monkeypatch.setattr(decode, "_floats", broken)
+    monkeypatch.setattr(libsndfile.SequentialFile, "read", broken)
+    monkeypatch.setattr(ffmpeg, "_floats", broken)
     assert "clip.wav: decoding broke off after 0.00 s (ZeroDivisionError: of no use)" in error_of(path)
     monkeypatch.setattr(decode, "_head", broken)
     assert "clip.wav: decoding broke off after 0.00 s (ZeroDivisionError: of no use)" in error_of(path)

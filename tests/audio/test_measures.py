@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepfake.audio import measures as module
+from deepfake.audio import spectrum as spectra
 from deepfake.audio.measures import MEANINGS, cues, levels, resolution, silence, spectrum, word
 from deepfake.errors import InputError
 
@@ -196,7 +197,7 @@ def test_a_long_file_is_measured_by_its_beginning(tmp_path, monkeypatch):
 def test_windows_are_the_same_in_any_portion(monkeypatch):
     samples = noise(2.0)
     whole = spectrum(samples, RATE)
-    monkeypatch.setattr(module, "WINDOWS_AT_ONCE", 7)
+    monkeypatch.setattr(spectra, "WINDOWS_AT_ONCE", 7)
     assert spectrum(samples, RATE) == pytest.approx(whole, rel=1e-9)
 
 

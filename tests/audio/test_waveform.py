@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import encode, media, noise, patch, tone
 
-from deepfake.audio import decode as audio_source
-from deepfake.audio import waveform as audio
+from deepfake import audio
+from deepfake.audio import libsndfile, mono
+from deepfake.audio.sound import Info, Source
 from deepfake.errors import InputError
 
 RATES = (4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 192_000)
@@ -29,7 +30,7 @@ def claim_frames(flac: bytes, n_frames: int) -> bytes:
     return flac[:18] + field.to_bytes(8, "big") + flac[26:]
 
 
-def refused(source: audio.Source, *words: str) -> None:
+def refused(source: Source, *words: str) -> None:
     """Loading ends in one sentence with these words in it."""
     with pytest.raises(InputError) as caught:
         audio.load(source)
@@ -109,7 +110,7 @@ def test_formats_of_pyav(container, codec, rate, channels, tmp_path):
 
 
 def test_info_states_the_header():
-    assert audio.info(encode(noise(4_410, channels=2), 44_100)) == audio.Info(0.1, 44_100, 2, "WAV", "PCM_16", 4_410)
+    assert audio.info(encode(noise(4_410, channels=2), 44_100)) == Info(0.1, 44_100, 2, "WAV", "PCM_16", 4_410)
 
 
 def test_real_speech_matches_a_plain_read(shared):
@@ -122,7 +123,7 @@ def test_real_speech_matches_a_plain_read(shared):
 # --- What misleads is said.
 
 
-def noted(source: audio.Source) -> tuple[torch.Tensor, list[str]]:
+def noted(source: Source) -> tuple[torch.Tensor, list[str]]:
     with audio.recording(source) as opened:
         return torch.cat(list(opened.blocks)), [note.name for note in opened.notes]
 
@@ -214,13 +215,13 @@ def test_part_of_a_resampled_file_is_the_slice_of_the_whole(rate):
 
 def test_part_is_reached_by_seeking(monkeypatch):
     data = encode(noise(20 * 16_000), format="FLAC")
-    read, decode = [], audio_source._SoundFile.read
+    read, decode = [], libsndfile.SequentialFile.read
 
     def counting(self, frames, **keywords):
         read.append(frames)
         return decode(self, frames, **keywords)
 
-    monkeypatch.setattr(audio_source._SoundFile, "read", counting)
+    monkeypatch.setattr(libsndfile.SequentialFile, "read", counting)
     audio.load(data, start_seconds=18.0, seconds=0.5)
     assert sum(read) < 16_000
 
@@ -232,7 +233,7 @@ def test_failing_seek_falls_back_to_decoding_from_the_start(monkeypatch):
     def broken_seek(*_):
         raise sf.LibsndfileError(39)
 
-    monkeypatch.setattr(audio_source._SoundFile, "seek", broken_seek)
+    monkeypatch.setattr(libsndfile.SequentialFile, "seek", broken_seek)
     assert torch.equal(audio.load(data, start_seconds=1.0, seconds=1.0), whole[16_000:32_000])
 
 
@@ -287,7 +288,7 @@ def test_a_stream_refuses_what_load_does(tmp_path, monkeypatch):
     for block_seconds in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(InputError, match="a length above 0"):
             next(audio.stream(STREAMED["WAV", 16_000], block_seconds=block_seconds))
-    monkeypatch.setattr(audio, "MAX_SECONDS", 5.0)
+    monkeypatch.setattr(mono, "MAX_SECONDS", 5.0)
     with pytest.raises(InputError, match="longer than"):
         list(audio.stream(claim_frames(encode(noise(10 * 16_000), format="FLAC"), 0), block_seconds=1.0))
 
@@ -417,8 +418,8 @@ def test_flac_that_claims_hours_is_refused_at_its_header(n_frames):
 @pytest.mark.parametrize("n_frames", [100_001, 150_000])
 def test_flac_that_claims_more_than_there_is(n_frames):
     forged = claim_frames(encode(noise(100_000), format="FLAC"), n_frames)
-    refused(forged, "truncated or forged")
-    with pytest.raises(InputError, match="truncated or forged"):
+    refused(forged, "truncated;")  # it may well be forged, but only what is uncompressed shows that
+    with pytest.raises(InputError, match="truncated;"):
         audio.load(forged, start_seconds=6.2, seconds=1.0)
 
 
@@ -460,19 +461,19 @@ def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
 
 
 def test_longer_than_the_limit_is_stopped_while_decoding(monkeypatch):
-    monkeypatch.setattr(audio, "MAX_SECONDS", 5.0)
+    monkeypatch.setattr(mono, "MAX_SECONDS", 5.0)
     refused(claim_frames(encode(noise(10 * 16_000), format="FLAC"), 0), "longer than")  # a header that says nothing
     refused(encode(noise(10 * 16_000), format="FLAC"), "hours")  # one that says it
 
 
 SMALL_MEMORY = """
 import resource, sys
-from deepfake.audio import waveform as audio, decode as audio_source
+from deepfake.audio import mono, waveform as audio
 from deepfake.errors import InputError
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 64 * 2**20,) * 2)
 for path, limit, start in (job.split("|") for job in sys.argv[1:]):
-    audio.MAX_SECONDS = float(limit)
+    mono.MAX_SECONDS = float(limit)
     try:
         print("made", len(audio.load(path, seconds=1.0, start_seconds=float(start))))
     except InputError as error:
@@ -494,5 +495,5 @@ def test_memory_is_bounded_by_what_is_returned(tmp_path):
     command = [sys.executable, "-c", SMALL_MEMORY, *jobs]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "claims" in lines[0]
-    assert "truncated or forged" in lines[1]
+    assert "truncated;" in lines[1]
     assert lines[2] == "made 16000"

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_detector import RATE, LinearDetector
 from small_detectors import small
+from sounds import measure
 from tiny import REPOSITORY
 
 from deepfake.audio import load, waveform
 from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Scanning, assess
-from deepfake.forensics.cautions import measure
 from deepfake.localisation.scan import scan
 
 
@@ -80,7 +80,7 @@ def test_one_pass_gives_what_separate_ones_do(rate, kind, opens, tmp_path):
     assert found.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.n_bytes == path.stat().st_size and found.header == waveform.info(path)
     assert found.seconds == len(samples) / RATE
-    assert found.quality == measure(native.numpy()[: round(found.seconds * rate)], rate)
+    assert found.quality == measure(native.numpy(), rate)
     assert found.score == detector.score_file(path)
 
 

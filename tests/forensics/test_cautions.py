@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 from scipy.signal import butter, sosfiltfilt
+from sounds import measure
 from torch import nn
 
 from deepfake.detector import Detector
-from deepfake.forensics.cautions import LIMITS, Reason, measure, reasons, state
+from deepfake.forensics.cautions import LIMITS, Reason, reasons, state
 from deepfake.metrics.calibration import Calibration
 
 RATE = 16000

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from sounds import measure
 from tiny import write_audio
 
 from deepfake.cli import main
@@ -23,7 +24,7 @@ from deepfake.explain.map import Map
 from deepfake.explain.regions import regions
 from deepfake.forensics import schema
 from deepfake.forensics.assess import assess
-from deepfake.forensics.cautions import Reason, measure, reasons
+from deepfake.forensics.cautions import Reason, reasons
 from deepfake.forensics.report import Explanation, report
 from deepfake.forensics.verify import read_report, verify
 from deepfake.metrics.calibration import Calibration

@@ -1,0 +1,103 @@
+"""A recording in blocks, decoded once from beginning to end: for what is longer than may be held at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepfake.audio.mono import mono
+from deepfake.audio.sound import Info, Note, Source
+from deepfake.audio.waveform import BLOCK, accepted, resampled, say
+from deepfake.errors import InputError
+
+
+def stream(source: Source, *, block_seconds: float, sample_rate: int = 16_000) -> Iterator[Tensor]:
+    """The samples of `load`, bit for bit, in blocks: for what is longer than may be held at once.
+
+    It is decoded once and read on, whatever the format, in memory that depends on the blocks and not on the source.
+
+    Args:
+        source: As in `load`.
+        block_seconds: Length of a block.
+        sample_rate: Of the blocks, in hertz.
+
+    Yields:
+        Blocks, float32 `[T]`, all of one length but for the last one, which is shorter and not empty.
+
+    Raises:
+        InputError: As in `load`, when the first block is asked for, or where the fault shows.
+    """
+    with recording(source, block_seconds=block_seconds, sample_rate=sample_rate) as opened:
+        yield from opened.blocks
+        for note in opened.notes:
+            say(opened.name, note)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A source that is opened once and read on: all that is to be known of it comes of the same samples.
+
+    Attributes:
+        name: As errors call it.
+        header: What its header claims.
+        digest: Size in bytes and SHA-256 of the file; None for an array.
+        blocks: Those of `stream`, to be read once.
+        taps: Each is called with every block of mono samples at the source's own rate `[N]`, as they are read; whoever
+            reads adds his own.
+        notes: What was done to the samples, as far as they were read.
+    """
+
+    name: str
+    header: Info
+    digest: Callable[[], tuple[int, str] | None]
+    blocks: Iterator[Tensor]
+    taps: list[Callable[[np.ndarray], None]]
+    notes: Sequence[Note]
+
+
+@contextmanager
+def recording(source: Source, *, block_seconds: float = 10.0, sample_rate: int = 16_000) -> Iterator[Recording]:
+    """Open a source for one pass through it.
+
+    Args:
+        source: As in `load`.
+        block_seconds: Length of a block.
+        sample_rate: Of the blocks, in hertz.
+
+    Raises:
+        InputError: As in `stream`.
+    """
+    if not 0 < block_seconds < math.inf:
+        raise InputError(f"block_seconds={block_seconds}: a length above 0 was expected")
+    with accepted(source) as sound:
+        rate, taps = sound.info.sample_rate, []
+        read = _tapped(mono(sound, 0, BLOCK), taps)
+        blocks = _blocks(resampled(read, rate, sample_rate), max(1, round(block_seconds * sample_rate)))
+        yield Recording(sound.name, sound.info, sound.digest, blocks, taps, sound.notes)
+
+
+def _tapped(blocks: Iterator[np.ndarray], taps: Sequence[Callable[[np.ndarray], None]]) -> Iterator[np.ndarray]:
+    for block in blocks:
+        for tap in taps:
+            tap(block)
+        yield block
+
+
+def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[Tensor]:
+    """The same samples in blocks of one size, but for the last one."""
+    held: list[np.ndarray] = []
+    n_held = 0
+    for piece in pieces:
+        held.append(piece)
+        n_held += len(piece)
+        if n_held > size:
+            *whole, rest = torch.from_numpy(np.concatenate(held)).split(size)
+            yield from whole
+            held, n_held = [rest.numpy()], len(rest)
+    yield torch.from_numpy(np.concatenate(held))

@@ -1,0 +1,42 @@
+"""The evidence on an upload: what `explain.py` writes, made in a private folder that is deleted."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepfake.commands.explain import Explainer, Settings
+from deepfake.explain.defaults import methods
+from deepfake.forensics.bundle import bundle
+from deepfake.runs.folder import ExplanationFolder
+
+COMMAND = ["deepfake", "serve"]
+
+
+class Evidence:
+    """Explains uploads with the detector of a run.
+
+    Args:
+        run: Run folder or detector file.
+        device: Where to compute.
+    """
+
+    def __init__(self, run: Path, device: torch.device) -> None:
+        self._explainer = Explainer(str(run), methods(), Settings(), device)
+        self._explainer.environment["command"] = COMMAND  # the server's own has paths in it
+
+    def on(self, source: Any, media_type: str) -> bytes:
+        """The evidence on a recording: a ZIP file, the PDF alone, or the `report.json` alone.
+
+        Raises:
+            InputError: The recording cannot be used.
+        """
+        with tempfile.TemporaryDirectory(prefix="deepfake-") as private:
+            folder = ExplanationFolder(Path(private) / "recording")
+            self._explainer.write(source, folder)
+            files = {"application/pdf": folder.pdf, "application/json": folder.report}
+            file = files.get(media_type) or bundle(folder.path)
+            return file.read_bytes()
