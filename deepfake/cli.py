@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
     _add_serve_arguments(add("serve", _serve, "answer over HTTP: a REST API on a detector"))
+    command = add("app", _app, "a page for the browser: drop a recording, see the verdict and the reasons")
+    command.add_argument("--run", type=Path, default=Path("outputs"), help="run folder or folder of them (outputs)")
+    command.add_argument("--port", type=int, default=8501, help="at 127.0.0.1 (8501)")
     _add_corpus_arguments(add("make-corpus", _make_corpus, "spoofs of real speech, laid out as ASVspoof2019 LA is"))
 
     command = add("runs", _runs, "run folders side by side: their EERs, and the settings that differ")
@@ -196,6 +199,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     where = {"host": arguments.host, "port": arguments.port, "secure": arguments.tls}
     serve(settings, **where, workers=arguments.workers, insecure=arguments.insecure)
+    return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    from deepfake.allocator import keep_freed_memory
+
+    try:
+        from deepfake.app.server import run
+    except ModuleNotFoundError as error:
+        raise InputError(f'{error.name} is not installed: pip install "deepfake[app]"') from error
+    keep_freed_memory()
+    run(arguments.run, arguments.port)
     return 0
 
 

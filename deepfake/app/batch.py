@@ -1,0 +1,55 @@
+"""Many files: a table of their verdicts, with the rows of `deepfake predict`."""
+
+from __future__ import annotations
+
+import io
+
+import streamlit as st
+
+from deepfake.app import look
+from deepfake.app.detector import Loaded
+from deepfake.app.recording import KINDS, Recording, plain_name
+from deepfake.app.results import assessed
+from deepfake.commands.explain import Settings
+from deepfake.commands.predict import Row, row, write_csv
+from deepfake.errors import InputError
+
+SHOWN = ("file", "verdict", "score", "p_fake", "log10_lr_spoof", "seconds", "cautions", "error")
+
+
+def show(detector: Loaded, megabytes: int, minutes: float) -> None:
+    """Ask for files, and score them one by one."""
+    st.markdown(f"Recordings of at most **{megabytes} MB** and **{minutes:g} minutes** each: {KINDS}.")
+    taken = st.file_uploader("Drop recordings here, or browse for them", accept_multiple_files=True)
+    given = [Recording(plain_name(file.name), file.getvalue()) for file in taken]
+    if not given:
+        st.info("A table of their verdicts will be shown here.", icon=":material/arrow_upward:")
+        return
+    bar, rows = st.progress(0.0), list[Row]()
+    for i, one in enumerate(given):
+        bar.progress(i / len(given), f"{i} of {len(given)}: {look.plain(one.name)}")
+        rows.append({"file": one.name, **_row(detector, one, minutes)})
+    broken = sum("error" in row for row in rows)
+    bar.progress(1.0, f"{len(rows)} of {len(rows)} done" + (f", {broken} cannot be used" if broken else ""))
+    listed = [{name: _cell(row.get(name)) for name in SHOWN} for row in rows]
+    st.dataframe(listed, hide_index=True)
+    st.caption(
+        "A heading sorts the table. Scores are larger for bona fide speech; p_fake is the probability of spoof at even "
+        "prior odds where the detector is calibrated. The CSV has the rows that deepfake predict --format csv prints."
+    )
+    text = io.StringIO()
+    write_csv(rows, detector.explainer.detector, text)
+    st.download_button(
+        "Download the table as CSV", text.getvalue(), "verdicts.csv", "text/csv", on_click="ignore", type="primary"
+    )
+
+
+def _row(detector: Loaded, given: Recording, minutes: float) -> Row:
+    try:
+        return row(assessed(detector, Settings(), given, minutes=minutes, progress=lambda _: None))
+    except InputError as error:
+        return {"error": str(error)}
+
+
+def _cell(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
