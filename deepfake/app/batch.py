@@ -14,7 +14,7 @@ from deepfake.commands.explain import Settings
 from deepfake.commands.predict import Row, row, write_csv
 from deepfake.errors import InputError
 
-SHOWN = ("file", "verdict", "score", "p_fake", "log10_lr_spoof", "seconds", "cautions", "error")
+SHOWN = ("file", "verdict", "score", "p_fake", "log10_lr_spoof", "seconds", "cautions")
 
 
 def show(detector: Loaded, megabytes: int, minutes: float) -> None:
@@ -29,10 +29,11 @@ def show(detector: Loaded, megabytes: int, minutes: float) -> None:
     for i, one in enumerate(given):
         bar.progress(i / len(given), f"{i} of {len(given)}: {look.plain(one.name)}")
         rows.append({"file": one.name, **_row(detector, one, minutes)})
-    broken = sum("error" in row for row in rows)
-    bar.progress(1.0, f"{len(rows)} of {len(rows)} done" + (f", {broken} cannot be used" if broken else ""))
-    listed = [{name: _cell(row.get(name)) for name in SHOWN} for row in rows]
-    st.dataframe(listed, hide_index=True)
+    errors = [look.plain(row["error"]) for row in rows if "error" in row]
+    bar.progress(1.0, f"{len(rows)} of {len(rows)} done" + (f", {len(errors)} cannot be used" if errors else ""))
+    st.dataframe([{**row, **_words(row)} for row in rows], hide_index=True, column_order=SHOWN)
+    if errors:
+        st.error("\n".join(f"- {error}" for error in errors), icon=":material/error:")
     st.caption(
         "A heading sorts the table. Scores are larger for bona fide speech; p_fake is the probability of spoof at even "
         "prior odds where the detector is calibrated. The CSV has the rows that deepfake predict --format csv prints."
@@ -51,5 +52,7 @@ def _row(detector: Loaded, given: Recording, minutes: float) -> Row:
         return {"error": str(error)}
 
 
-def _cell(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+def _words(row: Row) -> dict[str, str]:
+    """The cells of a row that hold text."""
+    verdict = row.get("verdict", "cannot be used")
+    return {"verdict": verdict, "cautions": ", ".join(row.get("cautions", [])), "error": row.get("error", "")}

@@ -12,7 +12,7 @@ from deepfake.app.detector import Loaded
 from deepfake.errors import InputError
 from deepfake.forensics.card import card
 
-MEASURES = {"eer": "EER", "fpr": "spoofs that pass", "fnr": "bona fide flagged"}
+MEASURES = {"eer": "EER", "fpr": "Spoofs that pass", "fnr": "Bona fide flagged"}
 
 
 def show(detector: Loaded) -> None:
@@ -49,7 +49,7 @@ def show(detector: Loaded) -> None:
     if rows:
         look.table(["Corpus", "Files", *MEASURES.values()], rows)
         st.caption(
-            "In brackets: the interval of 95 %, unless the run says otherwise. Dev chose the threshold, so that only "
+            "In brackets: the interval of 95%, unless the run says otherwise. Dev chose the threshold, so that only "
             "the others are tests of it. The last two are rates at that threshold."
         )
     else:

@@ -38,6 +38,7 @@ WORDS = {
 }
 MAP = "{} over the spectrogram: vermilion speaks for spoof, blue for bona fide."
 HIDDEN = "No maps are shown: the result is inconclusive, and a map would look like evidence that there is not."
+MOST_SPANS, MOST_ROWS = 12, 40
 STAGES = {"report and figures": "Drawing the figures and writing the report"}
 
 
@@ -77,14 +78,19 @@ def _stage(status: Any, name: str) -> None:
 
 
 def _where(given: Recording, found: Assessment, evidence: Evidence, inconclusive: bool) -> None:
-    """The waveform and the spectrogram with the suspicious stretches, each of which can be played."""
+    """The waveform and the spectrogram with the suspicious stretches, each of which can be played.
+
+    The stretches are the regions of the explained clip; where none stands out, what is flagged over time.
+    """
     if inconclusive:
         return
     for name in ("waveform_highlight", "marked"):
         look.picture(evidence.pictures[name], WORDS[name])
-    regions = evidence.report["regions"]
-    spans = [(region["start_s"], region["end_s"]) for region in regions]
-    chosen = st.pills("Play one suspicious stretch", spans, format_func=_span) if spans else None
+    st.markdown(look.plain(evidence.report["words"]["places"]))
+    spans = [(region["start_s"], region["end_s"]) for region in evidence.report["regions"]]
+    if not spans and found.timeline is not None:
+        spans = [(segment.start, segment.end) for segment in found.timeline.segments]
+    chosen = st.pills("Play one suspicious stretch", spans[:MOST_SPANS], format_func=_span) if spans else None
     if chosen:
         start, end = chosen
         st.audio(given.data, start_time=start, end_time=end, autoplay=True)
@@ -136,8 +142,6 @@ def _summary(finding: Mapping[str, Any], report: Mapping[str, Any] | None) -> No
         look.table(["", "Likelihood ratio, or one over it", "Words"], rows, marked=marked)
         st.caption(f"{look.plain(words['scale_convention'])} {look.plain(words['scale_source'])}")
     st.markdown(look.plain(words["graded"]))
-    if report:
-        st.markdown(look.plain(report["words"]["places"]))
     limits = (report or finding)["words"]["limits"]
     st.markdown("**What this does not show**\n\n" + "\n".join(f"- {look.plain(limit)}" for limit in limits))
 
@@ -149,8 +153,11 @@ def _timeline(found: Assessment) -> None:
     kind = "a trend: no time shorter than one window is resolved" if timeline.scan.kind == "trend" else "localised"
     st.markdown(f"Effective resolution: {timeline.scan.window:.3g} s ({kind}).")
     if timeline.segments:
-        rows = [[f"{s.start:.2f}", f"{s.end:.2f}", f"{s.confidence:.2f}", f"{s.peak:.2f}"] for s in timeline.segments]
+        shown = timeline.segments[:MOST_ROWS]
+        rows = [[f"{s.start:.2f}", f"{s.end:.2f}", f"{s.confidence:.2f}", f"{s.peak:.2f}"] for s in shown]
         look.table(["From (s)", "To (s)", "Mean p_fake", "Largest p_fake"], rows)
+        if more := len(timeline.segments) - len(shown):
+            st.markdown(f"{more} more are in segments.json of the ZIP.")
     else:
         st.markdown("No time is flagged.")
 

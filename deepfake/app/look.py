@@ -19,14 +19,15 @@ STYLE = """<style>
 .verdict {color: #fff; border-radius: .5rem; padding: .9rem 1.1rem; margin-bottom: .3rem}
 .verdict b {font-size: 1.6rem; line-height: 1.25; display: block}
 .verdict span {font-size: 1rem}
-.facts {display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .6rem 1.2rem; margin: 0}
-.facts dt {font-weight: 600} .facts dd {margin: 0}
+.facts {display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .6rem 1.2rem}
+.facts, .facts dd {margin: 0 !important; padding: 0 !important; overflow-wrap: anywhere} .facts dt {font-weight: 600}
 .wide {overflow-x: auto; border-radius: .3rem}
 .picture {margin: 0} .picture img {background: #fff; width: 100%; min-width: 38rem; display: block}
 .picture figcaption {font-size: .9rem; margin-top: .2rem}
 .rows {border-collapse: collapse; font-size: .9rem; width: 100%}
 .rows th, .rows td {text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #8888;
-  overflow-wrap: anywhere; min-width: 4.5rem}
+  overflow-wrap: anywhere}
+.rows th:empty {width: 1.5rem}
 .rows tr.marked {font-weight: 700}
 </style>"""
 

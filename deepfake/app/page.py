@@ -72,6 +72,7 @@ def page(runs: Path, *, megabytes: int = MOST_MEGABYTES, minutes: float = MOST_M
 def _check(detector: Loaded, settings: Settings, given: Recording, minutes: float, listen: bool) -> None:
     """The verdict on a recording, and what moved it where that speaks for spoof."""
     st.subheader(look.plain(given.name), anchor=False)
+    st.audio(given.data)
     if given.live:
         st.caption(CAPTURE)
         settings = replace(settings, recording=True)
@@ -85,7 +86,6 @@ def _check(detector: Loaded, settings: Settings, given: Recording, minutes: floa
         return
     finding = report.finding(found, source=detector.source, prior=settings.prior)
     verdict.show(found, finding)
-    st.audio(given.data)
     if verdict.of(found) != verdict.GENUINE:
         evidence.show(detector, settings, given, found, finding)
 
@@ -95,7 +95,6 @@ def _listened(given: Recording) -> bool:
     heard: set[str] = st.session_state.setdefault("listened", set())
     if given.sha256 in heard:
         return True
-    st.audio(given.data)
     st.radio("Your own impression", ["genuine", "spoofed", "I cannot tell"], index=None, horizontal=True)
     st.caption("It is kept nowhere, and does not change the verdict.")
     if not st.button("Show the verdict", type="primary"):

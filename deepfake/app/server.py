@@ -22,6 +22,8 @@ OPTIONS = {  # of Streamlit; neither a `config.toml` nor an environment variable
     "browser.gatherUsageStats": False,
     "client.showErrorDetails": "none",
     "client.toolbarMode": "viewer",
+    "theme.light.primaryColor": "#005A94",  # of text too: 4.5:1 and more on the page's ground
+    "theme.dark.primaryColor": "#7CC4F5",
 }
 
 

@@ -110,8 +110,9 @@ def _numbers(found: Assessment, finding: Mapping[str, Any]) -> dict[str, str]:
         "s" if len(found.scores) != 1 else ""
     )
     if found.timeline is not None:
+        said = f": {_over_time(found)}" if of(found) != INCONCLUSIVE or found.timeline.rule == "recording" else ""
         rows["Flagged over time"] = (
-            f"{_share(found):.0%} of the time, p_fake above {found.timeline.threshold.value:.3g}: {_over_time(found)}"
+            f"{_share(found):.0%} of it, where p_fake is above {found.timeline.threshold.value:.3g}{said}"
         )
     return rows
 

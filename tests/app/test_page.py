@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from sounds import encode
+from sounds import encode, speech
 from streamlit.testing.v1 import AppTest
 
 from deepfake.cli import main
@@ -21,13 +21,6 @@ def page(runs, **limits):
     words = "".join(f", {name}={value}" for name, value in limits.items())
     code = f"from pathlib import Path\nfrom deepfake.app.page import page\npage(Path({str(runs)!r}){words})"
     return AppTest.from_string(code, default_timeout=300).run()
-
-
-def speech(seconds=1.2, rate=16_000, seed=0):
-    """Noise in bursts, with pauses: enough speech, by its energy, for a verdict."""
-    t = np.arange(round(seconds * rate)) / rate
-    noise = np.random.default_rng(seed).standard_normal(len(t))
-    return (0.15 * noise * (0.02 + (np.sin(2 * np.pi * 3 * t) > -0.5))).astype(np.float32)
 
 
 def given(at, name, data):
