@@ -75,17 +75,21 @@ def page(served, tmp_path_factory) -> Iterator[playwright.Page]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = browser.new_page()
         page.set_default_timeout(WAIT)
-        page.on("dialog", lambda dialog: pytest.fail("a script of a file's name ran"))
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
         page.goto(served.url)
         page.wait_for_selector(UPLOAD)
         yield page
         browser.close()
 
 
+dialogs: list[str] = []  # of a script in a file's name
+
+
 def upload(page, name, data):
     page.locator("input[type=file]").first.set_input_files({"name": name, "mimeType": "audio/x", "buffer": data})
     page.get_by_role("heading", name=name, exact=True).wait_for()
     page.get_by_role("status").get_by_text("Spoofing detected").wait_for()
+    assert not dialogs
 
 
 @pytest.mark.parametrize("kind", ["flac", "mp3", "m4a", "wav"])
@@ -141,4 +145,4 @@ def test_an_upload_without_the_token_is_refused(served):
     request = Request(f"{served.url}/_stcore/upload_file/a/b", data=b"x", method="PUT")
     with pytest.raises(HTTPError) as refused:
         urlopen(request, timeout=30)
-    assert refused.value.code in (400, 403)
+    assert refused.value.code == 403
