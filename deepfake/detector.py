@@ -252,11 +252,9 @@ class Windows:
     """The scoring of a recording: windows of its blocks, and the detector's scores of them.
 
     The score of a recording is the mean over windows as long as the detector's clip, each beginning half a clip after
-    the one before, so that a threshold set on clips keeps its meaning. The last one ends with the recording, so that
-    all are full. A recording no longer than a clip is one window, repeated to fill it, as in training. No batch has
-    windows of two recordings, so that a score does not depend on other recordings; on a CPU, where batches gain
-    nothing, a batch is one window. Windows that repeat the one before, as those of digital silence do, of which a few
-    kilobytes can hold hours, have its score.
+    the one before, so that a threshold set on clips keeps its meaning; the last one ends with the recording. One no
+    longer than a clip is repeated to fill it, as in training. No batch mixes recordings, so that no score depends on
+    others; on a CPU a batch is one window. Windows that repeat the one before (digital silence) are not scored again.
 
     Args:
         detector: Detector, put into eval mode.
@@ -286,7 +284,7 @@ class Windows:
         self.scores: list[float] = []
         self.spoof: list[float] = []
         self._waiting: list[Tensor] = []
-        self._last: Tensor | None = None  # that was scored
+        self._last = torch.zeros(0)  # window that was scored
 
     @property
     def score(self) -> float:
@@ -309,8 +307,8 @@ class Windows:
     def finish(self) -> list[Window]:
         """Score the windows that wait, and the last one."""
         windows, last = self.flush(), self.cutter.last
-        start = self.cutter.n_taken - len(last)
-        score, spoof = self.score_clips([crop_or_repeat(last, self.detector.n_samples)], [start])
+        start, clip = self.cutter.n_taken - len(last), crop_or_repeat(last, self.detector.n_samples)
+        score, spoof = self.score_clips([clip], [start])
         self.scores += score
         self.spoof += spoof
         return [*windows, Window(start, last, *score)]
@@ -327,16 +325,13 @@ class Windows:
         return scores, self.detector.spoof(logits).double().cpu().tolist()
 
     def _scored(self, n: int) -> list[Window]:
-        clips, self._waiting = self._waiting[:n], self._waiting[n:]
-        done = len(self.scores)
+        clips, self._waiting, done = self._waiting[:n], self._waiting[n:], len(self.scores)
         starts = [(done + i) * self.cutter.hop for i in range(n)]
         for i in range(0, n, self.batch_size):
-            batch, last = clips[i : i + self.batch_size], self._last
-            if last is not None and all(torch.equal(clip, last) for clip in batch):
-                scores, spoof = self.scores[-1:] * len(batch), self.spoof[-1:] * len(batch)
-            else:
-                filled = [mirrored(clip, self.n_filled) for clip in batch]
-                scores, spoof = self.score_clips(filled, starts[i : i + self.batch_size])
+            batch = clips[i : i + self.batch_size]
+            scores, spoof = (values[-1:] * len(batch) for values in (self.scores, self.spoof))
+            if not all(torch.equal(clip, self._last) for clip in batch):
+                scores, spoof = self.score_clips([mirrored(c, self.n_filled) for c in batch], starts[i:][: len(batch)])
             self._last = batch[-1]
             self.scores += scores
             self.spoof += spoof

@@ -8,35 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from deepfake.audio.mono import mono
+from deepfake.audio.mono import BLOCK, accepted, mono, resampled
 from deepfake.audio.sound import Info, Note, Source
-from deepfake.audio.waveform import BLOCK, accepted, resampled, say
 from deepfake.errors import InputError
-
-
-def stream(source: Source, *, block_seconds: float, sample_rate: int = 16_000) -> Iterator[Tensor]:
-    """The samples of `load`, bit for bit, in blocks: for what is longer than may be held at once.
-
-    It is decoded once and read on, whatever the format, in memory that depends on the blocks and not on the source.
-
-    Args:
-        source: As in `load`.
-        block_seconds: Length of a block.
-        sample_rate: Of the blocks, in hertz.
-
-    Yields:
-        Blocks, float32 `[T]`, all of one length but for the last one, which is shorter and not empty.
-
-    Raises:
-        InputError: As in `load`, when the first block is asked for, or where the fault shows.
-    """
-    with recording(source, block_seconds=block_seconds, sample_rate=sample_rate) as opened:
-        yield from opened.blocks
-        for note in opened.notes:
-            say(opened.name, note)
 
 
 @dataclass(frozen=True)
@@ -47,7 +22,7 @@ class Recording:
         name: As errors call it.
         header: What its header claims.
         digest: Size in bytes and SHA-256 of the file; None for an array.
-        blocks: Those of `stream`, to be read once.
+        blocks: Those of `deepfake.audio.stream`, float32 `[T]`, to be read once.
         taps: Each is called with every block of mono samples at the source's own rate `[N]`, as they are read; whoever
             reads adds his own.
         notes: What was done to the samples, as far as they were read.
@@ -56,7 +31,7 @@ class Recording:
     name: str
     header: Info
     digest: Callable[[], tuple[int, str] | None]
-    blocks: Iterator[Tensor]
+    blocks: Iterator[np.ndarray]
     taps: list[Callable[[np.ndarray], None]]
     notes: Sequence[Note]
 
@@ -89,7 +64,7 @@ def _tapped(blocks: Iterator[np.ndarray], taps: Sequence[Callable[[np.ndarray], 
         yield block
 
 
-def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[Tensor]:
+def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """The same samples in blocks of one size, but for the last one."""
     held: list[np.ndarray] = []
     n_held = 0
@@ -97,7 +72,8 @@ def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[Tensor]:
         held.append(piece)
         n_held += len(piece)
         if n_held > size:
-            *whole, rest = torch.from_numpy(np.concatenate(held)).split(size)
+            samples = np.concatenate(held)
+            *whole, rest = np.split(samples, range(size, len(samples), size))
             yield from whole
-            held, n_held = [rest.numpy()], len(rest)
-    yield torch.from_numpy(np.concatenate(held))
+            held, n_held = [rest], len(rest)
+    yield np.concatenate(held)

@@ -1,4 +1,4 @@
-"""What stands in a file, bytes or an array, as its container says and its codec gives; only `waveform.py` uses it.
+"""What stands in a file, bytes or an array, as its container says and its codec gives; only `mono.py` uses it.
 
 libsndfile reads what it counts exactly (WAV, FLAC ...), FFmpeg everything else. Both read the open file by its
 descriptor: there is no callback in which an interruption could be lost, and no other file is opened. Nothing is
@@ -14,21 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile as sf
-from torch import Tensor
 
 from deepfake.audio import ffmpeg, libsndfile
 from deepfake.audio.libsndfile import HEADS, INSTALL, TAG_BYTES
 from deepfake.audio.sound import WAYS_OUT, Info, Sound, Source, broken, reason
 from deepfake.errors import InputError
 
-SUFFIXES = (
-    ".wav .wave .bwf .rf64 .w64 .flac .aif .aiff .aifc .au .snd .caf .sph .nist .mp3 .mp2 .mpga .ogg .oga .opus .spx "
-    ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .aac .adts .webm .weba .mkv .mka .wma .asf .wmv .avi .ts .mts .m2ts .flv .amr"
-)
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # What shows, in the first bytes, that it is a format which only PyAV reads.
 MARKS = {
     "Speex": b"Speex   ",
@@ -101,7 +99,7 @@ def _guarded(sound: Sound) -> Callable[[int, int], Iterator[np.ndarray]]:
 
 
 def _array(array: np.ndarray | Tensor, rate: int) -> Sound:
-    name, values = "the given array", array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
+    name, values = "the given array", array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
     if values.ndim not in (1, 2) or values.dtype.kind not in "fi":
         got = f"shape {list(values.shape)} of {values.dtype}"
         raise InputError(f"{name}: {got}, [samples] or [channels, samples] of float or signed integer was expected")

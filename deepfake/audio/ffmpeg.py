@@ -94,7 +94,8 @@ def sound(name: str, file: Any, head: bytes, stack: ExitStack, av: Any) -> Sound
     at_least = mp3_frames(head, rate) if demuxer == "mp3" else 0
     if seconds and demuxer in PROMISES and (stream.duration or len(container.streams) == 1):
         at_least = max(0, int((seconds - SLACK_SECONDS) * rate))
-    indexed = stream.frames * (stream.codec_context.frame_size or 0) if demuxer == "mov" else 0
+    context = stream.codec_context
+    indexed = stream.frames * context.frame_size if demuxer == "mov" and context else 0
     return Sound(name, header, blocks, at_least=at_least, indexed=indexed, file=file, notes=notes)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake.audio import waveform as audio
+from deepfake import audio
 from deepfake.audio.ffmpeg import DEMUXERS
 from deepfake.audio.libsndfile import FORMATS
 from deepfake.audio.spectrum import QUIET_DB, Floats, decibels, spectrum
@@ -100,7 +100,7 @@ def levels(samples: Floats) -> dict[str, float]:
     """
     magnitudes = np.abs(samples)
     peak = magnitudes.max()
-    rms_dbfs, peak_dbfs = decibels(np.mean(samples**2)), decibels(peak**2)
+    rms_dbfs, peak_dbfs = decibels(float(np.mean(samples**2))), decibels(peak**2)
     return {
         "rms_dbfs": rms_dbfs,
         "peak_dbfs": peak_dbfs,

@@ -1,16 +1,22 @@
-"""The blocks of a source as one channel of finite samples, and what had to be done for that."""
+"""The blocks of a source as one channel of finite samples, at a rate: the only place that downmixes and resamples."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import soxr
 
-from deepfake.audio.sound import Note, Sound
+from deepfake.audio.decode import opened
+from deepfake.audio.sound import Note, Sound, Source
 from deepfake.errors import InputError
 
+BLOCK = 65_536  # frames decoded at once
+MAX_CHANNELS = 8
+MIN_RATE, MAX_RATE = 4_000, 192_000  # hertz
 MAX_SECONDS = 2 * 3600.0  # longer files are refused
 MIN_SECONDS = 0.01
 MAX_AMPLITUDE = 4.0  # full scale is 1, which codecs and float masters pass by a few decibels
@@ -19,6 +25,36 @@ INTEGER_BITS = (16, 24, 32)
 CANCELLED = 0.1  # share of the power that a mix of independent channels has: stereo of a correlation below -0.9
 FLOATING = ("FLOAT", "DOUBLE")  # subtypes that may pass full scale
 PROBE_SECONDS = 5.0  # what the two are judged by, from the beginning
+
+
+class BeyondLimits(InputError):
+    """A recording is longer than what is read, or its channels or rate are others."""
+
+
+@contextmanager
+def accepted(source: Source) -> Iterator[Sound]:
+    """Open a source whose header claims nothing that is not accepted.
+
+    Raises:
+        InputError: As in `deepfake.audio.load`, for whatever the header shows.
+    """
+    with opened(source) as sound:
+        name, header = sound.name, sound.info
+        if not 1 <= header.channels <= MAX_CHANNELS:
+            raise BeyondLimits(
+                f"{name}: {header.channels} channels, 1 to {MAX_CHANNELS} are accepted; mix it down first"
+            )
+        if not MIN_RATE <= header.sample_rate <= MAX_RATE:
+            raise BeyondLimits(
+                f"{name}: {header.sample_rate} Hz, {MIN_RATE} to {MAX_RATE} are accepted; resample it first"
+            )
+        promised = max(sound.at_least, sound.indexed) / header.sample_rate  # an estimate refuses nothing
+        if promised > MAX_SECONDS:
+            raise BeyondLimits(
+                f"{name}: the header claims {promised / 3600:,.1f} hours, at most {MAX_SECONDS / 3600:g} are "
+                "read; cut the file, or get it again if it is not that long"
+            )
+        yield sound
 
 
 def mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
@@ -38,7 +74,7 @@ def mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
             )
         n_read += len(block)
         if n_read > MAX_SECONDS * rate:
-            raise InputError(f"{sound.name}: longer than the {MAX_SECONDS / 3600:g} hours that are read; cut it")
+            raise BeyondLimits(f"{sound.name}: longer than the {MAX_SECONDS / 3600:g} hours that are read; cut it")
         mixed = _mixed(block) if channel is None else block[:, channel]
         if channel is None:
             powers += _powers(block, mixed)
@@ -52,6 +88,17 @@ def mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
         )
     if n_read < MIN_SECONDS * rate:
         raise InputError(f"{sound.name}: {n_read} samples of audio, {MIN_SECONDS:g} s is needed; leave the file out")
+
+
+def resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks `[N]` at another rate, both in hertz."""
+    if rate == sample_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
 def _mixed(block: np.ndarray) -> np.ndarray:

@@ -7,14 +7,16 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from deepfake.errors import InputError
 
-Source = str | os.PathLike[str] | bytes | tuple[np.ndarray | Tensor, int]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | tuple[np.ndarray | Tensor, int]"
 
 WAYS_OUT = "give a WAV, FLAC, OGG, MP3 or M4A file"
 

@@ -1,4 +1,4 @@
-"""From a file, bytes or an array to a waveform: the only place that downmixes and resamples, and from which all decode.
+"""From a file, bytes or an array to a waveform.
 
 A header is a claim, not a fact: a FLAC of 28 kB can claim 2^36 samples, and float files can hold NaN. So audio is read
 in blocks under a counter, memory is bounded by what is returned, and whatever cannot be used ends in an `InputError`.
@@ -11,23 +11,18 @@ import functools
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
-from deepfake.audio import mono
-from deepfake.audio.decode import opened
-from deepfake.audio.sound import Info, Note, Sound, Source
+from deepfake.audio.blocks import recording
+from deepfake.audio.mono import BLOCK, accepted, mono, resampled
+from deepfake.audio.sound import Info, Note, Source
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
 
-MAX_CHANNELS = 8
-MIN_RATE, MAX_RATE = 4_000, 192_000  # hertz
-BLOCK = 65_536  # frames decoded at once
 MARGIN_SECONDS = 0.1  # decoded before a crop, so that the resampler's filter has its history
 
 
@@ -73,6 +68,28 @@ def load(
         raise InputError(f"start_seconds={start_seconds}, seconds={seconds}: a start from 0, a length above 0 expected")
     n_samples = None if seconds is None else max(1, round(seconds * sample_rate))
     return _decode(source, sample_rate, round(start_seconds * sample_rate), n_samples)
+
+
+def stream(source: Source, *, block_seconds: float, sample_rate: int = 16_000) -> Iterator[Tensor]:
+    """The samples of `load`, bit for bit, in blocks: for what is longer than may be held at once.
+
+    It is decoded once and read on, whatever the format, in memory that depends on the blocks and not on the source.
+
+    Args:
+        source: As in `load`.
+        block_seconds: Length of a block.
+        sample_rate: Of the blocks, in hertz.
+
+    Yields:
+        Blocks, float32 `[T]`, all of one length but for the last one, which is shorter and not empty.
+
+    Raises:
+        InputError: As in `load`, when the first block is asked for, or where the fault shows.
+    """
+    with recording(source, block_seconds=block_seconds, sample_rate=sample_rate) as opened:
+        yield from map(torch.from_numpy, opened.blocks)
+        for note in opened.notes:
+            _say(opened.name, note)
 
 
 def load_clip(
@@ -149,13 +166,13 @@ def _cut(source: Source, sample_rate: int, start: int, n_samples: int | None, *,
         size = int(min(BLOCK, wanted * rate / sample_rate + (rate != sample_rate) * MARGIN_SECONDS * rate + 1))
 
         pieces, n_made = [], 0
-        for piece in resampled(mono.mono(sound, first, size), rate, sample_rate):
+        for piece in resampled(mono(sound, first, size), rate, sample_rate):
             pieces.append(piece[max(0, skip - n_made) :])
             n_made += len(piece)
             if n_made >= wanted:
                 break
         for note in sound.notes:
-            say(sound.name, note)
+            _say(sound.name, note)
     if n_made <= skip:
         raise InputError(
             f"{sound.name}: a part from {start / sample_rate:.2f} s on was asked for, but the audio ends at "
@@ -164,38 +181,7 @@ def _cut(source: Source, sample_rate: int, start: int, n_samples: int | None, *,
     return torch.from_numpy(np.concatenate(pieces)[:n_samples])
 
 
-def resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks `[N]` at another rate, both in hertz."""
-    if rate == sample_rate:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-
-
 @functools.lru_cache(maxsize=10_000)
-def say(name: str, note: Note) -> None:
+def _say(name: str, note: Note) -> None:
     """Write a note into the log, once, however often a file is read."""
     log.warning("%s: %s", name, note.sentence)
-
-
-@contextmanager
-def accepted(source: Source) -> Iterator[Sound]:
-    """A source whose header claims nothing that is not accepted."""
-    with opened(source) as sound:
-        name, header = sound.name, sound.info
-        if not 1 <= header.channels <= MAX_CHANNELS:
-            raise InputError(f"{name}: {header.channels} channels, 1 to {MAX_CHANNELS} are accepted; mix it down first")
-        if not MIN_RATE <= header.sample_rate <= MAX_RATE:
-            raise InputError(
-                f"{name}: {header.sample_rate} Hz, {MIN_RATE} to {MAX_RATE} are accepted; resample it first"
-            )
-        promised = max(sound.at_least, sound.indexed) / header.sample_rate  # an estimate refuses nothing
-        if promised > mono.MAX_SECONDS:
-            raise InputError(
-                f"{name}: the header claims {promised / 3600:,.1f} hours, at most {mono.MAX_SECONDS / 3600:g} are "
-                "read; cut the file, or get it again if it is not that long"
-            )
-        yield sound

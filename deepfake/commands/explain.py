@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 
 from deepfake.atomic import write_atomically, write_csv
-from deepfake.audio.waveform import Source
+from deepfake.audio.sound import Source
 from deepfake.commands.faithfulness import warnings_of
 from deepfake.commands.localise import threshold_of
 from deepfake.commands.outcome import Outcome
@@ -36,6 +36,7 @@ from deepfake.forensics import report as evidence
 from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.pdf import write_pdf
 from deepfake.forensics.radar import cues_of
+from deepfake.forensics.reading import Reading
 from deepfake.forensics.report import Explanation
 from deepfake.localisation.figure import timeline_figure
 from deepfake.localisation.segments import THRESHOLD, Threshold, write_segments
@@ -157,7 +158,7 @@ class Explainer:
         other.threshold = other._threshold()
         return other
 
-    def write(self, source: Source, folder: ExplanationFolder) -> dict[str, Any]:
+    def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:
         """Write all evidence on one recording into a folder, and return the content of its `report.json`.
 
         Raises:
@@ -166,7 +167,7 @@ class Explainer:
         assessment = self.assess(source)
         return self.write_evidence(assessment, self.explanation(assessment), folder)
 
-    def assess(self, source: Source, *, progress: Callable[[float], object] | None = None) -> Assessment:
+    def assess(self, source: Source | Reading, *, progress: Callable[[float], object] | None = None) -> Assessment:
         """Assess a recording: the first part of `write`, which decodes it.
 
         Args:

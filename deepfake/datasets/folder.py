@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake.audio.decode import SUFFIXES
 from deepfake.datasets.utterance import BONAFIDE, PARTITIONS, Utterance, disambiguated, label_of
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
 
+SUFFIXES = (  # of what `deepfake.audio` decodes
+    ".wav .wave .bwf .rf64 .w64 .flac .aif .aiff .aifc .au .snd .caf .sph .nist .mp3 .mp2 .mpga .ogg .oga .opus .spx "
+    ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .aac .adts .webm .weba .mkv .mka .wma .asf .wmv .avi .ts .mts .m2ts .flv .amr"
+)
 AUDIO = frozenset(SUFFIXES.split())
 CLASSES = ("real", "fake", "bonafide", "bona-fide", "bona_fide", "spoof")
 SYNONYMS = {

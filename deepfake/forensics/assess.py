@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from scipy.special import expit, logit
 from torch import Tensor
 
-from deepfake.audio import recording
 from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.audio.sound import Info, Source
 from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
 from deepfake.errors import InputError
 from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, reasons, state
-from deepfake.forensics.quality import Quality
+from deepfake.forensics.reading import Reading, reading
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
 from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
@@ -130,7 +130,7 @@ class Scanning:
 
 def assess(
     detector: Detector,
-    source: Source,
+    source: Source | Reading,
     *,
     clips: str = WHOLE,
     scanning: Scanning | None = None,
@@ -144,7 +144,7 @@ def assess(
 
     Args:
         detector: It is left in eval mode.
-        source: The recording, as for `deepfake.audio.load`.
+        source: The recording, as for `deepfake.audio.load`; or a `Reading`, which was measured as for `whole`.
         clips: `whole` for the score of `deepfake.detector.Windows`; `first` for that of the first clip, as challenges
             have it. Either way it is decoded to its end, so that damage is noticed.
         scanning: How to make the timeline; None for none.
@@ -157,19 +157,19 @@ def assess(
     """
     if clips not in (WHOLE, FIRST):
         raise InputError(f"clips={clips}: {WHOLE} or {FIRST} was expected")
-    with recording(source, sample_rate=detector.sample_rate) as opened:
-        measured = Quality(opened.header.sample_rate, LONGEST_SECONDS if clips == WHOLE else detector.seconds)
-        opened.taps.append(measured.take)
-        n_bytes, file_sha256 = opened.digest() or (None, None)
+    measured = LONGEST_SECONDS if clips == WHOLE else detector.seconds
+    with reading(source, sample_rate=detector.sample_rate, seconds=measured) as opened:
+        n_bytes, file_sha256 = opened.digest or (None, None)
         one_pass = _Pass(detector, opened.name, ALL if clips == WHOLE else detector.n_samples, scanning)
-        blocks = opened.blocks if progress is None else _reported(opened.blocks, detector.sample_rate, progress)
-        clip = _clip(one_pass.windows_of(blocks), clip_start, detector.sample_rate)
+        blocks = map(torch.from_numpy, opened.blocks)
+        watched = blocks if progress is None else _reported(blocks, detector.sample_rate, progress)
+        clip = _clip(one_pass.windows_of(watched), clip_start, detector.sample_rate)
         if clip is None:
             raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
         windows = one_pass.windows
         scored_seconds = windows.cutter.n_taken / detector.sample_rate
         noted = [Reason(note.name, note.value, LIMITS[note.name].value, note.sentence) for note in opened.notes]
-        quality = measured.found()
+        quality = opened.quality()
     return Assessment(
         detector=detector,
         score=windows.score,

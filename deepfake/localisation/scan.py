@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit, logit
 from torch import Tensor
 
-from deepfake.audio.blocks import stream
+from deepfake.audio import stream
 from deepfake.audio.sound import Source
 from deepfake.audio.windows import Cutter, mirrored
 from deepfake.detector import Detector, Windows

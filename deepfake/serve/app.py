@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, cast
 
 import torch
-from fastapi import APIRouter, FastAPI, File, Request, Response, UploadFile
+from fastapi import APIRouter, FastAPI, File, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -22,7 +22,7 @@ from deepfake.serve.accept import chosen
 from deepfake.serve.keys import Keys
 from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics
-from deepfake.serve.problems import MEDIA_TYPE, STATUSES, Problem, documented
+from deepfake.serve.problems import MEDIA_TYPE, RETRY_SECONDS, STATUSES, Problem, documented
 from deepfake.serve.service import Service, Settings
 
 DESCRIPTION = """\
@@ -41,6 +41,7 @@ EVIDENCE = ("application/zip", "application/pdf", "application/json")
 BINARY = {"type": "string", "format": "binary"}
 Recording = Annotated[UploadFile, File(description="WAV, FLAC, MP3, M4A, OGG, WebM ...; its name is not used.")]
 Recordings = Annotated[list[UploadFile], File(description="Recordings, answered in order.")]
+Over = Annotated[bool, Query(description="Whether to add p_fake over time and its segments: one more window's work.")]
 router = APIRouter()
 
 
@@ -68,7 +69,7 @@ def application(settings: Settings) -> ASGIApp:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
-    door = Door(app, limits=Limits(), keys=keys, metrics=metrics)
+    app.state.door = door = Door(app, limits=Limits(), keys=keys, metrics=metrics)
     if not settings.allow_origins:
         return door
     methods, headers = ["GET", "POST"], ["Authorization", "X-API-Key", "X-Request-ID"]
@@ -103,22 +104,24 @@ async def health(request: Request) -> schemas.Health:
 @router.get("/ready", responses=documented("internal", "not-ready"))
 async def ready(request: Request) -> schemas.Ready:
     """Whether a recording would be taken now."""
+    if request.app.state.door.full:
+        raise Problem("not-ready", "Too many requests are in work.", headers={"Retry-After": str(RETRY_SECONDS)})
     return schemas.Ready(ready=True)
 
 
 @router.post("/predict", response_model=schemas.Prediction, response_model_exclude_unset=True, responses=UPLOADED)
-async def predict(request: Request, file: Recording) -> Any:
+async def predict(request: Request, file: Recording, timeline: Over = False) -> Any:
     """The verdict on a recording: what `deepfake predict` says of it."""
-    return await _service(request).predict(file.file)
+    return await _service(request).predict(file.file, timeline=timeline)
 
 
 @router.post("/predict/batch", response_model=schemas.Batch, response_model_exclude_unset=True, responses=UPLOADED)
-async def predict_batch(request: Request, files: Recordings) -> Any:
+async def predict_batch(request: Request, files: Recordings, timeline: Over = False) -> Any:
     """The verdicts on several recordings; one that cannot be used has its problem in its place."""
     results: list[dict[str, Any]] = []
     for file in files:
         try:
-            results.append(await _service(request).predict(file.file))
+            results.append(await _service(request).predict(file.file, timeline=timeline))
         except Problem as problem:
             results.append(problem.content(request.state.request_id))
     return {"results": results}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from deepfake.commands.explain import Explainer, Settings
 from deepfake.explain.defaults import methods
 from deepfake.forensics.bundle import bundle
+from deepfake.forensics.reading import Reading
 from deepfake.runs.folder import ExplanationFolder
 
 COMMAND = ["deepfake", "serve"]
@@ -28,7 +28,7 @@ class Evidence:
         self._explainer = Explainer(str(run), methods(), Settings(), device)
         self._explainer.environment["command"] = COMMAND  # the server's own has paths in it
 
-    def on(self, source: Any, media_type: str) -> bytes:
+    def on(self, recording: Reading, media_type: str) -> bytes:
         """The evidence on a recording: a ZIP file, the PDF alone, or the `report.json` alone.
 
         Raises:
@@ -36,7 +36,7 @@ class Evidence:
         """
         with tempfile.TemporaryDirectory(prefix="deepfake-") as private:
             folder = ExplanationFolder(Path(private) / "recording")
-            self._explainer.write(source, folder)
+            self._explainer.write(recording, folder)
             files = {"application/pdf": folder.pdf, "application/json": folder.report}
             file = files.get(media_type) or bundle(folder.path)
             return file.read_bytes()

@@ -62,6 +62,11 @@ class Door:
         self.app, self.limits, self.keys, self.metrics = app, limits, keys, metrics
         self.n_inside = self.n_bytes_inside = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether the next upload would be told to come back."""
+        return self.n_inside >= self.limits.n_inside
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
@@ -108,7 +113,7 @@ class Door:
             return
         if body.promised > self.limits.n_bytes:
             raise self.too_large()
-        if self.n_inside >= self.limits.n_inside:
+        if self.full:
             raise busy(f"{self.n_inside} requests are in work; come back later.")
         self.n_inside += 1
         body.admitted = True

@@ -1,4 +1,4 @@
-"""Errors as clients read them: `application/problem+json` (RFC 9457, Nottingham et al. 2023), each with a stable type."""
+"""Errors as clients read them: `application/problem+json` (Nottingham et al. 2023, RFC 9457), each of a stable type."""
 
 from __future__ import annotations
 

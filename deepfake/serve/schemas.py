@@ -43,8 +43,46 @@ class Timeline(BaseModel):
     segments: list[Segment]
 
 
+EXAMPLE = {
+    "is_fake": True,
+    "confidence": 0.9638,
+    "prediction": "FAKE",
+    "score": -1.7423,
+    "p_fake": 0.9638,
+    "verdict": "spoof",
+    "state": "reported_with_caution",
+    "calibrated": True,
+    "log10_lr_spoof": 1.4256,
+    "capped": False,
+    "seconds": 4.21,
+    "scored_seconds": 4.21,
+    "cautions": ["narrowband"],
+    "reasons": [
+        {
+            "name": "narrowband",
+            "value": 0.47,
+            "limit": 0.6,
+            "sentence": "Its band is narrow: it ends at 3760 Hz, below 4800 Hz.",
+        }
+    ],
+    "threshold": {"value": -0.5825, "source": "dev EER"},
+    "timeline": {
+        "kind": "trend",
+        "window": 3.0,
+        "threshold": {"value": 0.3, "source": "default"},
+        "verdict": "FAKE",
+        "segments": [{"start": 0.0, "end": 4.21, "confidence": 0.9571, "peak": 0.9702}],
+    },
+    "file_sha256": "7d4c6f5d3f0f3c1f8a4e3c52b7e6c6c0a6f3b8fbe0b9f5d54b0f3a7a4a9f0c11",
+    "samples_sha256": "0c1de2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f",
+    "detector_sha256": "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3a94a8fe5ccb19ba61c4c0873",
+}
+
+
 class Prediction(BaseModel):
     """The verdict on a recording."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
     is_fake: bool = Field(description="Whether the score is not above the threshold.")
     confidence: float = Field(description="The larger of p_fake and 1 - p_fake.")
@@ -63,7 +101,7 @@ class Prediction(BaseModel):
     cautions: list[str]
     reasons: list[Reason]
     threshold: Threshold
-    timeline: Timeline
+    timeline: Timeline | None = Field(None, description="If asked for.")
     file_sha256: str | None
     samples_sha256: str
     detector_sha256: str

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -18,14 +20,17 @@ from deepfake.commands.predict import row
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment, Scanning, assess
-from deepfake.localisation.segments import RULES, share_of
+from deepfake.forensics.reading import Reading
+from deepfake.localisation.segments import RULES, Timeline, share_of
 from deepfake.runs import provenance
 from deepfake.scores.compute import device_of
+from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
 from deepfake.serve.problems import Problem
 
 Result = TypeVar("Result")
 MOST_MINUTES = 120.0
+SPOOLED_BYTES = 16 << 20  # samples of a recording that are held in memory, 4 minutes at 16 kHz; more go to a file
 AT_ONCE = min(4, os.cpu_count() or 1) + 1  # recordings that are decoded, or decoded and waiting for the network
 
 
@@ -72,6 +77,7 @@ class Service:
         self.score_range = provenance.score_range(settings.run, self.detector)
         self.sha256 = provenance.hash_of_file(detector_file(settings.run))
         self._evidence: Any = None
+        self._decoder = Decoder(sample_rate=self.detector.sample_rate, max_seconds=60 * settings.max_minutes)
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._places = asyncio.Semaphore(AT_ONCE)
         with torch.inference_mode():  # the first forward pass is slow, and shows whether there can be others
@@ -79,16 +85,20 @@ class Service:
 
     def close(self) -> None:
         self._inference.shutdown()
+        self._decoder.close()
 
-    async def predict(self, file: IO[bytes]) -> dict[str, Any]:
+    async def predict(self, file: IO[bytes], *, timeline: bool = False) -> dict[str, Any]:
         """Assess an upload; see `deepfake.serve.schemas.Prediction`.
+
+        Args:
+            file: The upload.
+            timeline: Whether to add p_fake over time, which takes one more window of a recording.
 
         Raises:
             Problem: The recording cannot be used.
         """
-        async with self._places:
-            source = await asyncio.to_thread(file.read)
-            found = await self._computed(lambda: self._assess(source))
+        async with self._decoded(file) as recording:
+            found = await self._computed(lambda: self._assess(recording, Scanning() if timeline else None))
         self.metrics.verdicts.labels(found.verdict).inc()
         for reason in found.reasons:
             self.metrics.cautions.labels(reason.name).inc()
@@ -111,23 +121,31 @@ class Service:
         Raises:
             Problem: The recording cannot be used.
         """
-        async with self._places:
-            source = await asyncio.to_thread(file.read)
-            return await self._computed(lambda: self._explained(source, media_type))
+        async with self._decoded(file) as recording:
+            return await self._computed(lambda: self._explained(recording, media_type))
 
-    def _explained(self, source: Any, media_type: str) -> bytes:
+    @asynccontextmanager
+    async def _decoded(self, file: IO[bytes]) -> AsyncIterator[Reading]:
+        """An upload, decoded in a process of its own; only so many are at once, so that their samples find room."""
+        async with self._places:
+            with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
+                with self.metrics.seconds.labels("decoding").time():
+                    recording = await asyncio.to_thread(self._decoder.read, file, samples)
+                yield recording
+
+    def _explained(self, recording: Reading, media_type: str) -> bytes:
         from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks
 
         if self._evidence is None:
             self._evidence = Evidence(self.settings.run, self.detector.device)
         try:
-            return self._evidence.on(source, media_type)
+            return self._evidence.on(recording, media_type)
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 
-    def _assess(self, source: Any) -> Assessment:
+    def _assess(self, recording: Reading, scanning: Scanning | None) -> Assessment:
         try:
-            return assess(self.detector, source, scanning=Scanning(), score_range=self.score_range)
+            return assess(self.detector, recording, scanning=scanning, score_range=self.score_range)
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 
@@ -141,16 +159,15 @@ class Service:
             "state": found.state,
             "reasons": [{k: _plain(v) for k, v in reason._asdict().items()} for reason in found.reasons],
             "threshold": self.detector.config["threshold"],
-            "timeline": _timeline(found),
+            **({"timeline": _timeline(found.timeline)} if found.timeline else {}),
             "file_sha256": found.file_sha256,
             "samples_sha256": found.samples_sha256,
             "detector_sha256": self.sha256,
         }
 
 
-def _timeline(found: Assessment) -> dict[str, Any]:
-    assert found.timeline is not None
-    timeline, scan = found.timeline, found.timeline.scan
+def _timeline(timeline: Timeline) -> dict[str, Any]:
+    scan = timeline.scan
     return {
         "kind": scan.kind,
         "window": scan.window,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -142,13 +143,50 @@ def test_nist_is_read():
     ("name", "n_samples"),
     [
         ("vbr_without_header.mp3", 41_472),
-        ("two_opus_joined.ogg", 80_104),
+        ("two_opus_joined.ogg", 80_000),  # of 240,624 at 48 kHz, each part's 312 of the codec's delay are skipped
         ("mp3_in_wav.wav", 41_472),
         ("ogg_flac.ogg", 40_000),
     ],
 )
 def test_cases(name, n_samples, shared):
-    assert len(audio.load(shared / "cases" / name)) == pytest.approx(n_samples, abs=104)  # the delay of Opus
+    assert len(audio.load(shared / "cases" / name)) == n_samples
+
+
+def test_truncated_case_has_twenty_whole_frames(shared):
+    with pytest.raises(InputError, match=r"broke off after 1\.44 s"):  # 20 of 1,152 samples
+        audio.load(shared / "cases" / "truncated.flac")
+
+
+def speex(n_packets: int) -> bytes:
+    """Ogg Speex of random packets at 8 kHz: a mode of 160 bits a frame, in which all bits are speech."""
+    names = struct.pack("<8s20s", b"Speex   ", b"1.2")
+    header = names + struct.pack("<13i", 1, 80, 8_000, 0, 4, 1, -1, 160, 0, 1, 0, 0, 0)
+    packets = [b"\x18" + np.random.default_rng(i).bytes(19) for i in range(n_packets)]  # 0, then mode 3 in four bits
+    pages = [[header], [struct.pack("<II", 0, 0)], packets]
+    return b"".join(ogg_page(i, page, 160 * n_packets if i == 2 else 0) for i, page in enumerate(pages))
+
+
+def ogg_page(number: int, packets: list[bytes], granule: int) -> bytes:
+    flags = {0: 2, 2: 4}.get(number, 0)
+    lacing = bytes(map(len, packets))
+    page = (
+        struct.pack("<4sBBqIIIB", b"OggS", 0, flags, granule, 1, number, 0, len(packets)) + lacing + b"".join(packets)
+    )
+    crc = 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 * (crc >> 31)) & 0xFFFFFFFF
+    return page[:22] + struct.pack("<I", crc) + page[26:]
+
+
+def test_speex():
+    data = speex(50)
+    found = at_own_rate(data)
+    assert audio.info(data).subtype == "SPEEX"
+    assert len(found) == 8_000
+    assert found.std() > 0.001
+    assert np.abs(found - decoded(data)).max() < 1e-5
 
 
 # --- A count that is only an estimate neither limits nor accuses.
@@ -275,7 +313,28 @@ def test_truncated_flac_names_what_was_good():
     assert np.array_equal(next(blocks).numpy(), at_own_rate(data)[:16_000])
 
 
-def test_forged_is_only_said_of_counts_that_are_exact(tmp_path):
+@pytest.mark.parametrize(("container", "codec", "kind"), [("ipod", "aac", "M4A"), ("webm", "libopus", "WebM")])
+def test_without_pyav_the_format_is_named(container, codec, kind, tmp_path, monkeypatch):
+    data = media(tmp_path, container, codec, 48_000)
+    monkeypatch.setitem(sys.modules, "av", None)
+    message = error_of(data)
+    assert kind in message
+    assert 'only PyAV reads: pip install "deepfake[media]"' in message
+    assert "Speex, which" in error_of(speex(1))
+
+
+def test_an_index_of_too_many_samples_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    data = media(tmp_path, "ipod", "aac", 16_000, samples=noise(160_000)[:, 0])
+    for box, at in ((b"mvhd", 20), (b"mdhd", 20), (b"tkhd", 24)):  # the duration of each, which says less
+        data = patch(data, box, at, (100).to_bytes(4, "big"))
+    assert audio.info(data).seconds < 1
+    assert len(audio.load(data)) == pytest.approx(160_000, abs=2_048)
+    monkeypatch.setattr(mono, "MAX_SECONDS", 9.0)
+    monkeypatch.setattr(ffmpeg, "_floats", None)
+    assert "the header claims 0.0 hours" in error_of(data)
+
+
+def test_forged_is_only_said_of_what_is_uncompressed(tmp_path):
     data = media(tmp_path, "ipod", "aac", 16_000, samples=noise(80_000)[:, 0], movflags="faststart")
     message = error_of(data[: len(data) // 2])
     assert "truncated" in message

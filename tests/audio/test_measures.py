@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from sounds import media
 
 from deepfake.audio import measures as module
 from deepfake.audio import spectrum as spectra
@@ -161,6 +162,26 @@ def test_facts_of_the_file(tmp_path):
     assert (word("container", found["container"]), word("coding", found["coding"])) == ("FLAC", "PCM_16")
     assert word("coding", module._code("coding", "of tomorrow")) == "other"
     assert math.isnan(found["above_7500_hz_db"]) and word("above_7500_hz_db", math.nan) == ""
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "words"),
+    [
+        ("mov", "pcm_s16le", ("MOV", "PCM_16")),
+        ("matroska", "ac3", ("MATROSKA", "AC3")),
+        ("asf", "wmav2", ("ASF", "WMAV2")),
+        ("avi", "pcm_s16le", ("AVI", "PCM_16")),
+        ("matroska", "mp2", ("MATROSKA", "MPEG_LAYER_II")),
+        ("amr", "amr_nb", ("AMR", "AMR_NB")),
+    ],
+)
+def test_what_ffmpeg_reads_has_words_too(container, codec, words, tmp_path):
+    rate = 8_000 if codec == "amr_nb" else 48_000
+    (tmp_path / "a").write_bytes(
+        media(tmp_path, container, codec, rate, coding={"b": "64k"} if codec == "wmav2" else {})
+    )
+    found = cues(tmp_path / "a")
+    assert (word("container", found["container"]), word("coding", found["coding"])) == words
 
 
 def test_a_file_of_zeros_is_all_silence(tmp_path):

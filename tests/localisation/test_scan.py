@@ -21,7 +21,7 @@ from scipy.special import expit, logit
 from tiny import REPOSITORY, compose
 
 from deepfake import audio
-from deepfake.audio import waveform
+from deepfake.audio import mono
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
@@ -84,7 +84,7 @@ def test_a_long_recording_crosses_the_blocks_it_is_decoded_in():
 def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
     data = encode(noise(3 * 16_000), 16_000, format=format, subtype=None)
     whole = audio.load(data, sample_rate=RATE).numpy()
-    reads, opened = [], waveform.opened
+    reads, opened = [], mono.opened
 
     @contextmanager
     def counting(source):
@@ -97,7 +97,7 @@ def test_any_format_and_rate_is_decoded_once(format, monkeypatch):
 
             yield replace(sound, blocks=blocks)
 
-    monkeypatch.setattr(waveform, "opened", counting)
+    monkeypatch.setattr(mono, "opened", counting)
     detector = LinearDetector(0.5)
     scan(detector, data, overlap=0.9)
     assert sum(reads) == pytest.approx(3 * 16_000, abs=3_000)
@@ -152,6 +152,19 @@ def test_the_curve_is_the_mean_of_the_windows_that_contain_the_middle(data, n, f
         inside = [k for k in range(n) if found.starts[k] <= middle < min(found.starts[k] + window, duration)]
         assert evidence[i] == pytest.approx(np.mean(spoof[inside]))
         assert p_fake[i] == pytest.approx(expit(np.mean(p[inside])))
+
+
+def test_a_window_of_infinite_evidence_leaves_the_others_as_they_are(recwarn):
+    n = 20
+    scores = np.linspace(-1, 1, n)
+    p_fake = expit(-scores)
+    p_fake[7] = 0.0
+    found = Scan(np.arange(n) * 0.5, scores, -scores, p_fake, 0.5 * (n + 1), 1.0, 0.5)
+    edges, _, p = curve(found, frame_seconds=0.5)
+    odds = logit(np.concatenate([p_fake[:1], p_fake, p_fake[-1:]]))  # a frame of half a second lies in two windows
+    np.testing.assert_allclose(p, expit((odds[1:] + odds[:-1]) / 2))
+    assert len(edges) == n + 2
+    assert not recwarn
 
 
 def test_the_curve_of_certain_windows_is_finite():

@@ -6,7 +6,7 @@ import pytest
 
 from deepfake.commands.predict import row
 from deepfake.detector import Detector
-from deepfake.forensics.assess import assess
+from deepfake.forensics.assess import Scanning, assess
 
 
 def post(client, path, content: bytes, name="x.wav", **more):
@@ -18,6 +18,13 @@ def test_health_says_what_earlier_clients_read(client, served_run):
     assert found["status"] == "ok" and found["model_loaded"] is True and found["device"] == "cpu"
     assert len(found["detector_sha256"]) == 64 and set(found["versions"]) == {"deepfake", "torch", "python"}
     assert client.get("/ready").json() == {"ready": True}
+
+
+def test_a_server_that_is_full_is_not_ready_but_alive(client, monkeypatch):
+    monkeypatch.setattr("deepfake.serve.limits.Door.full", True)
+    answer = client.get("/ready")
+    assert answer.status_code == 503 and answer.json()["type"].endswith(":not-ready")
+    assert int(answer.headers["retry-after"]) > 0 and client.get("/health").status_code == 200
 
 
 def test_a_verdict_is_that_of_predict_to_the_last_bit(client, served_run, recordings):
@@ -33,6 +40,18 @@ def test_a_verdict_is_that_of_predict_to_the_last_bit(client, served_run, record
         assert found["confidence"] == max(expected["p_fake"], 1 - expected["p_fake"])
         assert found["threshold"] == detector.config["threshold"]
         assert [reason["name"] for reason in found["reasons"]] == expected["cautions"]
+
+
+def test_a_timeline_is_given_if_asked_for_and_moves_no_score(client, served_run, recordings):
+    content = recordings[4].read_bytes()
+    plain = post(client, "/predict", content).json()
+    found = post(client, "/predict?timeline=true", content).json()
+    timeline = found.pop("timeline")
+    assert found == plain and "timeline" not in plain
+    expected = assess(Detector.load(served_run), recordings[4], scanning=Scanning()).timeline
+    assert timeline["segments"] == [segment._asdict() for segment in expected.segments]
+    assert timeline["window"] == expected.scan.window and timeline["kind"] == "trend"
+    assert post(client, "/predict?timeline=perhaps", content).json()["type"].endswith("invalid-request")
 
 
 def test_a_batch_is_answered_in_order_and_one_bad_file_spoils_nothing(client, recordings):

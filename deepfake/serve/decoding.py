@@ -1,0 +1,198 @@
+"""The server's side of decoding: a file goes to a process that may fail, and what comes back is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any, cast
+
+import numpy as np
+
+from deepfake.audio.sound import Info, Note
+from deepfake.forensics.reading import Reading
+from deepfake.serve.problems import Problem
+from deepfake.serve.sandbox import COUNT, NAME
+
+DECODING_SECONDS = 120.0
+BLOCK_SECONDS = 10.0
+LONGEST_LINE = 65_536  # bytes
+PIECE = 1 << 18
+KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")  # no secrets
+
+
+class Decoder:
+    """Has files decoded, each in a process of its own.
+
+    Args:
+        sample_rate: Of the samples, in hertz.
+        max_seconds: Of a recording.
+        seconds: That decoding may take.
+    """
+
+    def __init__(self, *, sample_rate: int, max_seconds: float, seconds: float = DECODING_SECONDS) -> None:
+        self.sample_rate, self.max_seconds, self.seconds = sample_rate, max_seconds, seconds
+        self._lock = threading.Lock()
+        self._parent: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def close(self) -> None:
+        """End the parent of the children; those that decode go on to their end."""
+        with self._lock:
+            self._end()
+
+    def read(self, file: IO[bytes], samples: IO[bytes]) -> Reading:
+        """Decode a file.
+
+        Args:
+            file: What was uploaded; a temporary file.
+            samples: Where the samples are kept; the reading reads them from there.
+
+        Raises:
+            Problem: The recording cannot be used, or its process ended or took too long.
+        """
+        if isinstance(file, tempfile.SpooledTemporaryFile):
+            file.rollover()  # to a file without a name, which a descriptor leads to
+        file.flush()
+        ours, theirs = os.pipe()
+        with os.fdopen(ours, "rb", buffering=0) as pipe:
+            try:
+                child = self._start(file.fileno(), theirs)
+            finally:
+                os.close(theirs)
+            answer = _Answer(pipe, child, time.monotonic() + self.seconds)
+            start = answer.line() if answer.peek() != COUNT.pack(0) else {}
+            most = round((self.max_seconds + BLOCK_SECONDS) * self.sample_rate)
+            n = answer.samples(samples, most)
+            end = answer.line()
+        if "problem" in end:
+            raise Problem(end["problem"], str(end["detail"]))
+        blocks, notes = _blocks(samples, n, round(BLOCK_SECONDS * self.sample_rate)), end["notes"]
+        digest = cast(tuple[int, str], tuple(start["digest"]))
+        quality = dict(end["quality"])
+        return Reading(NAME, Info(**start["header"]), digest, blocks, [Note(**note) for note in notes], lambda: quality)
+
+    def _start(self, file: int, pipe: int) -> int:
+        """Have a child started, and return its id; its parent is started too if it is not there any more."""
+        cpu_seconds = round(self.seconds) + 1
+        limits = {"sample_rate": self.sample_rate, "max_seconds": self.max_seconds, "cpu_seconds": cpu_seconds}
+        with self._lock:
+            for _ in range(2):
+                with suppress(OSError, ValueError):
+                    requests = self._requests or self._begin()
+                    socket.send_fds(requests, [json.dumps(limits).encode()], [file, pipe])
+                    return int(requests.recv(64))
+                self._end()
+        raise Problem("decoder-ended", "No process could be started to decode the recording; try again.")
+
+    def _begin(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "deepfake.serve.sandbox", str(theirs.fileno())]
+        with theirs:
+            self._parent = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                env={**kept, **threads, **path},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._requests = ours
+        ours.settimeout(60)
+        if ours.recv(64) != b"ready\n":
+            raise OSError("the parent of the decoding processes does not answer")
+        return ours
+
+    def _end(self) -> None:
+        if self._requests is not None:
+            self._requests.close()
+        if self._parent is not None:
+            self._parent.kill()
+            self._parent.wait()
+        self._requests = self._parent = None
+
+
+class _Answer:
+    """What a child writes, up to a deadline."""
+
+    def __init__(self, pipe: IO[bytes], child: int, deadline: float) -> None:
+        self._pipe, self._child, self._deadline = pipe, child, deadline
+        self._held = bytearray()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(pipe, selectors.EVENT_READ)
+
+    def peek(self) -> bytes:
+        while len(self._held) < COUNT.size:
+            self._more()
+        return bytes(self._held[: COUNT.size])
+
+    def line(self) -> dict[str, Any]:
+        while (end := self._held.find(b"\n")) < 0:
+            if len(self._held) > LONGEST_LINE:
+                self._kill()
+                raise Problem("decoder-ended", "The process that decodes the recording wrote nonsense.")
+            self._more()
+        found = json.loads(self._take(end + 1))
+        return found
+
+    def samples(self, out: IO[bytes], most: int) -> int:
+        """Write the samples of all blocks to a file, and return how many there are."""
+        total = 0
+        while n := COUNT.unpack(self._exactly(COUNT.size))[0]:
+            if (total := total + n) > most:
+                self._kill()
+                raise Problem("beyond-limits", f"{NAME}: longer than what is accepted; cut it")
+            n_missing = 4 * n
+            while n_missing:
+                if not self._held:
+                    self._more()
+                piece = self._take(min(n_missing, len(self._held)))
+                out.write(piece)
+                n_missing -= len(piece)
+        return total
+
+    def _exactly(self, n: int) -> bytes:
+        while len(self._held) < n:
+            self._more()
+        return self._take(n)
+
+    def _take(self, n: int) -> bytes:
+        taken = bytes(self._held[:n])
+        del self._held[:n]
+        return taken
+
+    def _more(self) -> None:
+        """Read on.
+
+        Raises:
+            Problem: Time is up, or there is no more.
+        """
+        if not self._selector.select(max(0.0, self._deadline - time.monotonic())):
+            self._kill()
+            raise Problem("decoding-too-long", "Decoding the recording takes too long; send it as WAV or FLAC.")
+        if not (piece := self._pipe.read(PIECE)):
+            raise Problem("decoder-ended", "The process that decodes the recording ended; send it again, or as WAV.")
+        self._held += piece
+
+    def _kill(self) -> None:
+        """End the child, which is there as long as its pipe is open."""
+        with suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+
+
+def _blocks(samples: IO[bytes], n: int, size: int) -> Iterator[np.ndarray]:
+    samples.seek(0)
+    for first in range(0, n, size):
+        yield np.frombuffer(bytearray(samples.read(4 * min(size, n - first))), dtype="<f4")
