@@ -30,7 +30,7 @@ MAPS = {
 }
 WORDS = {
     "mel": "Level by time and frequency, from which nothing about spoofing can be read directly.",
-    "marked": "The same clip by time and frequency. Framed and hatched: the suspicious regions.",
+    "marked": "The same clip by time and frequency. Framed: the suspicious regions.",
     "waveform_highlight": "Waveform of the clip that is explained. Hatched: the suspicious regions.",
     "timeline": "p_fake over the whole recording. Hatched: what is above the threshold.",
     "time_importance": "Evidence of each frame by method: above the line for spoof, below it for bona fide.",

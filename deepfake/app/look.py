@@ -13,6 +13,7 @@ import streamlit as st
 # Text of Streamlit's own that has less than 4.5:1 is given the colour of the page's text. A picture keeps its white
 # ground and a width at which its labels can be read: on a phone it scrolls sideways.
 STYLE = """<style>
+[data-testid="stMainBlockContainer"] {padding-top: 3rem} h1 {font-size: 2rem !important}
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] *,
 [data-testid="stFileUploaderDropzoneInstructions"] *, [data-testid="stFileUploaderFile"] *,
 [data-testid="stAudioInputWaveformTimeCode"] {color: inherit !important; opacity: 1 !important}

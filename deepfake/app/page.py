@@ -72,7 +72,8 @@ def page(runs: Path, *, megabytes: int = MOST_MEGABYTES, minutes: float = MOST_M
 def _check(detector: Loaded, settings: Settings, given: Recording, minutes: float, listen: bool) -> None:
     """The verdict on a recording, and what moved it where that speaks for spoof."""
     st.subheader(look.plain(given.name), anchor=False)
-    st.audio(given.data)
+    player = st.empty()
+    player.audio(given.data)
     if given.live:
         st.caption(CAPTURE)
         settings = replace(settings, recording=True)
@@ -81,6 +82,7 @@ def _check(detector: Loaded, settings: Settings, given: Recording, minutes: floa
     try:
         found = _assessed(detector, settings, given, minutes)
     except InputError as error:
+        player.empty()
         st.error(look.plain(str(error)), icon=":material/error:")
         st.markdown("Nothing is said of this recording. Try it as WAV or FLAC, or record it anew.")
         return

@@ -29,7 +29,9 @@ class Banner(NamedTuple):
 BANNERS = {
     SPOOF: Banner("⚠ Spoofing detected", DARK_SPOOF, "The score lies on the side of machine-generated speech."),
     SUSPICIOUS: Banner(
-        "◐ Suspicious stretches", "#7A5200", "As a whole it is not flagged, but a part of it is: it may be spliced."
+        "◐ Suspicious stretches",
+        "#7A5200",
+        "Its score is on the side of human speech, but over time p_fake passes its threshold: it may be spliced.",
     ),
     GENUINE: Banner("✓ No spoofing detected", BONAFIDE, "This does not prove that the recording is genuine."),
     INCONCLUSIVE: Banner("? Inconclusive", GREY, "Nothing is said of how this speech was made."),

@@ -54,8 +54,8 @@ def spectrogram(
     figure, axes, cells = _spectrogram("Spectrogram in mel bands", levels_db, hz, seconds, LEVELS)
     figure.colorbar(cells, ax=axes, label="level (dB, loudest cell 0)", pad=0.01, extend="min")
     for start, end in regions:
-        axes.axvspan(start, end, facecolor="none", edgecolor="white", linewidth=3.5)
-        axes.axvspan(start, end, facecolor="none", edgecolor=SPOOF, linewidth=1.8, hatch="//")
+        axes.axvspan(start, end, facecolor="none", edgecolor="white", linewidth=4.5)
+        axes.axvspan(start, end, facecolor="none", edgecolor=SPOOF, linewidth=2.2)
     return figure
 
 
