@@ -105,9 +105,16 @@ def explained(
     """
     explainer = detector.explainer.under(settings)
 
+    def yielding(name: str) -> None:
+        detector.turn.release()  # between two methods another visitor's verdict may come first
+        try:
+            stage(name)
+        finally:
+            detector.turn.acquire()
+
     def explain() -> Explanation:
         with detector.turn:
-            return explainer.explanation(found, stage=stage)
+            return explainer.explanation(found, stage=yielding)
 
     def write() -> Evidence:
         explanation = _kept(("explanation", *_key(detector, settings, given)), explain)

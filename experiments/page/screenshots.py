@@ -44,16 +44,17 @@ def served(run: str) -> Iterator[tuple[Browser, str]]:
         server.wait()
 
 
-def picture(browser: Browser, url: str, file: Path, target: Path, *, size: tuple[int, int], **look: str) -> None:
-    """The page with the verdict on a file, as far down as `size` goes."""
+def picture(
+    browser: Browser, url: str, file: Path, target: Path, *, size: tuple[int, int], until: str, scheme: str
+) -> None:
+    """The page with the verdict on a file, as far down as `size` goes, once it shows the words `until`."""
     width, height = size
-    page = browser.new_context(viewport={"width": width, "height": height}, **look).new_page()
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     page.set_default_timeout(WAIT)
     page.goto(url)
     page.wait_for_selector('[data-testid="stFileUploaderDropzone"]')
     page.locator("input[type=file]").first.set_input_files(file)
-    page.wait_for_selector(".verdict")
-    page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
+    page.get_by_text(until).wait_for()
     page.wait_for_timeout(1500)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     image.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
@@ -68,9 +69,11 @@ def main() -> None:
     parser.add_argument("bonafide", type=Path)
     parser.add_argument("--run", required=True)
     arguments = parser.parse_args()
+    desktop = {"size": (1100, 1310), "until": "ZIP with the recording", "scheme": "light"}
+    phone = {"size": (390, 1150), "until": "No spoofing detected", "scheme": "dark"}
     with served(arguments.run) as (browser, url):
-        picture(browser, url, arguments.spoofed, FOLDER / "spoof.png", size=(1100, 1530), color_scheme="light")
-        picture(browser, url, arguments.bonafide, FOLDER / "phone.png", size=(390, 1150), color_scheme="dark")
+        picture(browser, url, arguments.spoofed, FOLDER / "spoof.png", **desktop)
+        picture(browser, url, arguments.bonafide, FOLDER / "phone.png", **phone)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ import soundfile
 from sounds import encode, media, speech
 from tiny import REPOSITORY
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `test`")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
 
 WAIT = 240_000  # ms
 UPLOAD = '[data-testid="stFileUploaderDropzone"]'
@@ -37,7 +35,22 @@ class Served(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def served(runs, tmp_path_factory) -> Iterator[Served]:
+def driver() -> Iterator[playwright.Playwright]:
+    with playwright.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def chromium(driver) -> str:
+    """The system's Chromium, or Playwright's own."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not Path(found or driver.chromium.executable_path).is_file():
+        pytest.skip("needs Chromium, which is not installed: `playwright install --with-deps chromium`")
+    return found or driver.chromium.executable_path
+
+
+@pytest.fixture(scope="module")
+def served(chromium, runs, tmp_path_factory) -> Iterator[Served]:
     """`deepfake app` in a process of its own."""
     folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
@@ -65,21 +78,20 @@ def served(runs, tmp_path_factory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def page(served, tmp_path_factory) -> Iterator[playwright.Page]:
+def page(served, driver, chromium, tmp_path_factory) -> Iterator[playwright.Page]:
     """The page in a browser whose microphone plays a file."""
     spoken = tmp_path_factory.mktemp("microphone") / "speech.wav"
     spoken.write_bytes(encode(speech(4.0, rate=48_000), rate=48_000, subtype="PCM_16"))
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     arguments = ["--no-sandbox", *fake, f"--use-file-for-fake-audio-capture={spoken}"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page()
-        page.set_default_timeout(WAIT)
-        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-        page.goto(served.url)
-        page.wait_for_selector(UPLOAD)
-        yield page
-        browser.close()
+    browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+    page = browser.new_page()
+    page.set_default_timeout(WAIT)
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(served.url)
+    page.wait_for_selector(UPLOAD)
+    yield page
+    browser.close()
 
 
 dialogs: list[str] = []  # of a script in a file's name

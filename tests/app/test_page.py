@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import tomllib
 
 import numpy as np
 import pytest
 from sounds import encode, speech
 from streamlit.testing.v1 import AppTest
+from tiny import REPOSITORY
 
+from deepfake.app.server import OPTIONS
 from deepfake.cli import main
 from deepfake.commands.explain import Explainer
+from deepfake.runs.compare import flat
 
 OUTER = {"One recording", "Many files", "Model card"}
 
@@ -134,3 +138,8 @@ def test_runs_below_a_folder_the_newest_first_and_none(runs, bonafide_runs, tmp_
     (tmp_path / "bonafide" / "detector.pt").write_bytes(b"damaged")
     at = page(tmp_path)
     assert not at.exception and "cannot be used" in at.error[0].value
+
+
+def test_what_platforms_give_streamlit_is_what_the_command_does():
+    config = tomllib.loads((REPOSITORY / "experiments/deploy/page/config.toml").read_text())
+    assert flat(config) == {name: value for name, value in OPTIONS.items() if name != "server.address"}
