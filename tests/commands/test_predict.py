@@ -15,7 +15,7 @@ import torch
 from tiny import compose, write_audio
 
 from deepfake import run
-from deepfake.audio import waveform
+from deepfake.audio import mono
 from deepfake.cli import main
 from deepfake.detector import Detector
 from deepfake.metrics.calibration import Calibration
@@ -47,13 +47,13 @@ def audio(tmp_path_factory):
 @pytest.fixture
 def opens(monkeypatch):
     """The files that were opened for decoding, in order."""
-    found, opened = [], waveform.opened
+    found, opened = [], mono.opened
 
     def counted(source):
         found.append(str(source))
         return opened(source)
 
-    monkeypatch.setattr(waveform, "opened", counted)
+    monkeypatch.setattr(mono, "opened", counted)
     return found
 
 
