@@ -203,13 +203,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _app(arguments: argparse.Namespace) -> int:
-    from deepfake.allocator import keep_freed_memory
 
     try:
         from deepfake.app.server import run
     except ModuleNotFoundError as error:
         raise InputError(f'{error.name} is not installed: pip install "deepfake[app]"') from error
-    keep_freed_memory()
     run(arguments.run, arguments.port)
     return 0
 
