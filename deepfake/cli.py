@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
     _add_serve_arguments(add("serve", _serve, "answer over HTTP: a REST API on a detector"))
+    command = add("app", _app, "a page for the browser: drop a recording, see the verdict and the reasons")
+    command.add_argument("--run", type=Path, default=Path("outputs"), help="run folder or folder of them (outputs)")
+    command.add_argument("--port", type=int, default=8501, help="at 127.0.0.1 (8501)")
     _add_corpus_arguments(add("make-corpus", _make_corpus, "spoofs of real speech, laid out as ASVspoof2019 LA is"))
 
     _add_speaker_commands(add)
@@ -261,6 +264,16 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     where = {"host": arguments.host, "port": arguments.port, "secure": arguments.tls}
     serve(settings, **where, workers=arguments.workers, insecure=arguments.insecure)
+    return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+
+    try:
+        from deepfake.app.server import run
+    except ModuleNotFoundError as error:
+        raise InputError(f'{error.name} is not installed: pip install "deepfake[app]"') from error
+    run(arguments.run, arguments.port)
     return 0
 
 

@@ -22,6 +22,13 @@ def tone(rate: int, seconds: float = 1.0, hz: float = 440.0) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
 
 
+def speech(seconds: float = 1.2, rate: int = 16_000, seed: int = 0) -> np.ndarray:
+    """Noise in bursts, with pauses: enough speech, by its energy, for a verdict."""
+    t = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(seed).standard_normal(len(t))
+    return (0.15 * noise * (0.02 + (np.sin(2 * np.pi * 3 * t) > -0.5))).astype(np.float32)
+
+
 def encode(samples: np.ndarray, rate: int = 16_000, format: str = "WAV", subtype: str | None = None) -> bytes:
     buffer = io.BytesIO()
     sf.write(buffer, samples, rate, format=format, subtype=subtype)

@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "deepfake"
 LAYERS = (  # from the top; a part imports what stands below it, and nothing of its own row
     ("cli",),
     ("run",),
-    ("serve",),
+    ("app", "serve"),
     ("commands", "training"),
     ("evaluation", "faithfulness", "forensics", "audit", "sweep"),
     ("runs",),
@@ -65,7 +65,7 @@ def test_only_the_wiring_imports_hydra_and_only_training_imports_lightning(path)
 def test_what_serves_a_detector_needs_neither_lightning_nor_hydra():
     code = (
         "import sys, deepfake.detector, deepfake.cli, deepfake.runs.published, deepfake.scores.compute\n"
-        "import deepfake.serve.server\n"
+        "import deepfake.serve.server, deepfake.app.server\n"
         "sys.exit(bool({'lightning', 'hydra'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0

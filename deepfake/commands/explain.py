@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -146,25 +147,53 @@ class Explainer:
         self.score_range = provenance.score_range(run, self.detector)
         self.environment = environment(sys.argv, device, None)
 
+    def under(self, settings: Settings) -> Explainer:
+        """The same with other settings; the detector is not loaded again.
+
+        Raises:
+            InputError: The threshold is not a share or was not measured.
+        """
+        other = copy.copy(self)
+        other.settings = settings
+        other.threshold = other._threshold()
+        return other
+
     def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:
         """Write all evidence on one recording into a folder, and return the content of its `report.json`.
 
         Raises:
             InputError: The file cannot be used, or a method cannot explain the detector.
         """
+        assessment = self.assess(source)
+        return self.write_evidence(assessment, self.explanation(assessment), folder)
+
+    def assess(self, source: Source | Reading, *, progress: Callable[[float], object] | None = None) -> Assessment:
+        """Assess a recording: the first part of `write`, which decodes it.
+
+        Args:
+            source: The recording, as for `deepfake.audio.load`.
+            progress: As in `deepfake.forensics.assess.assess`.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
         settings = self.settings
         rule = "recording" if settings.recording else "file"
         window = (settings.window_seconds, settings.overlap, settings.batch_size)
         scanning = Scanning(*window, self.threshold, rule)
-        assessment = assess(self.detector, source, scanning=scanning, score_range=self.score_range)
-        explanation = self._explanation(assessment)
+        return assess(self.detector, source, scanning=scanning, score_range=self.score_range, progress=progress)
+
+    def write_evidence(
+        self, assessment: Assessment, explanation: Explanation, folder: ExplanationFolder
+    ) -> dict[str, Any]:
+        """Write all evidence on an assessed recording: the last part of `write`."""
         report = evidence.report(
             assessment,
             explanation,
             run=self.run,
             environment=self.environment,
-            parameters=vars(settings),
-            prior=settings.prior,
+            parameters=vars(self.settings),
+            prior=self.settings.prior,
         )
         _write_arrays(folder, explanation, self.methods)
         pictures = {}
@@ -178,12 +207,21 @@ class Explainer:
         write_atomically(folder.report, text + "\n")
         return report
 
-    def _explanation(self, assessment: Assessment) -> Explanation:
-        """The maps of all methods on the clip of an assessment, and the regions of the strongest."""
+    def explanation(self, assessment: Assessment, *, stage: Callable[[str], object] = lambda _: None) -> Explanation:
+        """The maps of all methods on the clip of an assessment, and the regions of the strongest.
+
+        Args:
+            assessment: What `assess` found.
+            stage: Called with the name of each method before it is computed.
+
+        Raises:
+            InputError: A method cannot explain the detector, or the recording is too short to be explained.
+        """
         settings, maps = self.settings, {}
         clip = Clip(assessment.detector, assessment.clip.clip, branch=settings.branch)
         for name, method in self.methods.items():
             log.info("%s: %s", Path(assessment.name).name, name.replace("_", " "))
+            stage(name)
             maps[name] = method.attribute(clip)
             if words := self.warnings.get(name):
                 maps[name].facts["warning"] = " ".join(words)

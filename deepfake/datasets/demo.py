@@ -149,7 +149,7 @@ def _record(speech: np.ndarray, lead: int, n_samples: int, conditions: Generator
     return np.round(recorded * 32767 + dither).clip(-32768, 32767).astype(np.int16)
 
 
-def _utterance(seed: int, partition: str, pair: int, speaker: int, attack: str) -> np.ndarray:
+def utterance(seed: int, partition: str, pair: int, speaker: int, attack: str) -> np.ndarray:
     """One file's samples, int16; ``attack`` is ``-`` for bona fide. Depends on no other utterance."""
     part = PARTITIONS.index(partition)
     voice = Voice.draw(default_rng([seed, part, speaker, 0]))
@@ -183,7 +183,7 @@ def _write_partition(root: Path, partition: str, seed: int, n: int) -> None:
         speaker = pair * n_speakers // (n // 2)
         attack = attacks[pair % len(attacks)] if is_spoof else "-"
         name = f"LA_{partition[0].upper()}_{1000001 + number}"
-        samples = _utterance(seed, partition, pair, speaker, attack)
+        samples = utterance(seed, partition, pair, speaker, attack)
         soundfile.write(folder / f"{name}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
         key = "spoof" if is_spoof else "bonafide"
         lines.append(f"LA_{1000 * part + speaker + 1:04d} {name} - {attack} {key}\n")

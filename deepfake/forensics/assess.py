@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class Assessment(Finding):
 
     Attributes:
         name: Of the recording: its path, or what stands for it in errors.
+        path: Where the file lies; None for bytes or an array.
         header: What its header claims.
         n_bytes: Size of the file; None for an array.
         file_sha256: Of the file as it was given; None for an array.
@@ -89,6 +91,7 @@ class Assessment(Finding):
     """
 
     name: str
+    path: Path | None
     header: Info
     n_bytes: int | None
     file_sha256: str | None
@@ -133,6 +136,7 @@ def assess(
     scanning: Scanning | None = None,
     score_range: tuple[float, float] | None = None,
     clip_start: float | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> Assessment:
     """Open a recording once, decode it in blocks from beginning to end, score it and measure it.
 
@@ -146,6 +150,7 @@ def assess(
         scanning: How to make the timeline; None for none.
         score_range: Least and greatest score that the detector was calibrated on; None if unknown.
         clip_start: Where the clip that is kept begins, in seconds; None for the one that `Assessment` describes.
+        progress: Called after each block with the seconds that were scored so far; what it raises ends the assessment.
 
     Raises:
         InputError: The recording cannot be used, a score is not finite, or no window begins at `clip_start`.
@@ -156,7 +161,9 @@ def assess(
     with reading(source, sample_rate=detector.sample_rate, seconds=measured) as opened:
         n_bytes, file_sha256 = opened.digest or (None, None)
         one_pass = _Pass(detector, opened.name, ALL if clips == WHOLE else detector.n_samples, scanning)
-        clip = _clip(one_pass.windows_of(map(torch.from_numpy, opened.blocks)), clip_start, detector.sample_rate)
+        blocks = map(torch.from_numpy, opened.blocks)
+        watched = blocks if progress is None else _reported(blocks, detector.sample_rate, progress)
+        clip = _clip(one_pass.windows_of(watched), clip_start, detector.sample_rate)
         if clip is None:
             raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
         windows = one_pass.windows
@@ -171,6 +178,7 @@ def assess(
             *reasons(quality, detector, windows.score, windows=windows.scores, score_range=score_range),
         ],
         name=opened.name,
+        path=Path(source).absolute() if isinstance(source, str | os.PathLike) else None,
         header=opened.header,
         n_bytes=n_bytes,
         file_sha256=file_sha256,
@@ -220,6 +228,15 @@ class _Pass:
         found, name = self.scanner.finish(), Path(self.name).name
         settings = {"threshold": self.scanning.threshold, "rule": self.scanning.rule}
         return Timeline.of(found, name=name, **settings, frame_seconds=FRAME_SECONDS)
+
+
+def _reported(blocks: Iterable[Tensor], sample_rate: int, progress: Callable[[float], object]) -> Iterator[Tensor]:
+    """The blocks themselves; after each one, it is said how many seconds there were."""
+    n_samples = 0
+    for block in blocks:
+        yield block
+        n_samples += len(block)
+        progress(n_samples / sample_rate)
 
 
 def _clip(windows: Iterable[Window], start: float | None, sample_rate: int) -> Window | None:

@@ -20,7 +20,7 @@ MANIFEST, AUDIO, REPORT = "manifest.json", "audio", "report.json"
 FIRST = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP file can hold
 
 
-def bundle(folder: str | Path, *, include_audio: bool = False) -> Path:
+def bundle(folder: str | Path, *, include_audio: bool = False, audio: Path | None = None) -> Path:
     """Pack the folder of an explained file as `FOLDER.zip` beside it: the same bytes for the same contents.
 
     Names are in order, times and permissions fixed, and nothing is compressed: what a compressor makes of the same
@@ -32,6 +32,7 @@ def bundle(folder: str | Path, *, include_audio: bool = False) -> Path:
     Args:
         folder: With a `report.json`.
         include_audio: Whether to pack the recording, as `audio/NAME`.
+        audio: Where the recording lies now; None for where the report says.
 
     Raises:
         InputError: The folder or its report is missing, a name cannot be kept, or the recording is gone or changed.
@@ -52,7 +53,7 @@ def bundle(folder: str | Path, *, include_audio: bool = False) -> Path:
         elif hash_of_file(path) != recording["sha256"]:
             packed[name] = path
     if include_audio:
-        packed |= _audio(recording)
+        packed |= _audio(recording, audio or Path(recording["path"] or recording["name"]))
     target = folder.with_name(f"{folder.name}.zip")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -78,9 +79,9 @@ def _members(folder: Path) -> Iterator[tuple[str, Path]]:
             yield relative, path
 
 
-def _audio(recording: dict[str, Any]) -> dict[str, Path]:
+def _audio(recording: dict[str, Any], path: Path) -> dict[str, Path]:
     """Where the recording of a report lies, by its name in the bundle."""
-    name, path = recording["name"], Path(recording["path"])
+    name = recording["name"]
     if Path(name).name != name or name in ("", ".", ".."):
         raise InputError(f"the report calls the recording {name!r}: a name without folders was expected")
     if not path.is_file():

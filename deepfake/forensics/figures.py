@@ -40,16 +40,22 @@ FRAME_LIMIT = 0.5  # nats at the end of the axis, of a frame of 10 ms
 MOST_COLUMNS = 2000  # of a drawn waveform: about a printed figure's own resolution
 
 
-def spectrogram(levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike) -> Figure:
+def spectrogram(
+    levels_db: ArrayLike, hz: ArrayLike, seconds: ArrayLike, *, regions: Sequence[tuple[float, float]] = ()
+) -> Figure:
     """Level of each cell of mel band and frame, from 80 dB below the loudest cell up to it.
 
     Args:
         levels_db: In dB relative to the loudest cell `[F, L]`.
         hz: Edges of the bands `[F + 1]`.
         seconds: Edges of the frames `[L + 1]`.
+        regions: Start and end in seconds of what is framed.
     """
     figure, axes, cells = _spectrogram("Spectrogram in mel bands", levels_db, hz, seconds, LEVELS)
     figure.colorbar(cells, ax=axes, label="level (dB, loudest cell 0)", pad=0.01, extend="min")
+    for start, end in regions:
+        axes.axvspan(start, end, facecolor="none", edgecolor="white", linewidth=4.5)
+        axes.axvspan(start, end, facecolor="none", edgecolor=SPOOF, linewidth=2.2)
     return figure
 
 

@@ -146,9 +146,8 @@ def recording(assessment: Assessment) -> dict[str, Any]:
 
 
 def _file(assessment: Assessment) -> dict[str, Any]:
-    path = Path(assessment.name)
-    facts = {"bytes": assessment.n_bytes, "sha256": assessment.file_sha256}
-    return {"name": path.name, "path": str(path.absolute()), **facts, **asdict(assessment.header)}
+    facts = {"path": assessment.path, "bytes": assessment.n_bytes, "sha256": assessment.file_sha256}
+    return {"name": Path(assessment.name).name, **facts, **asdict(assessment.header)}
 
 
 def _branches(clip: Clip) -> dict[str, float] | None:

@@ -51,7 +51,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "words.scale[].range": ("text", "both in words"),
     "words.scale[].words": ("text", "of this row"),
     "file.name": ("text", "without folders"),
-    "file.path": ("text", "where it lay"),
+    "file.path": ("text?", "where it lay; null where it was given as bytes"),
     "file.bytes": ("integer", "size"),
     "file.sha256": ("text", "of the file as it was received"),
     "file.seconds": ("number?", "duration that the header claims"),

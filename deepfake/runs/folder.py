@@ -113,9 +113,13 @@ class RunFolder:
     @classmethod
     def newest(cls, below: Path) -> RunFolder | None:
         """The finished run below a folder whose detector was written last; None where there is none."""
-        detectors = below.rglob(detector_file(below).name)
-        newest = max(detectors, key=lambda file: file.stat().st_mtime, default=None)
-        return cls(newest.parent) if newest else None
+        return next(iter(cls.below(below)), None)
+
+    @classmethod
+    def below(cls, folder: Path) -> list[RunFolder]:
+        """The finished runs below a folder, it among them; that whose detector was written last first."""
+        detectors = folder.rglob(detector_file(folder).name)
+        return [cls(file.parent) for file in sorted(detectors, key=lambda file: -file.stat().st_mtime)]
 
     @property
     def report(self) -> ReportFolder:

@@ -16,9 +16,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import deepfake
+from deepfake.forensics.card import card
 from deepfake.serve import schemas
 from deepfake.serve.accept import chosen
-from deepfake.serve.card import card
 from deepfake.serve.keys import Keys
 from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics

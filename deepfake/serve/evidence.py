@@ -8,26 +8,12 @@ from pathlib import Path
 import torch
 
 from deepfake.commands.explain import Explainer, Settings
-from deepfake.explain.gradcam import GradCam
-from deepfake.explain.integrated_gradients import IntegratedGradients
-from deepfake.explain.method import Method
-from deepfake.explain.occlusion import Occlusion
-from deepfake.explain.saliency import Saliency
+from deepfake.explain.defaults import methods
 from deepfake.forensics.bundle import bundle
 from deepfake.forensics.reading import Reading
 from deepfake.runs.folder import ExplanationFolder
 
 COMMAND = ["deepfake", "serve"]
-
-
-def methods() -> dict[str, Method]:
-    """Those of `conf/explain.yaml`, as their classes have them."""
-    return {
-        "saliency": Saliency(),
-        "gradcam": GradCam(),
-        "integrated_gradients": IntegratedGradients(),
-        "occlusion": Occlusion(),
-    }
 
 
 class Evidence:

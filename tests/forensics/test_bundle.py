@@ -144,7 +144,7 @@ def test_a_report_cannot_name_its_way_out(explained, tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_packed_leaves_nothing(explained, monkeypatch):
-    monkeypatch.setattr(bundling, "_audio", lambda recording: {"audio/a.wav": explained / "viz" / "mel.png"})
+    monkeypatch.setattr(bundling, "_audio", lambda recording, path: {"audio/a.wav": explained / "viz" / "mel.png"})
     with pytest.raises(InputError, match="changed while it was packed"):
         bundle(explained, include_audio=True)
     assert [p.name for p in explained.parent.iterdir()] == [explained.name]

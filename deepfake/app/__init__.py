@@ -1,0 +1,1 @@
+"""A detector behind a page for the browser: Streamlit, from a run folder."""
