@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from deepfake.app import look, verdict
+from deepfake.app import look, speaker, verdict
 from deepfake.app.detector import Loaded
 from deepfake.app.recording import Recording
 from deepfake.app.results import Evidence, archive_with_audio, explained
@@ -22,6 +22,7 @@ from deepfake.forensics.cautions import INCONCLUSIVE
 from deepfake.localisation.figure import timeline_figure
 
 SUMMARY, TIMELINE, TECHNICAL, SPECTROGRAM = "Summary", "Timeline", "Technical", "Spectrogram"
+SPEAKER = "Speaker"
 MAPS = {
     "Saliency": ("mel_saliency_overlay", "mel_integrated_gradients_overlay"),
     "Grad-CAM": ("mel_gradcam_overlay",),
@@ -47,7 +48,8 @@ def show(detector: Loaded, settings: Settings, given: Recording, found: Assessme
     inconclusive = verdict.of(found) == INCONCLUSIVE
     where = st.container()
     progress = st.empty()
-    names = [SUMMARY, SPECTROGRAM, *([] if inconclusive else MAPS), TIMELINE, TECHNICAL]
+    names = [SUMMARY, SPECTROGRAM, *([] if inconclusive else MAPS), TIMELINE]
+    names += [*([SPEAKER] if speaker.available() else []), TECHNICAL]
     slots = {name: tab.empty() for name, tab in zip(names, st.tabs(names), strict=True)}
     files = st.container()
     for slot in slots.values():
@@ -56,6 +58,9 @@ def show(detector: Loaded, settings: Settings, given: Recording, found: Assessme
         _timeline(found)
     with slots[SUMMARY].container():
         _summary(finding, None)
+    if SPEAKER in slots:
+        with slots[SPEAKER].container():
+            speaker.show(given, found)
     try:
         with progress.status("Explaining") as status:
             evidence = explained(detector, settings, given, found, stage=partial(_stage, status))

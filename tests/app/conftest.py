@@ -22,6 +22,14 @@ def calibrated(path: Path, *, threshold: float, offset: float) -> Path:
     return path.parent
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_enrolled(tmp_path, monkeypatch):
+    """Whoever is enrolled on the machine of the tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("DEEPFAKE_SPEAKER_KEY", raising=False)
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Path:
     """A folder with one run, whose detector calls everything spoof."""

@@ -13,10 +13,14 @@ from sounds import encode, speech
 from streamlit.testing.v1 import AppTest
 from tiny import REPOSITORY
 
+from deepfake.app import speaker
 from deepfake.app.server import OPTIONS
 from deepfake.cli import main
 from deepfake.commands.explain import Explainer
 from deepfake.runs.compare import flat
+from deepfake.speakers import check
+from deepfake.speakers.embedding import Voice
+from deepfake.speakers.profiles import Profile, Profiles
 
 OUTER = {"One recording", "Many files", "Model card"}
 
@@ -51,6 +55,18 @@ def test_a_file_that_is_flagged_shows_the_reasons(runs):
     assert [b.label for b in at.get("download_button")] == [
         *("Report as PDF", "Report as JSON", "All evidence as ZIP", "ZIP with the recording")
     ]
+
+
+def test_the_speaker_stands_beside_the_verdict(runs, monkeypatch):
+    monkeypatch.setattr(speaker, "find_spec", lambda name: name)
+    monkeypatch.setattr(check, "voice", lambda source: Voice(np.array([0.8, 0.6], dtype=np.float32), 2.0))
+    for name, embedding in (("Zoë *x*", [1, 0]), ("Bob", [0, 1])):
+        profile = Profile.new(name, np.array(embedding, dtype=np.float32), n_samples=3, speech_seconds=6.0)
+        Profiles().add(profile)
+    at = given(page(runs), "clip.wav", encode(speech()))
+    assert not at.exception and "Speaker" in {tab.label for tab in at.tabs}
+    assert r"matches Zoë \*x\*" in shown(at) and "no evidence against a clone" in shown(at)
+    assert "not accepted as bona fide speech of Zoë" in html(at) and "0.800; a match above 0.7" in html(at)
 
 
 def test_bona_fide_says_what_that_does_not_prove_and_stops(bonafide_runs):
