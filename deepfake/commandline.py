@@ -12,7 +12,7 @@ SUBSET_KEYS = ("per_class", "on_bad_audio")  # of every dataset, whatever its re
 
 _PATH_KEY = r"(?:\w+_)?(?:root|file|folder|keys)"  # of a part of the config, as dataset.real_root
 _PATH = re.compile(
-    r"(\+{0,2}(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|trusted|init_from|weights)"
+    r"(\+{0,2}(?:run|input|output|scores|fuse|fit|protocol|asv_scores|resume|trusted|init_from|weights|speaker)"
     rf"|\+{{0,2}}(?:[\w@]+\.)+{_PATH_KEY}|hydra\.(?:run|sweep)\.dir)=(.+)",
     re.DOTALL,
 )

@@ -334,6 +334,7 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
         gap_seconds=cfg.regions.gap_seconds,
         prior=cfg.prior,
         branch=cfg.branch,
+        speaker=None if cfg.speaker is None else str(cfg.speaker),
     )
     done = explain(cfg.run, cfg.input, methods, settings, **place)
     for file, report in done.content.items():

@@ -24,6 +24,7 @@ from deepfake.commands.faithfulness import warnings_of
 from deepfake.commands.localise import threshold_of
 from deepfake.commands.outcome import Outcome
 from deepfake.commands.predict import audio_files
+from deepfake.commands.speakers import comparison
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
@@ -43,6 +44,8 @@ from deepfake.localisation.segments import THRESHOLD, Threshold, write_segments
 from deepfake.runs import provenance
 from deepfake.runs.environment import environment
 from deepfake.runs.folder import ExplanationFolder, ReportFolder, RunFolder
+from deepfake.speakers.check import check
+from deepfake.speakers.profiles import Profile, Profiles
 from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ class Settings:
         gap_seconds: Shorter gaps between regions are closed.
         prior: Probability of spoof before the evidence, for the stated probability.
         branch: Branch of a network whose evidence the maps show; None for all.
+        speaker: Name of an enrolled speaker, or `any` of them, whose voice it may be; None to ask for nobody's.
         batch_size: Windows per step of the scan.
     """
 
@@ -74,6 +78,7 @@ class Settings:
     gap_seconds: float = 0.05
     prior: float = 0.5
     branch: str | None = None
+    speaker: str | None = None
     batch_size: int = 1
 
 
@@ -135,7 +140,8 @@ class Explainer:
         device: Where to compute.
 
     Raises:
-        InputError: The run cannot be loaded, or the threshold is not a share or was not measured.
+        InputError: The run cannot be loaded, the threshold is not a share or was not measured, or no such speaker is
+            enrolled.
     """
 
     def __init__(self, run: str, methods: Mapping[str, Method], settings: Settings, device: torch.device) -> None:
@@ -146,6 +152,7 @@ class Explainer:
         self.threshold = self._threshold()
         self.score_range = provenance.score_range(run, self.detector)
         self.environment = environment(sys.argv, device, None)
+        self.speakers = _enrolled(settings.speaker)
 
     def under(self, settings: Settings) -> Explainer:
         """The same with other settings; the detector is not loaded again.
@@ -165,7 +172,8 @@ class Explainer:
             InputError: The file cannot be used, or a method cannot explain the detector.
         """
         assessment = self.assess(source)
-        return self.write_evidence(assessment, self.explanation(assessment), folder)
+        speaker = None if isinstance(source, Reading) else self._speaker(source, assessment)
+        return self.write_evidence(assessment, self.explanation(assessment), folder, speaker=speaker)
 
     def assess(self, source: Source | Reading, *, progress: Callable[[float], object] | None = None) -> Assessment:
         """Assess a recording: the first part of `write`, which decodes it.
@@ -184,7 +192,12 @@ class Explainer:
         return assess(self.detector, source, scanning=scanning, score_range=self.score_range, progress=progress)
 
     def write_evidence(
-        self, assessment: Assessment, explanation: Explanation, folder: ExplanationFolder
+        self,
+        assessment: Assessment,
+        explanation: Explanation,
+        folder: ExplanationFolder,
+        *,
+        speaker: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write all evidence on an assessed recording: the last part of `write`."""
         report = evidence.report(
@@ -194,6 +207,7 @@ class Explainer:
             environment=self.environment,
             parameters=vars(self.settings),
             prior=self.settings.prior,
+            speaker=speaker,
         )
         _write_arrays(folder, explanation, self.methods)
         pictures = {}
@@ -230,6 +244,16 @@ class Explainer:
         limits = {"shortest_seconds": settings.shortest_seconds, "gap_seconds": settings.gap_seconds}
         return Explanation(clip, maps, regions(maps[by], threshold=settings.region_threshold, **limits), by)
 
+    def _speaker(self, source: Source, assessment: Assessment) -> dict[str, Any] | None:
+        """The voice against the speakers that were asked for; why not, where it cannot be compared."""
+        if not self.speakers:
+            return None
+        try:
+            return comparison(check(source, self.speakers), assessment)
+        except InputError as error:
+            log.warning("the speaker is not compared: %s", error)
+            return {"words": f"not compared: {error}"}
+
     def _threshold(self) -> Threshold:
         """The threshold on p_fake of the settings, and where it comes from."""
         settings, threshold = self.settings, self.settings.threshold
@@ -239,6 +263,14 @@ class Explainer:
         if isinstance(threshold, str) or not 0 <= threshold <= 1:
             raise InputError(f"window.threshold={threshold}: a number from 0 to 1, or dev, was expected")
         return Threshold(threshold, "window.threshold, a share of p_fake")
+
+
+def _enrolled(speaker: str | None) -> list[Profile]:
+    if speaker is None:
+        return []
+    if not (known := list(Profiles()) if speaker == "any" else [Profiles().get(speaker)]):
+        raise InputError(f"speaker={speaker}: nobody is enrolled; `deepfake enroll` comes first")
+    return known
 
 
 def _write_arrays(folder: ExplanationFolder, explanation: Explanation, methods: Mapping[str, Method]) -> None:

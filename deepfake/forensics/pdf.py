@@ -31,6 +31,7 @@ RADAR = (
 COLOURS = "Vermilion speaks for spoof, blue for bona fide."
 SCALE_NOTE = "▶ marks the row of this file. The words are a reading aid: the number is the result."
 MAPS_HIDDEN = "No maps are shown: the result is inconclusive, and a map would look like evidence that there is not."
+CLONE_NOTE = "A match is no evidence against a clone: half of the spoofs of enrolled speakers match them."
 CODES_NOTE = "[U+…] is the code of a character that is invisible, or that no installed font has; report.json has it."
 DISCLAIMER = (
     "This report was made by a statistical detector. It weighs two stated hypotheses against each other and gives no "
@@ -114,6 +115,25 @@ def _recording(pages: Pages, report: Mapping[str, Any]) -> None:
         pages.paragraph(CODES_NOTE, size=7.5, colour=QUIET)
     hashes = [("SHA-256 of the file", file["sha256"]), ("SHA-256 of the clip's samples", report["heard_sha256"])]
     pages.columns(hashes, (1.25, 4), mono=True, size=7.5)
+    if report["speaker"] is not None:
+        _speaker(pages, report["speaker"])
+
+
+def _speaker(pages: Pages, speaker: Mapping[str, Any]) -> None:
+    pages.heading("Speaker", keep=70)
+    pages.paragraph(f"{speaker['words'][:1].upper()}{speaker['words'][1:]}.", size=9)
+    if "score" not in speaker:  # it could not be compared
+        return
+    rows = {
+        "Nearest enrolled speaker": speaker["speaker"],
+        "Cosine": f"{speaker['score']:.3f}; a match above {speaker['threshold']:.3f} ({speaker['threshold_source']})",
+        "Likelihood ratio": f"log10 {speaker['log10_lr_speaker']:.2f}, of this speaker against another one",
+    }
+    if (joint := speaker["sasv"]) is not None:
+        accepted = "accepted" if joint["accepted"] else "not accepted"
+        rows["With the score of spoofing"] = f"{accepted} as bona fide speech of this speaker (LLR {joint['llr']:.2f})"
+    pages.columns(list(rows.items()), (1, 3), size=8)
+    pages.paragraph(CLONE_NOTE, size=7.5, colour=QUIET)
 
 
 def _pictures(pages: Pages, report: Mapping[str, Any], pictures: Mapping[str, Path | IO[bytes]]) -> None:

@@ -46,6 +46,7 @@ def report(
     environment: Mapping[str, Any],
     parameters: Mapping[str, Any],
     prior: float = EVEN,
+    speaker: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Gather what is known of one file, in the layout of `deepfake.forensics.schema.SCHEMA`, which is checked.
 
@@ -56,6 +57,7 @@ def report(
         environment: What `deepfake.runs.environment.environment` found.
         parameters: Settings of the command.
         prior: Probability of spoof for which `p_fake` is calculated, where the detector is calibrated.
+        speaker: The voice against those who are enrolled; None where that was not asked for.
 
     Raises:
         InputError: The prior is not between 0 and 1.
@@ -86,6 +88,7 @@ def report(
         "regions_by": explanation.regions_by,
         "regions": [region._asdict() for region in placed],
         "coverage": share,
+        "speaker": None if speaker is None else dict(speaker),
         "parameters": dict(parameters),
         "environment": dict(environment),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

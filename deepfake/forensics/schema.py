@@ -89,6 +89,7 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "regions[].high_hz": ("number", "upper edge"),
     "regions[].strength": ("number", "evidence for spoof, natural log"),
     "coverage": ("number", "share of the clip that lies in regions"),
+    "speaker": ("object?", "the voice against enrolled ones, as `deepfake identify` has it; null if not asked for"),
     "parameters": ("object", "settings of the command"),
     "environment": ("object", "command, start, commit, versions, device, threads"),
     "finished": ("text", "date and time, UTC"),

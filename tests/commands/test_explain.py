@@ -7,6 +7,7 @@ import json
 import shutil
 
 import numpy as np
+import pypdf
 import pytest
 import soundfile
 import torch
@@ -15,6 +16,9 @@ from tiny import compose, write_audio
 from deepfake import run
 from deepfake.detector import Detector
 from deepfake.errors import InputError
+from deepfake.speakers import check as speaker_check
+from deepfake.speakers.embedding import Voice
+from deepfake.speakers.profiles import Profile, Profiles
 
 FILES = ["report.json", "report.pdf", "mel_saliency.npy", "seq_saliency.npy", "mel_gradcam.npy", "time_importance.npy"]
 FILES += ["segments.json", "segments.txt", "segments.rttm"]
@@ -106,6 +110,38 @@ def test_what_cannot_be_explained_is_a_sentence(run_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no audio files in this folder"):
         explained(run_folder, tmp_path / "empty")
+
+
+def test_the_voice_is_compared_with_enrolled_speakers(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("DEEPFAKE_SPEAKER_KEY", raising=False)
+    file = write_audio(tmp_path / "a.wav", spoof=False, seed=1)
+    arguments = (run_folder, file, f"output={tmp_path}/out")
+    with pytest.raises(InputError, match="speaker=any: nobody is enrolled"):
+        explained(*arguments, "speaker=any")
+    for name, embedding in (("Zoë, x", [1, 0]), ("Bob", [0, 1])):
+        Profiles().add(Profile.new(name, np.array(embedding, dtype=np.float32), n_samples=3, speech_seconds=6.0))
+    monkeypatch.setattr(speaker_check, "voice", lambda source: Voice(np.array([0.8, 0.6], dtype=np.float32), 2.0))
+    (report,) = explained(*arguments, "speaker=any").values()
+    assert report["speaker"]["words"] == "matches Zoë, x"
+    assert report["speaker"]["scores"] == pytest.approx({"Zoë, x": 0.8, "Bob": 0.6})
+    pages = pypdf.PdfReader(tmp_path / "out" / "a" / "report.pdf").pages
+    text = " ".join(" ".join(page.extract_text() for page in pages).split())
+    assert "Matches Zoë, x." in text and "no evidence against a clone" in text
+    (report,) = explained(*arguments, "speaker=Bob").values()
+    assert report["speaker"]["words"] == "unknown speaker or a clone" and len(report["speaker"]["scores"]) == 1
+    with pytest.raises(InputError, match="Eve is not enrolled"):
+        explained(*arguments, "speaker=Eve")
+
+    def mute(source):
+        raise InputError("a.wav: 0.2 s of speech")
+
+    monkeypatch.setattr(speaker_check, "voice", mute)
+    (report,) = explained(*arguments, "speaker=Bob").values()
+    assert report["speaker"] == {"words": "not compared: a.wav: 0.2 s of speech"}
+    (report,) = explained(*arguments).values()
+    assert report["speaker"] is None
 
 
 def test_a_hundredth_of_a_second_is_explained(run_folder, tmp_path):

@@ -84,6 +84,7 @@ REPORT = {
     "regions_by": "my_own",
     "regions": [{"start_s": 0.27, "end_s": 0.9, "low_hz": 500.0, "high_hz": 4000.0, "strength": 0.71}],
     "coverage": 0.503,
+    "speaker": None,
     "parameters": {"threshold": 0.6},
     "environment": {"command": ["explain.py", "input=a b.wav"], "packages": {"torch": "2.11.0"}},
     "finished": "2026-01-01T00:00:00+00:00",
