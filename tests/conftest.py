@@ -31,12 +31,17 @@ def no_corpus_was_warned_of() -> None:
 
 
 @pytest.fixture(autouse=True)
-def log_level() -> Iterator[None]:
-    """The commands make the package's log talkative, in their own process; here they share one with other tests."""
-    logger = logging.getLogger("deepfake")
-    level = logger.level
+def logs() -> Iterator[None]:
+    """What commands do to logs in their own process, while here they share one with other tests.
+
+    They make the package's log talkative, and attach handlers to the root whose stream is closed after the test.
+    """
+    logger, root = logging.getLogger("deepfake"), logging.getLogger()
+    level, handlers = logger.level, root.handlers[:]
     yield
     logger.setLevel(level)
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
