@@ -94,14 +94,14 @@ def _check(detector: Loaded, settings: Settings, given: Recording, minutes: floa
 
 def _listened(given: Recording) -> bool:
     """Whether the recording was listened to; until then it can be, and the verdict is not computed."""
-    heard: set[str] = st.session_state.setdefault("listened", set())
-    if given.sha256 in heard:
+    listened: set[str] = st.session_state.setdefault("listened", set())
+    if given.sha256 in listened:
         return True
     st.radio("Your own impression", ["genuine", "spoofed", "I cannot tell"], index=None, horizontal=True)
     st.caption("It is kept nowhere, and does not change the verdict.")
     if not st.button("Show the verdict", type="primary"):
         return False
-    heard.add(given.sha256)
+    listened.add(given.sha256)
     st.rerun()
 
 

@@ -1,7 +1,7 @@
 """Cues: what can be measured of a recording without listening to what is said or how it was made.
 
 A corpus whose spoofed files are shorter, softer, better trimmed or narrower than its bona fide ones can be "solved" by
-a detector that hears no artefact at all: in ASVspoof 2019 LA the leading silence alone gives 15.1 % EER (Müller et al.
+a detector that uses no artefact at all: in ASVspoof 2019 LA the leading silence alone gives 15.1 % EER (Müller et al.
 2021, "Speech is silver, silence is golden: what do ASVspoof-trained models really learn?"). `CONVENTIONS` and
 `MEANINGS` are the definitions. The edge of the band as a trace of a coder: D'Alessandro and Shi 2009, "MP3 bit rate
 quality detection through frequency spectrum analysis".

@@ -97,7 +97,7 @@ def load_clip(
 ) -> Tensor:
     """A clip of fixed length: the beginning, or a random crop; repeated to fill where the file is shorter.
 
-    With 64,600 samples it is what AASIST hears (Jung et al., 2022): `pad` without `rng`, `pad_random` with it.
+    With 64,600 samples it is what AASIST takes (Jung et al., 2022): `pad` without `rng`, `pad_random` with it.
 
     Args:
         source: As in `load`.

@@ -1,4 +1,4 @@
-"""The processes in which strangers' files are decoded: without torch, without the server's memory, and mortal.
+"""The processes in which untrusted files are decoded: without torch, without the server's memory, ended in time.
 
 A parent of them imports the decoders once and then only forks: a child decodes one file, under limits of its own, and
 ends. What it found goes back through a pipe: a line of JSON, the samples, a line of JSON; nothing is pickled.

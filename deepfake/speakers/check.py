@@ -64,7 +64,7 @@ class Check:
 def check(source: Source, profiles: Iterable[Profile], *, threshold: float | None = None) -> Check:
     """Compare a recording with one profile (verification) or several (identification).
 
-    Among N profiles a stranger matches one by chance about N times as often as he matches a single one.
+    Among N profiles someone who is not enrolled matches one by chance about N times as often as a single one.
 
     Args:
         source: As for `deepfake.audio.load`.
