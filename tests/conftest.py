@@ -15,8 +15,9 @@ from tiny import REPOSITORY, tiny_run, write_la
 from deepfake import run
 from deepfake.datasets import protocol
 
-settings.register_profile("same", derandomize=True)  # the examples of a property test are the same in every run
-settings.register_profile("random", derandomize=False, print_blob=True)  # --hypothesis-profile=random
+# The examples of a property test are the same in every run, but for those with --hypothesis-profile=random.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("same")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core is enough
