@@ -1,4 +1,4 @@
-"""What the allocator settings and the channels-last layout save on a CPU: `python experiments/benchmarks/cpu.py`.
+"""What allocator, layout and ONNX Runtime save on a CPU: `python experiments/benchmarks/cpu.py`.
 
 Each row is a ratio of CPU times on one thread, its two sides taken in turn in the same process; the median of the
 paired ratios, with the smallest and the largest. The allocator cannot be switched back, so its two sides are two
@@ -12,11 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
 from deepfake.allocator import keep_freed_memory
+from deepfake.detector import Detector
+from deepfake.export.export import export
+from deepfake.export.onnx import Onnx
 from deepfake.models.aasist import AASIST
 from deepfake.models.cnn import CNN
 from deepfake.models.cnn_bilstm import CNNBiLSTM
@@ -44,7 +48,7 @@ def score(model: nn.Module, features: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def seconds(run: Callable[[], None]) -> float:
+def seconds(run: Callable[[], object]) -> float:
     """CPU seconds of one call."""
     start = time.process_time()
     run()
@@ -68,6 +72,21 @@ def layout() -> None:
             a(), b()
             name = f"channels last, {network.__name__}, {what.__name__}"
             report(name, [seconds(b) / seconds(a) for _ in range(ROUNDS)])
+
+
+def backends() -> None:
+    """ONNX Runtime against torch, as `predict` has both, AASIST with random weights on clips of 4.04 s."""
+    keep_freed_memory()
+    torch.manual_seed(0)
+    features, model = "deepfake.features.raw.Raw", "deepfake.models.aasist.AASIST"
+    parts = {"features": {"_target_": features}, "model": {"_target_": model}}
+    detector = Detector({**parts, "sample_rate": 16_000, "seconds": 4.0375, "score": "log_odds"}).eval()
+    exported = Onnx(export(detector, Onnx).content)
+    for n_clips in (1, 8):
+        clips = 0.1 * torch.randn(n_clips, detector.n_samples)
+        a, b = partial(exported, clips), torch.inference_mode()(partial(detector, clips))
+        a(), b()
+        report(f"ONNX Runtime, AASIST, {n_clips} x 4.04 s", [seconds(b) / seconds(a) for _ in range(ROUNDS)])
 
 
 def allocator() -> None:
@@ -101,4 +120,5 @@ if __name__ == "__main__":
         _one(*sys.argv[1:])
     else:
         layout()
+        backends()
         allocator()
