@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_speaker_commands(add)
 
+    command = add("export", _export, "a detector as one file, from waveform to score, for other programs")
+    command.add_argument("files", nargs="*", type=Path, metavar="FILE", help="recordings to compare the scores of")
+    command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
+    command.add_argument("--format", choices=("onnx", "torch_export"), default="onnx", help="(onnx)")
+    command.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
+
     command = add("runs", _runs, "run folders side by side: their EERs, and the settings that differ")
     command.add_argument("folder", nargs="?", type=Path, default=Path("outputs"))
 
@@ -113,6 +119,8 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
     command.add_argument("--random", action="store_true", help="score only one of the files, drawn at random")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
+    backend = "onnx: ONNX Runtime on the CPU, from RUN/detector.onnx, which is made on first use (torch)"
+    command.add_argument("--backend", choices=("torch", "onnx"), default="torch", help=backend)
 
 
 def _add_speaker_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -206,8 +214,10 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.random:
         paths = [random.choice(paths)]
     keep_freed_memory()
-    device = device_of(arguments.device)
+    on_cpu = arguments.backend == "onnx" and arguments.device == "auto"
+    device = device_of("cpu" if on_cpu else arguments.device)
     how = {"clips": arguments.clips, "form": arguments.format, "output": arguments.output}
+    how["backend"] = arguments.backend
     bad = predict(arguments.run or _newest_run(), paths, device=device, **how)
     if arguments.output:
         print(arguments.output)
@@ -293,6 +303,14 @@ def _make_corpus(arguments: argparse.Namespace) -> int:
     print("no ASV scores are made, so there is no t-DCF", file=sys.stderr)
     print(arguments.output)
     return 3 if done.left_out else 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from deepfake.commands.export import export_run
+
+    export_run(arguments.run or _newest_run(), arguments.format, arguments.output, arguments.files)
+    print(arguments.output)
+    return 0
 
 
 def _runs(arguments: argparse.Namespace) -> int:

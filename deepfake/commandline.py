@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-SUBSET_KEYS = ("per_class", "on_bad_audio")  # of every dataset, whatever its reader
+SUBSET_KEYS = ("per_class", "on_bad_audio", "cache")  # of every dataset, whatever its reader
 
 _PATH_KEY = r"(?:\w+_)?(?:root|file|folder|keys)"  # of a part of the config, as dataset.real_root
 _PATH = re.compile(

@@ -18,7 +18,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("commands", "training"),
     ("evaluation", "faithfulness", "forensics", "audit", "sweep"),
     ("runs",),
-    ("scores", "localisation", "explain"),
+    ("scores", "localisation", "explain", "export"),
     ("synthesis", "loading", "figures"),
     ("detector", "speakers"),
     ("augment", "detector_format"),

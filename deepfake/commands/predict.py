@@ -15,6 +15,7 @@ from deepfake.datasets.folder import audio_below
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.assess import WHOLE, Assessment, assess
+from deepfake.runs.folder import RunFolder
 from deepfake.runs.provenance import score_range
 from deepfake.terminal import progress
 
@@ -29,6 +30,7 @@ def predict(
     device: torch.device,
     form: str = "table",
     output: Path | None = None,
+    backend: str = "torch",
 ) -> bool:
     """Assess files one by one, and write a row of each when it is there.
 
@@ -39,6 +41,7 @@ def predict(
         device: Where to compute.
         form: `table`, `json` or `csv`; `table` for a file is JSON where its name ends in `.json`, else CSV.
         output: File for the rows; those that it has from before are not made again. None for stdout.
+        backend: `torch`, or `onnx` for ONNX Runtime on the CPU: the same scores to 1e-4.
 
     Returns:
         Whether some of the files could not be used.
@@ -47,6 +50,8 @@ def predict(
         InputError: The run cannot be loaded, or the rows in `output` were made with another detector or other clips.
     """
     detector = Detector.load(run).to(device)
+    if backend == "onnx":
+        detector = _on_onnx(detector, run)
     with ExitStack() as stack:
         before: list[Row] = []
         if output is None:
@@ -54,6 +59,7 @@ def predict(
         else:
             form = form if form in FORMS else "json" if output.suffix.lower() == ".json" else "csv"
             settings = {"detector": str(Path(run).absolute()), "detector_sha256": detector.sha256, "clips": clips}
+            settings |= {"backend": backend} if backend != "torch" else {}
             take, before = stack.enter_context(rows_in_file(output, form, settings))
         done = {row["file"] for row in before}
         left = [path for path in paths if _named(path) not in done]
@@ -64,6 +70,16 @@ def predict(
             take(row)
             bad |= "error" in row
     return bad
+
+
+def _on_onnx(detector: Detector, run: str | Path) -> Detector:
+    try:
+        from deepfake.export.onnx import onnx_detector
+    except ModuleNotFoundError as error:
+        raise InputError(f'{error.name} is not installed: pip install "deepfake[export]"') from error
+    if detector.device.type != "cpu":
+        raise InputError(f"device={detector.device} with --backend onnx: cpu was expected; or take --backend torch")
+    return onnx_detector(detector, RunFolder.of(run).onnx)
 
 
 def _named(path: Path) -> str:

@@ -56,6 +56,7 @@ class Corpus:
         config: All of its yaml, as plain data with absolute paths.
         per_class: Size of each class of a balanced subset, by partition; None for the whole partition.
         on_bad_audio: What to do with a file that cannot be decoded, `raise` or `skip`.
+        cache: Whether training keeps decoded samples in a file.
 
     Raises:
         InputError: `on_bad_audio` is neither.
@@ -67,6 +68,7 @@ class Corpus:
     config: Mapping[str, Any] = field(default_factory=dict)
     per_class: Mapping[str, int | None] = field(default_factory=dict)
     on_bad_audio: str = "raise"
+    cache: bool = False
 
     def __post_init__(self) -> None:
         if self.on_bad_audio not in ("raise", "skip"):
@@ -77,14 +79,14 @@ class Corpus:
         """The corpus that a config describes.
 
         Args:
-            config: As plain data: `_target_` names a function that reads utterances or a `Reader`, `name`, `per_class`
-                and `on_bad_audio` are fields of a corpus, everything else is a setting of the reader.
+            config: As plain data: `_target_` names a function that reads utterances or a `Reader`, `name`, `per_class`,
+                `on_bad_audio` and `cache` are fields of a corpus, everything else is a setting of the reader.
             key: Key of this config, for messages.
 
         Raises:
             InputError: A value is missing, the reader cannot be imported, or it does not take these settings.
         """
-        config = {"per_class": {}, "on_bad_audio": "raise", **_absolute(config, key)}
+        config = {"per_class": {}, "on_bad_audio": "raise", "cache": False, **_absolute(config, key)}
         target = str(config["_target_"])
         reader = _reader(target, key)
         settings = {k: _built(v, f"{key}.{k}") for k, v in config.items() if k not in NOT_THE_READERS}
@@ -93,7 +95,12 @@ class Corpus:
         except TypeError as error:
             raise InputError(f"{key}: {target}: {error}") from error
         name = str(config.get("name") or key.rpartition(".")[2])
-        return cls(name, reader, settings, config, config["per_class"] or {}, config["on_bad_audio"])
+        fields = {
+            "per_class": config["per_class"] or {},
+            "on_bad_audio": config["on_bad_audio"],
+            "cache": config["cache"],
+        }
+        return cls(name, reader, settings, config, **fields)
 
     def read(self, partition: str) -> list[Utterance]:
         """All utterances of a partition, whether their audio is there or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deepfake.datasets.corpus import Corpus
@@ -18,10 +20,13 @@ from deepfake.datasets.manifest import rows
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
+from deepfake.loading.pcm import PCM, pcm
 from deepfake.loading.reading import deaths_explained, end_where_memory_is_short
 from deepfake.loading.sampler import SeededSampler
+from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
+CACHE = Path("data/cache")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,7 +35,7 @@ class DataModule(lightning.LightningDataModule):
 
     Args:
         corpus: The corpus. With `on_bad_audio=skip` all files are decoded before training; those that cannot be used
-            are skipped and listed.
+            are skipped and listed. With `cache` their decoded samples are kept below `CACHE`, for later runs too.
         sample_rate: In hertz.
         seconds: Length of a clip in scoring.
         train_seconds: Length of a clip in training, cropped at random.
@@ -63,6 +68,7 @@ class DataModule(lightning.LightningDataModule):
     train: list[Utterance] = field(default_factory=list, init=False)
     dev: list[Utterance] = field(default_factory=list, init=False)
     skipped: list[tuple[Utterance, str]] = field(default_factory=list, init=False)
+    pcm: list[PCM] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -95,6 +101,27 @@ class DataModule(lightning.LightningDataModule):
             self._read()
 
     def _read(self) -> None:
+        self._select()
+        if self.corpus.cache:
+            self.pcm = [self._pcm(name, us) for name, us in (("train", self.train), ("dev", self.dev)) if us]
+
+    def _pcm(self, partition: str, utterances: list[Utterance]) -> PCM:
+        """The decoded samples of a partition, made by the first run with these files and kept for others."""
+        each = {u.path: u for u in utterances}
+        files = list(each)
+        unique = hashlib.sha256("\n".join(files).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        path = CACHE / f"{self.corpus.name}-{partition}-{self.sample_rate}-{unique}.pcm"
+
+        def decoded() -> Iterator[Tensor | None]:
+            clips = Clips([*each.values()], n_samples=None, sample_rate=self.sample_rate)
+            how = {"num_workers": self.num_workers, "worker_init_fn": end_where_memory_is_short}
+            loader = Loader(clips, batch_size=None, sampler=SeededSampler(len(clips), seed=None), **how)
+            for item in progress(loader, f"decoding {partition} into {path}"):
+                yield item.get("waveform")
+
+        return pcm(path.absolute(), files, self.sample_rate, decoded)
+
+    def _select(self) -> None:
         self.train = self.corpus.select("train", self.seed)
         self.dev = self.corpus.select("dev", self.seed) if self.supervised else []
         if self.corpus.on_bad_audio == "skip":
@@ -121,7 +148,8 @@ class DataModule(lightning.LightningDataModule):
 
     def _clips(self, kind: Callable[..., Clips], utterances: list[Utterance], seconds: float, **more: Any) -> Clips:
         n_samples = round(seconds * self.sample_rate)
-        return kind(utterances, n_samples=n_samples, sample_rate=self.sample_rate, augment=self.in_loader, **more)
+        more |= {"sample_rate": self.sample_rate, "augment": self.in_loader, "pcm": self.pcm}
+        return kind(utterances, n_samples=n_samples, **more)
 
     def _loader(self, clips: Clips, *, seed: int | None = None, sharded: bool = True) -> DataLoader[dict[str, Any]]:
         rank, world_size = 0, 1

@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepfake.audio import crop_or_repeat, load, load_clip
+from deepfake.audio.sound import Source
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 from deepfake.loading import reading
+from deepfake.loading.pcm import PCM
 
 
 @dataclass(eq=False)
@@ -31,6 +33,7 @@ class Clips(Dataset[dict[str, Any]]):
         sample_rate: In hertz.
         whole: Decode a file to its end even where the clip is only its beginning, so that damage further on is noticed.
         augment: Augmentations of a clip that has a seed, in this order: `(waveform [T], rng) -> [T]`.
+        pcm: Decoded samples, which are taken instead of the files that are in them.
     """
 
     utterances: Sequence[Utterance]
@@ -39,6 +42,7 @@ class Clips(Dataset[dict[str, Any]]):
     sample_rate: int
     whole: bool = False
     augment: Sequence[Callable[[Tensor, np.random.Generator], Tensor]] = ()
+    pcm: Sequence[PCM] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -56,15 +60,19 @@ class Clips(Dataset[dict[str, Any]]):
             return {"index": index, "error": str(error)}
         return {"index": index, "seed": 0 if seed is None else seed, **item}
 
+    def source(self, path: str) -> Source:
+        """What an utterance is decoded from."""
+        return next((found for pcm in self.pcm if (found := pcm.get(path))), path)
+
     def item(self, index: int, seed: int | None) -> dict[str, Any]:
         """An item before augmentation: `waveform` `[T]`, `label` (-1 = unknown) and `seconds` decoded."""
         u, n = self.utterances[index], self.n_samples
         if self.whole or n is None:
-            decoded = load(u.path, sample_rate=self.sample_rate)
+            decoded = load(self.source(u.path), sample_rate=self.sample_rate)
             clip = decoded if n is None else crop_or_repeat(decoded, n)
         else:
             rng = None if seed is None else np.random.default_rng(seed)
-            decoded = clip = load_clip(u.path, n_samples=n, sample_rate=self.sample_rate, rng=rng)
+            decoded = clip = load_clip(self.source(u.path), n_samples=n, sample_rate=self.sample_rate, rng=rng)
         label = -1 if u.label is None else u.label
         return {"waveform": clip, "label": label, "seconds": len(decoded) / self.sample_rate}
 

@@ -82,7 +82,7 @@ class Splices(Clips):
     def _clip(self, index: int, rng: np.random.Generator, *, random: bool) -> tuple[Tensor, Tensor]:
         """A clip and which of its samples are spoofed, `[T]` and `[T]`."""
         u = self.utterances[index]
-        waveform = load(u.path, sample_rate=self.sample_rate)
+        waveform = load(self.source(u.path), sample_rate=self.sample_rate)
         n = self.n_samples or len(waveform)
         spoofed = torch.full((len(waveform),), u.label == SPOOF and self.segments is None)
         for start, end, _ in self.segments[u.id] if self.segments is not None else ():

@@ -1,4 +1,4 @@
-"""What the allocator settings and the channels-last layout save on a CPU: `python experiments/benchmarks/cpu.py`.
+"""What allocator, layout, ONNX Runtime and decoded samples save on a CPU: `python experiments/benchmarks/cpu.py`.
 
 Each row is a ratio of CPU times on one thread, its two sides taken in turn in the same process; the median of the
 paired ratios, with the smallest and the largest. The allocator cannot be switched back, so its two sides are two
@@ -10,13 +10,23 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from deepfake.allocator import keep_freed_memory
+from deepfake.audio import load
+from deepfake.datasets.demo import utterances
+from deepfake.detector import Detector
+from deepfake.export.export import export
+from deepfake.export.onnx import Onnx
+from deepfake.loading.item import Clips
+from deepfake.loading.pcm import pcm
 from deepfake.models.aasist import AASIST
 from deepfake.models.cnn import CNN
 from deepfake.models.cnn_bilstm import CNNBiLSTM
@@ -44,7 +54,7 @@ def score(model: nn.Module, features: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def seconds(run: Callable[[], None]) -> float:
+def seconds(run: Callable[[], object]) -> float:
     """CPU seconds of one call."""
     start = time.process_time()
     run()
@@ -68,6 +78,33 @@ def layout() -> None:
             a(), b()
             name = f"channels last, {network.__name__}, {what.__name__}"
             report(name, [seconds(b) / seconds(a) for _ in range(ROUNDS)])
+
+
+def backends() -> None:
+    """ONNX Runtime against torch, as `predict` has both, AASIST with random weights on clips of 4.04 s."""
+    keep_freed_memory()
+    torch.manual_seed(0)
+    features, model = "deepfake.features.raw.Raw", "deepfake.models.aasist.AASIST"
+    parts = {"features": {"_target_": features}, "model": {"_target_": model}}
+    detector = Detector({**parts, "sample_rate": 16_000, "seconds": 4.0375, "score": "log_odds"}).eval()
+    exported = Onnx(export(detector, Onnx).content)
+    for n_clips in (1, 8):
+        clips = 0.1 * torch.randn(n_clips, detector.n_samples)
+        a, b = partial(exported, clips), torch.inference_mode()(partial(detector, clips))
+        a(), b()
+        report(f"ONNX Runtime, AASIST, {n_clips} x 4.04 s", [seconds(b) / seconds(a) for _ in range(ROUNDS)])
+
+
+def cache() -> None:
+    """Random crops of 4.04 s from decoded samples, as with `dataset.cache=true`, against FLAC: the demo corpus."""
+    with tempfile.TemporaryDirectory() as folder:
+        listed = utterances("train", root=f"{folder}/demo", n_utterances=90)
+        files = [u.path for u in listed]
+        kept = pcm(Path(folder, "demo.pcm"), files, 16_000, lambda: map(load, files))
+        ours, plain = (Clips(listed, n_samples=64_600, sample_rate=16_000, pcm=used) for used in ([kept], []))
+        a, b = (lambda clips=clips: [clips[i, 1] for i in range(len(clips))] for clips in (ours, plain))
+        a(), b()
+        report(f"decoded samples, {len(files)} clips", [seconds(b) / seconds(a) for _ in range(ROUNDS)])
 
 
 def allocator() -> None:
@@ -101,4 +138,6 @@ if __name__ == "__main__":
         _one(*sys.argv[1:])
     else:
         layout()
+        backends()
+        cache()
         allocator()

@@ -1,0 +1,118 @@
+"""Decoded audio in one file: the samples of many recordings at one rate, 16 bits each, and an index behind them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from deepfake.atomic import sync_folder
+
+FULL_SCALE = 32768
+N_LENGTH = 8  # bytes at the end: the length of the index
+
+
+class PCM:
+    """Samples that are mapped into memory, of which a crop reads its own pages.
+
+    A recording of 16 bits at this rate comes back bit for bit. Others are rounded to 16 bits (an error of up to 1.5e-5)
+    and cut at full scale.
+
+    Args:
+        path: Path of a file that `write` wrote.
+
+    Raises:
+        OSError: There is none.
+        ValueError: It is not whole, or none of these.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            n_bytes = file.seek(0, os.SEEK_END)
+            file.seek(max(0, n_bytes - N_LENGTH))
+            n_index = int.from_bytes(file.read(), "little")
+            if not 0 < n_index <= n_bytes - N_LENGTH:
+                raise ValueError(f"{path}: an index at its end was expected")
+            n_samples = (n_bytes - N_LENGTH - n_index) // 2
+            file.seek(2 * n_samples)
+            index = dict(json.loads(file.read(n_index)))
+        self.sample_rate: int = index["sample_rate"]
+        self.files: dict[str, list[int]] = index["files"]  # size, time of change, first sample, number of samples
+        self._samples = np.memmap(path, "<i2", "r", shape=(n_samples,)) if n_samples else np.empty(0, "<i2")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PCM, (self.path,)  # a loader process maps the file itself
+
+    def get(self, path: str) -> tuple[np.ndarray, int] | None:
+        """Samples `[T]` and rate of a recording, for `deepfake.audio.load`; None where it could not be decoded."""
+        *_, start, n_samples = self.files.get(path, [0, 0])
+        return (self._samples[start : start + n_samples], self.sample_rate) if n_samples else None
+
+
+def pcm(path: Path, files: Sequence[str], sample_rate: int, decoded: Callable[[], Iterable[Tensor | None]]) -> PCM:
+    """The file of these recordings, written where there is none or where one of them has changed.
+
+    Where another process writes it, its end is waited for.
+
+    Args:
+        path: Path of the file.
+        files: Paths of the recordings.
+        sample_rate: In hertz.
+        decoded: Decodes them in this order; None for one that cannot be.
+
+    Raises:
+        OSError: The disk is full, say.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("a") as lock:
+        with suppress(OSError):  # a file system without locks: the file is written twice, each time whole
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        known = {file: _known(file) for file in files}
+        with suppress(OSError, ValueError, KeyError):
+            found = PCM(path)
+            if {file: entry[:2] for file, entry in found.files.items()} == known and found.sample_rate == sample_rate:
+                return found
+        for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
+            left.unlink()
+        _write(path, known, sample_rate, decoded())
+        return PCM(path)
+
+
+def _known(file: str) -> list[int]:
+    """Size and time of change, which are those of no file where there is none."""
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return [0, 0]
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _write(path: Path, known: dict[str, list[int]], sample_rate: int, decoded: Iterable[Tensor | None]) -> None:
+    """Write a file, whole or not at all."""
+    part, entries, n_written = path.with_name(f".{path.name}.{os.getpid()}.part"), {}, 0
+    try:
+        with part.open("wb") as out:
+            for (file, facts), waveform in zip(known.items(), decoded, strict=True):
+                values = np.zeros(0) if waveform is None else waveform.numpy() * FULL_SCALE
+                out.write(np.rint(values).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
+                entries[file] = [*facts, n_written, len(values)]
+                n_written += len(values)
+            index = json.dumps({"sample_rate": sample_rate, "files": entries}).encode()
+            out.write(index + len(index).to_bytes(N_LENGTH, "little"))
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
