@@ -365,8 +365,20 @@ def detector_file(run: str | os.PathLike[str]) -> Path:
     return path / "detector.pt" if path.is_dir() else path
 
 
+def part_of(base: type[Part], target: str) -> type[Part]:
+    """A class of this package; a name that is only imported there (`deepfake.x.os`) is refused."""
+    module, _, name = target.rpartition(".")
+    part = None
+    if module.startswith("deepfake."):
+        with suppress(ImportError):
+            part = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
+        raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
+    return part
+
+
 def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) -> Part:
-    """Build a part of this package; a name that is only imported there (`deepfake.x.os`) is refused.
+    """Build a part of this package.
 
     Args:
         base: `FrontEnd` or `Network`.
@@ -375,13 +387,7 @@ def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) ->
     """
     config = dict(config)
     target = str(config.pop("_target_"))
-    module, _, name = target.rpartition(".")
-    part = None
-    if module.startswith("deepfake."):
-        with suppress(ImportError):
-            part = getattr(importlib.import_module(module), name, None)
-    if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
-        raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
+    part = part_of(base, target)
     if kind is not None and issubclass(part, Network):
         part.require_kind(kind)
     try:

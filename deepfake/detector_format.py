@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
+from deepfake.features.ssl_weights import read_weights
 from deepfake.metrics.calibration import Calibration
 
 FORMAT = 1
 SCORES = ("log_odds", "bonafide_logit")
 ENTRIES = {"format", "config", "state_dict"}
+BASE = "features.base."  # names of weights that may be those of a file of pre-trained ones
 RATES_HZ = (1_000, 384_000)
 LONGEST_SECONDS = 600.0  # of a clip
 LARGEST = 1e6  # number in the settings of a front end or a network
@@ -41,10 +43,18 @@ def content_hash(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
 
 
 def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) -> None:
-    """Write a plain config, the weights of a network and the SHA-256 of both in the format of a `detector.pt`."""
+    """Write a plain config, the weights of a network and the SHA-256 of both in the format of a `detector.pt`.
+
+    Weights that are still those of `features.weights` are not written but that file's name and SHA-256.
+    """
     file, state = io.BytesIO(), network.state_dict()
-    content = {"format": FORMAT, "config": config, "state_dict": state, "sha256": content_hash(config, state)}
-    torch.save(content, file)
+    content: dict[str, Any] = {"format": FORMAT, "config": config, "sha256": content_hash(config, state)}
+    base = Path(str(config.get("features", {}).get("weights")))
+    if base.is_file():
+        given = _pretrained(base)
+        state = {k: v for k, v in state.items() if k not in given or not torch.equal(v.cpu(), given[k])}
+        content["base"] = {"file": str(base.resolve()), "sha256": _file_hash(base)}
+    torch.save({**content, "state_dict": state}, file)
     write_atomically(path, file.getvalue())
 
 
@@ -63,13 +73,15 @@ def read_detector_file(file: Path) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"{file} is not a detector: {one_line(error)}") from error
-    if not isinstance(content, dict) or content.keys() - {"sha256"} != ENTRIES:
+    if not isinstance(content, dict) or content.keys() - {"sha256", "base"} != ENTRIES:
         raise InputError(f"{file} is not a detector, or damaged: format, config and state_dict were expected in it")
     if content["format"] != FORMAT:
         raise InputError(f"{file} has format {content['format']}, this version reads {FORMAT}")
     config, state = content["config"], content["state_dict"]
     if not isinstance(config, dict) or not isinstance(state, dict) or not all(map(_is_whole, state.values())):
         raise InputError(f"{file} is not a detector: settings, and weights that are there to the last value, expected")
+    if "base" in content:
+        content["state_dict"] = state = _with_base(file, content["base"], state)
     try:
         damaged = "sha256" in content and content["sha256"] != content_hash(config, state)
     except (TypeError, ValueError, RecursionError) as error:
@@ -80,6 +92,31 @@ def read_detector_file(file: Path) -> dict[str, Any]:
             "them; bring it back from a copy, or delete it and finish the run again with resume="
         )
     return content
+
+
+def _with_base(file: Path, base: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with those that are in a file of pre-trained ones, where it was or beside the detector's file."""
+    if not isinstance(base, dict) or not all(isinstance(base.get(name), str) for name in ("file", "sha256")):
+        raise InputError(f"{file} is not a detector: file and SHA-256 of its pre-trained weights were expected")
+    named = Path(base["file"])
+    found = next((path for path in (named, file.with_name(named.name)) if path.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"{file} needs the pre-trained weights {named}, which are not there: copy that file back, or beside it "
+            f"(SHA-256 {base['sha256']})"
+        )
+    if _file_hash(found) != base["sha256"]:
+        raise InputError(f"{found}: the SHA-256 {base['sha256']} was expected, of the pre-trained weights of {file}")
+    return {**_pretrained(found), **state}
+
+
+def _pretrained(file: Path) -> dict[str, Tensor]:
+    return {f"{BASE}{name}": tensor for name, tensor in read_weights(file)[0].items()}
+
+
+def _file_hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _refuse_compressed(file: Path) -> None:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import re
+from typing import Any
 
 import torch
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from tiny import REPOSITORY, compose
 from torch import Tensor, nn
 
 from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
+from deepfake.features.frontend import FrontEnd
+from deepfake.features.ssl import SSL
 from deepfake.models.network import Network
 
 SMALL = {
@@ -31,6 +35,8 @@ SMALL = {
     "wgan_gp_critic": ("model.channels=[4,8,8]", "model.attention_rows=32"),
     "lfcc_gmm": ("model.n_components=3",),
 }
+SMALL_SSL = ("features.conv_channels=4", "features.dim=16", "features.n_layers=2", "features.n_heads=2")
+SMALL_SSL += ("features.ffn=8", "features.weights=random")
 CONF = REPOSITORY / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 FRONT_ENDS = sorted(path.stem for path in (CONF / "features").glob("*.yaml"))
@@ -47,17 +53,43 @@ def default_front_end(model: str) -> str:
     return next(line["override /features"] for line in defaults if "override /features" in line)
 
 
+@functools.cache
+def front_end_class(features: str) -> type[FrontEnd]:
+    """Of `conf/features/FEATURES.yaml`."""
+    return get_class(compose("run_dir=.", f"features={features}").features["_target_"])
+
+
+def sizes(features: str) -> tuple[str, ...]:
+    """Overrides that make the front end small, where it has weights of its own."""
+    if front_end_class(features) is not SSL:
+        return ()
+    of_file = ("wavlm=false", "norm=group", "conv_bias=true") if features == "ssl" else ()
+    return (*SMALL_SSL, *(f"features.{setting}" for setting in of_file))
+
+
+def front_end(features: str, **keywords: Any) -> FrontEnd:
+    """The front end of `conf/features/FEATURES.yaml` at 16 kHz, small."""
+    config = compose("run_dir=.", f"features={features}", *sizes(features)).features
+    torch.manual_seed(0)
+    return instantiate(config, _convert_="all", **keywords)
+
+
 def _takes(model: str, features: str) -> bool:
     """Whether the front end is of a kind that the network takes, and has what the model's yaml reads of it."""
-    front_end = OmegaConf.load(CONF / "features" / f"{features}.yaml")
     keys = re.findall(r"oc.select:features\.(\w+)", (CONF / "model" / f"{model}.yaml").read_text())
-    return get_class(front_end["_target_"]).kind in network_class(model).takes and set(keys) <= front_end.keys()
+    front_end = front_end_class(features)
+    return front_end.kind in network_class(model).takes and set(keys) <= inspect.signature(front_end).parameters.keys()
 
 
 def _of_one_class() -> list[tuple[str, str]]:
-    """The accepted ones; of models that share a class, the further ones with their own front end alone."""
+    """The accepted ones; of models that share a class, the further ones with their own front end alone.
+
+    Of front ends that share a class, one: what they differ in is no matter to a network.
+    """
     first = {network_class(m): m for m in reversed(MODELS)}
-    return [(m, f) for m, f in ACCEPTED if first[network_class(m)] == m or f == default_front_end(m)]
+    one = {front_end_class(f): f for f in reversed(FRONT_ENDS)}
+    pairs = [(m, f) for m, f in ACCEPTED if f == one[front_end_class(f)]]
+    return [(m, f) for m, f in pairs if first[network_class(m)] == m or f == default_front_end(m)]
 
 
 ACCEPTED = [(m, f) for m in MODELS for f in FRONT_ENDS if _takes(m, f)]
@@ -74,7 +106,13 @@ def small(model: str, features: str, *overrides: str) -> Detector:
 @functools.cache
 def _small(model: str, features: str, *overrides: str) -> Detector:
     composed = compose(
-        "run_dir=.", f"model={model}", f"features={features}", "seconds=0.5", *SMALL.get(model, ()), *overrides
+        "run_dir=.",
+        f"model={model}",
+        f"features={features}",
+        "seconds=0.5",
+        *SMALL.get(model, ()),
+        *sizes(features),
+        *overrides,
     )
     cfg = OmegaConf.to_container(composed, resolve=True)
     torch.manual_seed(0)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hydra.utils import get_class
 from omegaconf import OmegaConf
-from small_detectors import ACCEPTED, MODELS, REFUSED, default_front_end, network_class
+from small_detectors import ACCEPTED, MODELS, REFUSED, default_front_end, front_end_class, network_class, sizes
 from tiny import compose, write_audio
 
 from deepfake.detector import Detector
@@ -22,7 +23,8 @@ from deepfake.training.weights import init_from
 
 
 def detector_of(*overrides):
-    cfg = OmegaConf.to_container(compose("run_dir=.", *overrides), resolve=True)
+    features = next((o.removeprefix("features=") for o in overrides if o.startswith("features=")), "raw")
+    cfg = OmegaConf.to_container(compose("run_dir=.", *overrides, *sizes(features)), resolve=True)
     return Detector({key: cfg[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
 
 
@@ -60,6 +62,7 @@ def test_what_each_model_takes_is_what_its_layers_can_use():
     """A list by hand: the tests of pairs follow what the classes say, which this is to notice the change of."""
     spectrum, frames = ("spectrum",), ("spectrum", "embedding")
     wanted = {"aasist": ("raw audio", *frames), "lfcc_gmm": frames, "rawnet2": ("raw audio",)}
+    wanted["ssl_linear"] = frames
     wanted |= dict.fromkeys(("bimodal", "cnn", "cnn_bilstm", "frame_cnn", "lcnn", "wgan_gp_critic"), spectrum)
     assert {model: network_class(model).takes for model in wanted} == wanted
 
@@ -89,7 +92,7 @@ def test_channels_without_an_order_are_no_picture(monkeypatch):
     ],
 )
 def test_a_model_brings_its_front_end_and_the_command_line_wins(overrides, features):
-    assert compose(*overrides).features._target_.startswith(f"deepfake.features.{features}.")
+    assert get_class(compose(*overrides).features._target_) is front_end_class(features)
 
 
 def test_a_file_is_scored_from_beginning_to_end_at_any_rate_and_channel_count(tmp_path):

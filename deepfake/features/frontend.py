@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,14 @@ class FrontEnd(nn.Module):
         self.band_edges_hz: NDArray[np.float64] | None = None
         self.denoise = Denoise(denoise, sample_rate)
         self.normalise = Normalise(normalise, n_channels)
+
+    @classmethod
+    def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a new detector's front end, with those that a file named in them tells."""
+        return settings
+
+    def pretrain(self) -> None:
+        """Read the weights that a training starts from, where there are any."""
 
     def extract(self, waveform: Tensor) -> Tensor:
         """The feature of `self.denoise(waveform)` before normalisation, `[B, T]` -> `[B, C, L]`."""

@@ -21,8 +21,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deepfake.allocator import keep_freed_memory
 from deepfake.atomic import named_disk, write_atomically
-from deepfake.detector import Detector
+from deepfake.detector import Detector, part_of
 from deepfake.errors import InputError, sentence
+from deepfake.features.frontend import FrontEnd
 from deepfake.loading.reading import LoaderDied, deaths_explained
 from deepfake.runs.environment import write_environment
 from deepfake.runs.folder import RunFolder
@@ -79,11 +80,19 @@ def begin(config: Mapping[str, Any]) -> Trained | None:
 
 
 def new_detector(config: Mapping[str, Any]) -> Detector:
-    """The detector of a run, with the weights of `init_from` unless the run is resumed from a checkpoint."""
-    detector = Detector({key: config[key] for key in ("features", "model", "sample_rate", "seconds", "score")})
-    if config["init_from"] and not checkpoint_of(config):
-        for sentence in init_from(detector, config["init_from"]):
-            log.warning("init_from: %s", sentence)
+    """The detector of a run, with the weights of `features.weights` or `init_from` unless it is resumed."""
+    parts = {key: config[key] for key in ("features", "model", "sample_rate", "seconds", "score")}
+    features = dict(config["features"])
+    target = features.pop("_target_")
+    parts["features"] = {"_target_": target, **part_of(FrontEnd, target).completed(features)}
+    detector = Detector(parts)
+    if checkpoint_of(config):
+        return detector
+    if not config["init_from"]:
+        detector.features.pretrain()
+        return detector
+    for note in init_from(detector, config["init_from"]):
+        log.warning("init_from: %s", note)
     return detector
 
 

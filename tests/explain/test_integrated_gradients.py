@@ -94,9 +94,10 @@ def test_a_discontinuity_is_marked_as_incomplete():
 @pytest.mark.parametrize(("model", "features"), PAIRS)
 def test_maps_of_real_models_state_their_completeness(model, features):
     clip = Clip(small(model, features), noise(0.5))
-    found = IntegratedGradients(steps=64).attribute(clip)
+    steps = 512 if clip.detector.features.kind == "embedding" else 64  # layer norms: steep where the clip begins
+    found = IntegratedGradients(steps=steps).attribute(clip)
     facts = found.facts
-    assert found.values.any() and facts["steps"] <= 64
+    assert found.values.any() and facts["steps"] <= steps
     error = abs(found.values.sum() - facts["difference"]) / max(abs(facts["difference"]), 0.1)
     assert facts["completeness_error"] == pytest.approx(error, abs=1e-5)
     if not model.startswith("aasist"):  # which jumps from one node to another

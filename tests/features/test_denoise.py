@@ -6,16 +6,12 @@ import noisereduce
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
-from tiny import REPOSITORY
+from small_detectors import FRONT_ENDS, front_end
 
 from deepfake.errors import InputError
 from deepfake.features.denoise import Denoise
-
-FRONT_ENDS = sorted(path.stem for path in (REPOSITORY / "conf/features").glob("*.yaml"))
 
 
 def noisy(n: int, seed: int = 0) -> np.ndarray:
@@ -105,14 +101,9 @@ def test_gradient_is_that_of_the_whole_way():
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_every_front_end_takes_it_and_hears_the_denoised_waveform(name):
-    def built(**keywords):
-        yaml = OmegaConf.load(REPOSITORY / f"conf/features/{name}.yaml")
-        config = OmegaConf.merge({"sample_rate": 16_000}, {"features": yaml})
-        assert config.features.denoise == 0.0
-        return instantiate(config.features, _convert_="all", **keywords)
-
     waveform = torch.from_numpy(noisy(9_000))[None].float()
-    plain, with_it = built(), built(denoise=0.8)
+    plain, with_it = front_end(name), front_end(name, denoise=0.8)
+    assert plain.denoise.proportion == 0.0
     expected = plain(Denoise(0.8, 16_000)(waveform))
     torch.testing.assert_close(with_it(waveform), expected)
     assert not torch.allclose(plain(waveform), expected)

@@ -14,6 +14,7 @@ import torch
 import yaml
 from interrupted import Stop, stop_at_once, train_until, train_without_report, with_any_workers
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from small_detectors import sizes
 from tiny import REPOSITORY, TINY, compose, tiny_run
 
 from deepfake import run
@@ -113,6 +114,7 @@ def uninterrupted(request, tiny_la, tmp_path_factory):
         ("callbacks=snapshot_averaging",),
         ("model=lcnn", "trainer.check_val_every_n_epoch=3"),
         ("model=bimodal",),
+        ("model=ssl_linear", *sizes("xlsr_300m"), "features.freeze=first_1", "features.pool=gate"),
         (f"augment=[{','.join(AUGMENTATIONS)}]", "bonafide_share=0.5", "augment.codec.codecs=[mulaw,g722]"),
     ],
     ids="-".join,
