@@ -35,14 +35,16 @@ def no_corpus_was_warned_of() -> None:
 def logs() -> Iterator[None]:
     """What commands do to logs in their own process, while here they share one with other tests.
 
-    They make the package's log talkative, and attach handlers to the root whose stream is closed after the test.
+    They make the package's log talkative, and attach handlers whose streams are closed after the test, or after the
+    first one that asks for a fixture of the session.
     """
-    logger, root = logging.getLogger("deepfake"), logging.getLogger()
-    level, handlers = logger.level, root.handlers[:]
+    logger = logging.getLogger("deepfake")
+    level, propagates = logger.level, logger.propagate
+    for one in (logging.getLogger(), logger):
+        one.handlers[:] = [handler for handler in one.handlers if type(handler) is not logging.StreamHandler]
     yield
     logger.setLevel(level)
-    for handler in [handler for handler in root.handlers if handler not in handlers]:
-        root.removeHandler(handler)
+    logger.propagate = propagates
 
 
 @pytest.fixture(scope="session")
