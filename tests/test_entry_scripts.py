@@ -37,7 +37,6 @@ def in_process(monkeypatch):
     root, terminated = logging.getLogger(), signal.getsignal(signal.SIGTERM)
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "argv", sys.argv[:])
-    monkeypatch.setattr(logging, "raiseExceptions", False)  # what another test attached may write to a closed stream
     for name, value in run._state.items():
         monkeypatch.setitem(run._state, name, value)
     yield

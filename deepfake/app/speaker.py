@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import streamlit as st
 
 from deepfake.app import look
@@ -11,15 +9,14 @@ from deepfake.app.recording import Recording
 from deepfake.commands.speakers import comparison
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment
-from deepfake.speakers.check import check
+from deepfake.speakers.check import CLONE, check
+from deepfake.speakers.embedding import installed
 from deepfake.speakers.profiles import Profiles
-
-CLONE = "A match is no evidence against a clone: half of the spoofs of enrolled speakers match them."
 
 
 def available() -> bool:
     """Whether speakers can be compared: Resemblyzer is installed and somebody is enrolled, or their key is amiss."""
-    if find_spec("resemblyzer") is None:
+    if not installed():
         return False
     try:
         return any(True for _ in Profiles())

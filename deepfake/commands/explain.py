@@ -158,11 +158,12 @@ class Explainer:
         """The same with other settings; the detector is not loaded again.
 
         Raises:
-            InputError: The threshold is not a share or was not measured.
+            InputError: The threshold is not a share or was not measured, or no such speaker is enrolled.
         """
         other = copy.copy(self)
         other.settings = settings
         other.threshold = other._threshold()
+        other.speakers = _enrolled(settings.speaker)
         return other
 
     def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:

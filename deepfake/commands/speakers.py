@@ -14,7 +14,7 @@ from deepfake.detector import Detector
 from deepfake.forensics.assess import Assessment, assess
 from deepfake.metrics.sasv import sasv_llr, sasv_threshold
 from deepfake.runs.provenance import score_range
-from deepfake.speakers.check import CALIBRATION, Check, check, enrolled
+from deepfake.speakers.check import CALIBRATION, CLONE, Check, check, enrolled
 from deepfake.speakers.profiles import Profile, Profiles
 from deepfake.terminal import show, table, with_notes
 
@@ -88,7 +88,7 @@ def show_comparison(said: dict[str, Any], form: str) -> None:
         f"{said['file']}: {said['words']}",
         f"threshold {said['threshold']:.4g} ({said['threshold_source']}); log10 LR of {said['speaker']} against "
         f"another speaker {said['log10_lr_speaker']:.2f}, fitted on {CALIBRATION.n_bonafide} trials of a speaker and "
-        f"{CALIBRATION.n_spoof} of others. A clone can match: half of the spoofs of enrolled speakers did",
+        f"{CALIBRATION.n_spoof} of others. {CLONE}",
     ]
     if spoofing := said.get("spoofing"):
         calibrated = f", log10 LR of spoof {spoofing['log10_lr_spoof']:.2f}" if spoofing["calibrated"] else ""

@@ -12,6 +12,7 @@ from deepfake.explain.regions import Region
 from deepfake.figures.a4 import QUIET, Pages, drawable
 from deepfake.figures.style import BONAFIDE
 from deepfake.forensics.cautions import CAUTION, INCONCLUSIVE
+from deepfake.speakers.check import CLONE
 
 DARK_SPOOF, GREY = "#B34E00", "#595959"  # of a field that white text can be read on
 BANNERS = {"spoof": ("SPOOF", DARK_SPOOF), "bonafide": ("BONA FIDE", BONAFIDE), INCONCLUSIVE: ("INCONCLUSIVE", GREY)}
@@ -31,7 +32,6 @@ RADAR = (
 COLOURS = "Vermilion speaks for spoof, blue for bona fide."
 SCALE_NOTE = "▶ marks the row of this file. The words are a reading aid: the number is the result."
 MAPS_HIDDEN = "No maps are shown: the result is inconclusive, and a map would look like evidence that there is not."
-CLONE_NOTE = "A match is no evidence against a clone: half of the spoofs of enrolled speakers match them."
 CODES_NOTE = "[U+…] is the code of a character that is invisible, or that no installed font has; report.json has it."
 DISCLAIMER = (
     "This report was made by a statistical detector. It weighs two stated hypotheses against each other and gives no "
@@ -133,7 +133,7 @@ def _speaker(pages: Pages, speaker: Mapping[str, Any]) -> None:
         accepted = "accepted" if joint["accepted"] else "not accepted"
         rows["With the score of spoofing"] = f"{accepted} as bona fide speech of this speaker (LLR {joint['llr']:.2f})"
     pages.columns(list(rows.items()), (1, 3), size=8)
-    pages.paragraph(CLONE_NOTE, size=7.5, colour=QUIET)
+    pages.paragraph(CLONE, size=7.5, colour=QUIET)
 
 
 def _pictures(pages: Pages, report: Mapping[str, Any], pictures: Mapping[str, Path | IO[bytes]]) -> None:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -33,7 +32,7 @@ from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
 from deepfake.serve.problems import Problem
 from deepfake.speakers.check import check
-from deepfake.speakers.embedding import LONGEST_SECONDS
+from deepfake.speakers.embedding import LONGEST_SECONDS, installed
 from deepfake.speakers.profiles import Profile, Profiles
 
 log = logging.getLogger(__name__)
@@ -202,7 +201,7 @@ def _enrolled(speaker: str | None) -> list[Profile]:
     Raises:
         Problem: There are none, they cannot be read, or Resemblyzer is not installed.
     """
-    if find_spec("resemblyzer") is None:
+    if not installed():
         raise Problem("no-speaker-check", "The server was installed without the extra speaker.")
     try:
         known = list(Profiles())

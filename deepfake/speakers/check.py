@@ -24,6 +24,7 @@ THRESHOLD = 0.7206  # of the EER of targets against impostors
 SOURCE = "EER of 15 LibriSpeech speakers"
 CALIBRATION = Calibration(weight=60.2085, offset=-42.6807, low=-3.2041, high=6.6893, n_bonafide=25, n_spoof=1160)
 UNKNOWN = "unknown speaker or a clone"
+CLONE = "A match is no evidence against a clone: half of the spoofs of enrolled speakers match them."
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,11 @@ class Voice(NamedTuple):
 
     embedding: Vector
     speech_seconds: float
+
+
+def installed() -> bool:
+    """Whether Resemblyzer is there."""
+    return find_spec("resemblyzer") is not None
 
 
 def voice(source: Source) -> Voice:

@@ -58,7 +58,7 @@ def test_a_file_that_is_flagged_shows_the_reasons(runs):
 
 
 def test_the_speaker_stands_beside_the_verdict(runs, monkeypatch):
-    monkeypatch.setattr(speaker, "find_spec", lambda name: name)
+    monkeypatch.setattr(speaker, "installed", lambda: True)
     monkeypatch.setattr(check, "voice", lambda source: Voice(np.array([0.8, 0.6], dtype=np.float32), 2.0))
     for name, embedding in (("Zoë *x*", [1, 0]), ("Bob", [0, 1])):
         profile = Profile.new(name, np.array(embedding, dtype=np.float32), n_samples=3, speech_seconds=6.0)

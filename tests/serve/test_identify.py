@@ -23,7 +23,7 @@ def speakers(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("DEEPFAKE_SPEAKER_KEY", raising=False)
-    monkeypatch.setattr(service, "find_spec", lambda name: name)
+    monkeypatch.setattr(service, "installed", lambda: True)
     taken = []
 
     def voice(source):
@@ -69,8 +69,8 @@ def test_without_speakers_or_their_package_there_is_a_problem(served_run, record
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     with TestClient(application(Settings(served_run, device="cpu"))) as client:
-        monkeypatch.setattr(service, "find_spec", lambda name: name)
+        monkeypatch.setattr(service, "installed", lambda: True)
         assert asked(client, "/identify", recordings[0]).json()["type"].endswith(":not-enrolled")
-        monkeypatch.setattr(service, "find_spec", lambda name: None)
+        monkeypatch.setattr(service, "installed", lambda: False)
         answer = asked(client, "/identify", recordings[0])
         assert answer.status_code == 501 and answer.json()["type"].endswith(":no-speaker-check")
