@@ -95,6 +95,7 @@ class Plan:
         aasist = ["model=aasist"] + (["model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]"] if self.tiny else [])
         critic = ["model.channels=[8,8,8]", "task.generator_channels=[8,8,8]"] if self.tiny else []
         gmm = ["model=lfcc_gmm", f"model.n_components={4 if self.tiny else 64}"]
+        shallow = ["features.weights=random", "features.n_layers=2", "features.freeze=none"]
         exact = "trainer.deterministic=true"
         jobs = {
             "corpus": Job(script("train", *self.corpus, "check=true")),
@@ -105,6 +106,7 @@ class Plan:
             "aasist-bf16": [*aasist, "trainer.precision=bf16-mixed"],
             "cnn": ["model=cnn"],
             "cnn-bf16": ["model=cnn", "trainer.precision=bf16-mixed"],
+            "xlsr-bf16": ["model=ssl_linear", *shallow, "trainer.precision=bf16-mixed"],
             "cnn-16": ["model=cnn", "trainer.precision=16-mixed"],
         }
         for run, overrides in trainings.items():
@@ -140,25 +142,20 @@ class Plan:
     def timings(self) -> dict[str, Job]:
         """Name to job, in order of importance."""
         if self.tiny:
-            return {what: Job(networks(what, "--tiny"), check=False) for what in ("inference", "training")}
+            sections = ("inference", "training", "compiled", "self_supervised")
+            return {what: Job(networks(what, "--tiny"), check=False) for what in sections}
         jobs = {
             f"{what} {model}": Job(networks(what, "--model", model), check=False)
-            for what in ("inference", "training")
-            for model in ("aasist", "cnn")
+            for model, whats in {"aasist": ("training", "graph", "inference"), "cnn": ("training", "inference")}.items()
+            for what in whats
         }
-        for workers in (1, 4):
-            run = f"aasist-{workers}-workers"
-            keys = (
-                f"_target_: lightning.pytorch.profilers.SimpleProfiler, filename: profile, dirpath: {self.work / run}"
-            )
-            overrides = ["model=aasist", f"num_workers={workers}", f"+trainer.profiler={{{keys}}}"]
-            command = self.train(run, *overrides, "trainer.precision=bf16-mixed", epochs=4)
-            jobs[f"loader {run}"] = Job(command, ("corpus",), check=False)
         jobs["self-supervised"] = Job(networks("self_supervised"), check=False)
-        for what in ("graph", "compiled"):
-            for model in ("cnn", "aasist"):
-                jobs[f"{what} {model}"] = Job(networks(what, "--model", model), check=False)
-        return jobs
+        run = "aasist-4-workers"
+        keys = f"_target_: lightning.pytorch.profilers.SimpleProfiler, filename: profile, dirpath: {self.work / run}"
+        overrides = ["model=aasist", "num_workers=4", f"+trainer.profiler={{{keys}}}"]
+        command = self.train(run, *overrides, "trainer.precision=bf16-mixed", epochs=4)
+        jobs[f"loader {run}"] = Job(command, ("corpus",), check=False)
+        return jobs | {"compiled aasist": Job(networks("compiled", "--model", "aasist"), check=False)}
 
     def compared(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """Checks over the runs of several jobs, by name."""

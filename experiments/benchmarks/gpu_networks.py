@@ -3,15 +3,14 @@
 `python experiments/benchmarks/gpu_networks.py checks|inference|training|graph|compiled|self_supervised [--model NAME]`
 
 Three ways to compute in float32 are told apart: `float32` without TF32, `default` as PyTorch comes (TF32 in cuDNN's
-convolutions and recurrent layers), `TF32` in matrix products too. `bf16` is autocast, in the layers that take it;
-`autotuned` lets cuDNN try its algorithms on the first batch.
+convolutions and recurrent layers), `TF32` in matrix products too. `bf16` is autocast, in the layers that take it.
+Self-supervised networks have random weights, and two layers where only correctness is checked.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import json
 import os
 import statistics
@@ -19,7 +18,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -29,20 +27,21 @@ import torchaudio
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+import deepfake.run  # noqa: F401 (the resolvers that conf/ uses)
+from deepfake import CONF
 from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
 from deepfake.explain.saliency import waveform_saliency
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 TF32 = {"float32": (False, False), "default": (False, True), "TF32": (True, True)}  # matrix products, cuDNN
 LIMIT = 1e-3  # of a difference between devices in float32, as a share of the largest value, or of 1 if that is larger
+SHALLOW = ["features.weights=random", "features.n_layers=2"]
 SETTINGS = ("features", "model", "sample_rate", "seconds", "score")
 
 
 def use(precision: str) -> None:
     """Switch TF32 and the autotuner; `bf16` leaves the rest to the default."""
     products, cudnn = TF32.get(precision.partition(",")[0], TF32["default"])
-    torch.backends.cudnn.benchmark = precision.endswith("autotuned")
     torch.backends.cuda.matmul.allow_tf32 = products
     torch.backends.cudnn.allow_tf32 = cudnn
 
@@ -59,7 +58,7 @@ class Setting:
         self.device = torch.device("cpu" if tiny else "cuda")
         self.overrides = ["seconds=0.5"] if tiny else []
         self.model = model
-        self.batches = (1, 2) if tiny else (1, 24, 64)
+        self.batches = (1, 2) if tiny else (1, 64)
         self.rounds = 2 if tiny else 7
         self.tiny = tiny
 
@@ -68,9 +67,9 @@ class Setting:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose("train", overrides=["run_dir=.", *self.overrides, *overrides])
 
-    def detector(self, model: str) -> Detector:
+    def detector(self, model: str, *overrides: str) -> Detector:
         """A detector with its default front end, on the CPU; batch norm has seen noise."""
-        plain: Any = OmegaConf.to_container(self.compose(f"model={model}"), resolve=True)
+        plain: Any = OmegaConf.to_container(self.compose(f"model={model}", *overrides), resolve=True)
         torch.manual_seed(0)
         detector = Detector({key: plain[key] for key in SETTINGS})
         with torch.no_grad():
@@ -100,8 +99,8 @@ def row(section: str, name: str) -> Iterator[dict[str, Any]]:
 
 def apart(values: Tensor, reference: Tensor) -> float:
     """Greatest difference as a share of the largest reference, or of 1 if that is larger."""
-    reference = reference.double()
-    return float((values.cpu().double() - reference).abs().max() / reference.abs().max().clamp(min=1))
+    reference = reference.detach().double()
+    return float((values.detach().cpu().double() - reference).abs().max() / reference.abs().max().clamp(min=1))
 
 
 # ---------------------------------------------------------------- checks
@@ -117,9 +116,9 @@ def checks(setting: Setting) -> None:
             found |= {"device": torch.cuda.get_device_name(), "capability": list(torch.cuda.get_device_capability())}
             found |= {"cudnn": torch.backends.cudnn.version()}
             found |= {"driver": subprocess.run(asked, capture_output=True, text=True).stdout.strip()}
-    for name in sorted(path.stem for path in (CONF / "features").glob("*.yaml")):
+    for name in sorted(path.stem for path in (CONF / "features").glob("*.yaml") if path.stem != "ssl"):
         with row("front ends", name) as found:
-            front_end = hydra.utils.instantiate(setting.compose(f"features={name}").features).eval()
+            front_end = hydra.utils.instantiate(setting.compose(f"features={name}", *shallow(name)).features).eval()
             clips = noise(4, 16_000)
             expected = front_end(clips)
             front_end.to(setting.device)
@@ -133,9 +132,16 @@ def checks(setting: Setting) -> None:
             check_model(setting, name, found)
 
 
+def shallow(name: str) -> list[str]:
+    """Settings for a self-supervised network, in whose config a front end or a model is, that is built quickly."""
+    of_model, of_features = (CONF / group / f"{name}.yaml" for group in ("model", "features"))
+    text = of_model.read_text() if of_model.is_file() else of_features.read_text()
+    return SHALLOW if "xlsr" in text or "- ssl\n" in text else []
+
+
 def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
     """Scores and gradients for the waveform against the CPU; a training step in float32, in bf16 and deterministic."""
-    detector = setting.detector(name)
+    detector = setting.detector(name, *shallow(name))
     clips = noise(2, detector.n_samples)
     there, sent = copy.deepcopy(detector).to(setting.device), clips.to(setting.device)
     with torch.inference_mode():
@@ -145,8 +151,8 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
             found[precision] = apart(there(sent), expected)
         with setting.autocast("bf16"):
             found["bf16"] = apart(there(sent).float(), expected)
-    use("float32")
-    here, away = (waveform_saliency(Clip(copy.deepcopy(d), clips[0])) for d in (detector, there))
+    doubles = (copy.deepcopy(d).double() for d in (detector, there))  # in float32, rounding alone moves it by 1e-2
+    here, away = (waveform_saliency(Clip(d, clips[0].double())) for d in doubles)
     found["saliency"] = float(np.linalg.norm(away - here) / np.linalg.norm(here))
     use("default")
     try:
@@ -157,7 +163,7 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
     for precision in ("default", "bf16"):
         infinite = [k for k, v in gradients(setting, there, sent, precision).items() if not v.isfinite().all()]
         found[f"not_finite_{precision}"] = infinite
-    found["ok"] = found["float32"] <= LIMIT and found["saliency"] <= 10 * LIMIT and found["deterministic"] is True
+    found["ok"] = found["float32"] <= LIMIT and found["saliency"] <= 1e-6 and found["deterministic"] is True
     found["ok"] = found["ok"] and not found["not_finite_default"] and not found["not_finite_bf16"]
 
 
@@ -257,21 +263,18 @@ def step(setting: Setting, detector: Detector, clips: Tensor, precision: str, fu
     return run
 
 
-LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
-
-
 def sides_of(
     detector: Detector, made: Callable[[Detector, str], Callable[[], Any]], precisions: tuple[str, ...]
 ) -> dict[str, Callable[[], Any]]:
-    """What is compared: precisions, each with a copy of the detector, then TF32 and bf16 in either layout."""
+    """What is compared: precisions, each with a copy of the detector, then TF32 and bf16 with channels last."""
     sides = {precision: made(copy.deepcopy(detector), precision) for precision in precisions}
-    for precision, layout in itertools.product(("TF32", "bf16"), LAYOUTS):
-        laid_out = copy.deepcopy(detector).to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
-        sides[f"{precision}, {layout}"] = made(laid_out, precision)
+    for precision in ("TF32", "bf16"):
+        laid_out = copy.deepcopy(detector).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        sides[f"{precision}, channels last"] = made(laid_out, precision)
     return sides
 
 
-PRECISIONS = (*TF32, "bf16", "TF32, autotuned", "bf16, autotuned")
+PRECISIONS = (*TF32, "bf16")
 
 
 def inference(setting: Setting) -> None:
@@ -310,27 +313,36 @@ def graph(setting: Setting) -> None:
 
 
 def compiled(setting: Setting) -> None:
-    """The network behind the front end by torch.compile, in scoring and in training; the warm-up is the compilation."""
+    """The network behind the front end by torch.compile, channels last; the warm-up is the compilation."""
     n = setting.batches[1]
     eager = setting.detector(setting.model).to(setting.device)
-    ours = copy.deepcopy(eager)
-    ours.model.compile()
     clips = noise(n, eager.n_samples).to(setting.device)
-    pair = {"eager": eager, "compiled": ours}
-    for precision in ("TF32", "bf16"):
-        sides = {f"{precision}, {key}": forward(setting, d, clips, precision) for key, d in pair.items()}
-        compare(setting, "compiled", f"{setting.model}, inference", sides, n)
-    sides = {f"bf16, {key}": step(setting, d, clips, "bf16") for key, d in pair.items()}
+    ours = copy.deepcopy(eager).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ours.model.compile()
+    sides = {"float32, eager": step(setting, copy.deepcopy(eager), clips, "float32")}
+    sides["bf16, compiled"] = step(setting, ours, clips, "bf16", fused=True)
     compare(setting, "compiled", f"{setting.model}, training", sides, n)
+    ours.eval()
+    sides = {"float32, eager": forward(setting, eager, clips, "float32")}
+    sides["bf16, compiled"] = forward(setting, ours, clips, "bf16")
+    compare(setting, "compiled", f"{setting.model}, inference", sides, n)
 
 
 def self_supervised(setting: Setting) -> None:
-    """A network as large as wav2vec 2.0 XLS-R 300M, with random weights, clips of 4 s."""
-    with setting.device:
-        network = torchaudio.models.wav2vec2_xlsr_300m().eval()
-    clips = noise(8, 64_000).to(setting.device)
-    sides = {p: forward(setting, network, clips, p) for p in (*TF32, "bf16")}
-    compare(setting, "self-supervised", "wav2vec2_xlsr_300m", sides, len(clips))
+    """Scoring and training with XLS-R of 300 M parameters, all of it trained, its layers kept or recomputed."""
+    size = ["features.n_layers=2"] if setting.tiny else []
+    overrides = ["features.weights=random", "features.freeze=none", *size]
+    detector = setting.detector("ssl_linear", *overrides).to(setting.device)
+    name = "xlsr_300m"
+    for n in (1, 2 if setting.tiny else 16):
+        clips = noise(n, detector.n_samples).to(setting.device)
+        sides = {p: forward(setting, detector, clips, p) for p in (*TF32, "bf16")}
+        compare(setting, "self-supervised", f"{name}, inference", sides, n)
+    sides = {p: step(setting, detector, clips, p, fused=p == "bf16") for p in (*TF32, "bf16")}
+    compare(setting, "self-supervised", f"{name}, training", sides, n)
+    detector.features.checkpointing = True  # type: ignore[assignment]
+    sides = {"bf16": step(setting, detector, clips, "bf16", fused=True)}
+    compare(setting, "self-supervised", f"{name}, training, recomputed", sides, n)
 
 
 def main() -> None:
