@@ -58,6 +58,8 @@ class AASIST(Network):
         sample_rate: In hertz; the sinc filters need it.
         mask_filters: In training, so many neighbouring sinc filters at most are silenced, a run drawn anew for each
             batch; 0 is none, as published. The authors' `freq_aug` is 19. A feature has no sinc filters to silence.
+        recompute: So many of the first residual blocks are computed again in the backward pass of a training on a CPU,
+            clip by clip: 2 take a third of the memory and a third more time; 0 is none.
 
     Shape:
         raw `[B, 1, T]` or features `[B, C, L]` -> logits `[B, 2]` (index 1 is bona fide), or cosine `[B, 1]`
@@ -84,6 +86,7 @@ class AASIST(Network):
         branch_dropout: float = 0.2,
         sample_rate: int = 16000,
         mask_filters: int = 0,
+        recompute: int = 2,
     ) -> None:
         raw = in_channels == 1
         if time_pools is None:
@@ -94,6 +97,7 @@ class AASIST(Network):
         require_numbers(3, temperatures=temperatures, lowest=1e-6)
         require_numbers(3, pool_ratios=pool_ratios, lowest=1e-6, highest=1)
         require_fractions(node_dropout=node_dropout, pool_dropout=pool_dropout, branch_dropout=branch_dropout)
+        require_numbers(recompute=recompute, lowest=0, highest=N_BLOCKS)
         require_numbers(mask_filters=mask_filters, lowest=0, highest=n_filters if raw else 0)
 
         n_rows = n_filters // 3
@@ -106,7 +110,8 @@ class AASIST(Network):
         self.first_bn = nn.BatchNorm2d(1)
         self.encoder = nn.Sequential()
         for i, (n_in, n_out) in enumerate(pairwise([1, *channels])):
-            self.encoder.append(nn.Sequential(ResidualBlock(n_in, n_out, time_pool=time_pools[i], first=i == 0)))
+            block = ResidualBlock(n_in, n_out, time_pool=time_pools[i], first=i == 0, recompute=i < recompute)
+            self.encoder.append(nn.Sequential(block))
 
         graph, joined = graph_dims
         attention = {"dropout": node_dropout}
@@ -158,8 +163,17 @@ class AASIST(Network):
         return self.dropout(torch.cat(readout, dim=1))  # [B, 5 x joined]
 
     def encode(self, features: Tensor) -> Tensor:
-        """The encoder's map, `[B, 1, T]` or `[B, C, L]` -> `[B, D, rows, frames]`."""
+        """The encoder's map, `[B, 1, T]` or `[B, C, L]` -> `[B, D, rows, frames]`; in scoring on a CPU one by one.
+
+        One clip's maps are 200 MiB, and no faster computed together with another's.
+        """
         self.require_shape(features)
+        if _scores_on_cpu(features, self) and not torch.compiler.is_compiling():  # as an exporter is
+            return torch.cat([self._encoded(clip) for clip in features.split(1)])
+        return self._encoded(features)
+
+    def _encoded(self, features: Tensor) -> Tensor:
+        """The encoder's map of all clips together."""
         x = self.conv_time(features).unsqueeze(1)  # [B, 1, n_filters, T'] or [B, 1, rows, L]
         if self.training and self.mask_filters:
             x = without_run(x, self.mask_filters)
@@ -194,9 +208,14 @@ def _in_layout(x: Tensor, block: nn.Module) -> Tensor:
     In training, or where a gradient passes through the block, backward is slower in that layout and batch statistics
     are less exact.
     """
-    learns = x.requires_grad or any(p.requires_grad for p in block.parameters())
-    if x.device.type != "cpu" or block.training or (learns and torch.is_grad_enabled()):
+    if not _scores_on_cpu(x, block):
         return x.contiguous()
     if x.shape[1] == 1:  # of which `contiguous` leaves the strides as they are
         return x.clone(memory_format=torch.channels_last)
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def _scores_on_cpu(x: Tensor, module: nn.Module) -> bool:
+    """Whether a module is used in inference, without a gradient that passes through it."""
+    learns = x.requires_grad or any(p.requires_grad for p in module.parameters())
+    return x.device.type == "cpu" and not module.training and not (learns and torch.is_grad_enabled())

@@ -1,5 +1,7 @@
 """What allocator, layout, ONNX Runtime and decoded samples save on a CPU: `python experiments/benchmarks/cpu.py`.
 
+`python experiments/benchmarks/cpu.py memory` is the memory of AASIST's training and scoring instead, and its price.
+
 Each row is a ratio of CPU times on one thread, its two sides taken in turn in the same process; the median of the
 paired ratios, with the smallest and the largest. The allocator cannot be switched back, so its two sides are two
 processes, started in turn.
@@ -7,6 +9,7 @@ processes, started in turn.
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
@@ -122,6 +125,33 @@ def _child(what: str, setting: str) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+def memory() -> None:
+    """A training step of 16 clips of 4.04 s with AASIST, its first blocks recomputed or not, and scoring of 8."""
+    sides = {"step": ("0", "2"), "score": ("2",)}
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for _ in range(3):
+        for what, settings in sides.items():
+            for recompute in settings:
+                out = subprocess.run([sys.executable, __file__, "peak", what, recompute], stdout=-1, check=True).stdout
+                found.setdefault((what, recompute), []).append([float(x) for x in out.split()])
+    for (what, recompute), rows in found.items():
+        peak, base = (statistics.median(values) for values in list(zip(*rows, strict=True))[1:])
+        print(f"AASIST, {what}, recompute={recompute}: peak {peak:.2f} GiB, {base:.2f} before")
+    times = [[row[0] for row in found["step", recompute]] for recompute in ("2", "0")]
+    report("recomputed / kept, time of a step", [a / b for a, b in zip(*times, strict=True)])
+
+
+def _peak(what: str, recompute: str) -> None:
+    """CPU seconds of the second call, the peak of the process in GiB, and what it was before."""
+    keep_freed_memory()
+    torch.manual_seed(0)
+    model, clips = AASIST(in_channels=1, recompute=int(recompute)), 0.1 * torch.randn(16, 1, 64_600)
+    run = step(model, clips) if what == "step" else score(model, clips[:8])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    print(seconds(run), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before / 2**20)
+
+
 def _one(what: str, setting: str) -> None:
     if setting == "kept":
         keep_freed_memory()
@@ -134,7 +164,11 @@ def _one(what: str, setting: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1:]:
+    if sys.argv[1:] == ["memory"]:
+        memory()
+    elif sys.argv[1:2] == ["peak"]:
+        _peak(*sys.argv[2:])
+    elif sys.argv[1:]:
         _one(*sys.argv[1:])
     else:
         layout()

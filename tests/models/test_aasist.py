@@ -146,7 +146,7 @@ def test_layout_is_for_evaluation_on_a_cpu_without_gradients() -> None:
     model.encoder[0].register_forward_hook(
         lambda module, inputs, output: layouts.append(output.is_contiguous(memory_format=torch.channels_last))
     )
-    waveform = torch.randn(2, 1, 9000)
+    waveform = torch.randn(1, 1, 9000)
     model.train()(waveform)
     model.eval()(waveform)
     with torch.no_grad():

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from deepfake.models.blocks.recomputed import Recomputed, trained
 
 
 class ResidualBlock(nn.Module):
@@ -20,12 +25,15 @@ class ResidualBlock(nn.Module):
         out_channels: Channels that go out; a 1 x 3 convolution fits the shortcut where they differ.
         time_pool: Frames of which one is kept; 1 keeps all.
         first: The encoder's first block, which has no `bn1`.
+        recompute: In training on a CPU, compute clip by clip and again in backward: less memory, see `Recomputed`.
 
     Shape:
         `[B, in_channels, R, L]` -> `[B, out_channels, R, L // time_pool]`, with R rows
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, time_pool: int = 3, first: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, time_pool: int = 3, first: bool = False, recompute: bool = False
+    ) -> None:
         super().__init__()
         if not first:
             self.bn1 = nn.BatchNorm2d(in_channels).requires_grad_(False)
@@ -35,10 +43,27 @@ class ResidualBlock(nn.Module):
         self.conv_downsample: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.conv_downsample = nn.Conv2d(in_channels, out_channels, kernel_size=(1, 3), padding=(0, 1))
-        self.time_pool = time_pool
+        self.time_pool, self.recompute = time_pool, recompute
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.conv_downsample(x)
-        out = F.selu(self.bn2(self.conv1(x)), inplace=True)  # [B, C, R + 1, L]; in place, for memory in training
-        out = self.conv2(out) + shortcut  # [B, C, R, L]
+        if not self.training:
+            return self._pooled(self.conv2(F.selu(self._first(x), inplace=True)) + self.conv_downsample(x))
+        if self.recompute and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            return cast(Tensor, Recomputed.apply(x, self, *trained(self)))
+        return self._pooled(self.conv2(F.selu(self.bn2(self.conv1(x)), inplace=True)) + self.conv_downsample(x))
+
+    def _first(self, x: Tensor) -> Tensor:
+        """`bn2(conv1(x))` in evaluation, as one convolution."""
+        conv, norm = self.conv1, self.bn2
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = (conv.bias - norm.running_mean) * scale + norm.bias
+        return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), bias, padding=conv.padding)
+
+    def after(self, inner: Tensor, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """The output from what `conv1` gives of `x`, normalised by given statistics."""
+        norm = self.bn2
+        out = F.batch_norm(inner, mean, variance, norm.weight, norm.bias, training=False, eps=norm.eps)
+        return self._pooled(self.conv2(F.selu(out, inplace=True)) + self.conv_downsample(x))
+
+    def _pooled(self, out: Tensor) -> Tensor:
         return F.max_pool2d(out, (1, self.time_pool)) if self.time_pool > 1 else out  # [B, C, R, L // time_pool]
