@@ -55,6 +55,7 @@ class ResidualBlock(nn.Module):
     def _first(self, x: Tensor) -> Tensor:
         """`bn2(conv1(x))` in evaluation, as one convolution."""
         conv, norm = self.conv1, self.bn2
+        assert conv.bias is not None and norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         bias = (conv.bias - norm.running_mean) * scale + norm.bias
         return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), bias, padding=conv.padding)
