@@ -32,6 +32,7 @@ from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
 from deepfake.models.network import FrameNetwork, Network
+from deepfake.replay import replayed
 
 Part = TypeVar("Part", FrontEnd, Network)
 
@@ -332,7 +333,8 @@ class Windows:
     @torch.inference_mode()
     def score_clips(self, clips: list[Tensor], starts: list[int]) -> tuple[list[float], list[float]]:
         """Scores of clips `[T]` as long as the detector's, and their evidence for spoof; starts are in samples."""
-        logits = self.detector.logits(torch.stack(clips).to(self.detector.device))
+        logits_of = replayed(self.detector, self.detector.logits)
+        logits = logits_of(torch.stack(clips).to(self.detector.device))
         scores = self.detector.score(logits).double().cpu().tolist()
         for start, score in zip(starts, scores, strict=True):
             if not math.isfinite(score):

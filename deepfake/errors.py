@@ -26,6 +26,8 @@ MESSAGES = {  # of other errors of libraries: what their messages have in common
     r"can't start new thread": "no thread can be started: raise the limit by `ulimit -u`, or set OMP_NUM_THREADS=1",
     r"Too many open files": "Too many open files" + FILES,
     r"shared memory|</torch_": "/dev/shm is too small for the loader processes; num_workers=0 does without them",
+    r"CppCompileError|InvalidCxxCompiler|No working C\+\+ compiler|Cannot find a working triton": "task.compile=true: "
+    "torch.compile fails here, for want of a compiler or of one that it can use: leave it out",
     r"Early stopping conditioned on metric": "the epoch ended without dev scores, by which early stopping decides: "
     "leave trainer.max_steps out, or add callbacks.early_stopping=null",
 }

@@ -24,7 +24,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("augment", "detector_format"),
     ("datasets", "features", "models", "losses", "audio", "metrics", "download"),
     ("terminal",),
-    ("errors", "atomic", "commandline", "allocator"),
+    ("errors", "atomic", "commandline", "allocator", "replay"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")

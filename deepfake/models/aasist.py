@@ -203,12 +203,12 @@ def without_run(x: Tensor, longest: int) -> Tensor:
 
 
 def _in_layout(x: Tensor, block: nn.Module) -> Tensor:
-    """On a CPU, channels last for a block in inference: 1.5 times faster.
+    """Channels last for a block where that is 1.5 times faster: in inference on a CPU, in half precision on a GPU.
 
-    In training, or where a gradient passes through the block, backward is slower in that layout and batch statistics
-    are less exact.
+    In training on a CPU, or where a gradient passes through the block, backward is slower in that layout and batch
+    statistics are less exact; in single precision on a GPU it is slower with some numbers of clips.
     """
-    if not _scores_on_cpu(x, block):
+    if not (_scores_on_cpu(x, block) or (x.device.type == "cuda" and torch.is_autocast_enabled("cuda"))):
         return x.contiguous()
     if x.shape[1] == 1:  # of which `contiguous` leaves the strides as they are
         return x.clone(memory_format=torch.channels_last)

@@ -38,6 +38,7 @@ class Detection(Repeatable):
         seed: Seed of dropout and the like, see `Repeatable`.
         freeze: Names of parts of the detector that are not trained, including batch-norm statistics
             (`model.encoder.0`): the first layers in a fine-tuning, which also cost the most time.
+        compile: Whether training steps run the network compiled, see `torch.compile`.
 
     Raises:
         InputError: The detector has no part of such a name.
@@ -58,8 +59,11 @@ class Detection(Repeatable):
         monitor: str,
         seed: int,
         freeze: Sequence[str] = (),
+        compile: bool = False,
     ) -> None:
         super().__init__(detector, seed)
+        network = detector.model.forward  # not the module, which would be listed twice in checkpoints
+        self._network = torch.compile(network, dynamic=False) if compile else network
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -92,7 +96,8 @@ class Detection(Repeatable):
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
         """The training loss of a batch."""
-        return self.loss(self.detector.log_odds(self.detector.logits(batch["waveform"])), batch["label"])
+        logits = self._network(self.detector.features(batch["waveform"]))
+        return self.loss(self.detector.log_odds(logits), batch["label"])
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss = self.loss_of(batch)

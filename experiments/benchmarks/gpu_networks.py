@@ -32,6 +32,7 @@ from deepfake import CONF
 from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
 from deepfake.explain.saliency import waveform_saliency
+from deepfake.replay import Replay, replayed
 
 TF32 = {"float32": (False, False), "default": (False, True), "TF32": (True, True)}  # matrix products, cuDNN
 LIMIT = 1e-3  # of a difference between devices in float32, as a share of the largest value, or of 1 if that is larger
@@ -140,7 +141,7 @@ def shallow(name: str) -> list[str]:
 
 
 def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
-    """Scores and gradients for the waveform against the CPU; a training step in float32, in bf16 and deterministic."""
+    """Scores, replayed too, and gradients for the waveform against the CPU; a training step in float32, bf16, exact."""
     detector = setting.detector(name, *shallow(name))
     clips = noise(2, detector.n_samples)
     there, sent = copy.deepcopy(detector).to(setting.device), clips.to(setting.device)
@@ -149,6 +150,10 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
         for precision in TF32:
             use(precision)
             found[precision] = apart(there(sent), expected)
+        use("float32")
+        one, replay = sent[:1], replayed(there, there.logits)
+        found["replayed"] = all(torch.equal(replay(one), there.logits(one)) for _ in range(2))
+        found["graph"] = isinstance(replay, Replay) and replay.graph is not None
         with setting.autocast("bf16"):
             found["bf16"] = apart(there(sent).float(), expected)
     doubles = (copy.deepcopy(d).double() for d in (detector, there))  # in float32, rounding alone moves it by 1e-2
@@ -164,6 +169,7 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
         infinite = [k for k, v in gradients(setting, there, sent, precision).items() if not v.isfinite().all()]
         found[f"not_finite_{precision}"] = infinite
     found["ok"] = found["float32"] <= LIMIT and found["saliency"] <= 1e-6 and found["deterministic"] is True
+    found["ok"] = found["ok"] and found["replayed"]
     found["ok"] = found["ok"] and not found["not_finite_default"] and not found["not_finite_bf16"]
 
 

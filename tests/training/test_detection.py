@@ -20,7 +20,7 @@ from tiny import REPOSITORY, TINY, compose, tiny_run
 from deepfake import run
 from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector
-from deepfake.errors import InputError
+from deepfake.errors import InputError, sentence
 from deepfake.losses.bce import BCE
 from deepfake.scores.compute import score
 from deepfake.scores.table import read_scores
@@ -348,3 +348,30 @@ def test_two_processes_resume_exactly(tiny_la, tmp_path):
     for workers in "012":
         for name in ("detector.pt", "checkpoints/last.ckpt"):
             assert same(weights(tmp_path / "whole", name), weights(tmp_path / workers, name)), workers
+
+
+def test_a_compiled_network_trains_and_its_checkpoint_names_it_once(
+    tiny_la: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+
+    def compile_(function, **settings):  # what it makes of the network is torch's affair, and takes it a minute
+        compiled.append((function.__self__, settings))
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    for name, more in {"eager": [], "compiled": ["task.compile=true"]}.items():
+        train_without_report(tiny_run(tiny_la, tmp_path / name, "trainer.max_epochs=1", *more))
+    eager, ours = (weights(tmp_path / name) for name in ("eager", "compiled"))
+    assert same(eager, ours)
+    [(network, settings)] = compiled
+    assert type(network).__name__ == "CNN" and settings == {"dynamic": False}
+    checkpoint = torch.load(tmp_path / "compiled" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert [name for name in checkpoint["state_dict"] if not name.startswith("detector.")] == []
+
+
+@pytest.mark.parametrize("text", ["InductorError: CppCompileError: C++ compile error", "InvalidCxxCompiler: none"])
+def test_where_nothing_can_be_compiled_one_sentence_says_so(text: str) -> None:
+    assert sentence(RuntimeError(text)) == (
+        "task.compile=true: torch.compile fails here, for want of a compiler or of one that it can use: leave it out"
+    )
