@@ -62,8 +62,8 @@ class Detection(Repeatable):
         compile: bool = False,
     ) -> None:
         super().__init__(detector, seed)
-        network = detector.model.forward  # not the module, which would be listed twice in checkpoints
-        self._network = torch.compile(network, dynamic=False) if compile else network
+        # of the function, not of the module, which checkpoints would list twice
+        self._compiled = torch.compile(detector.model.forward, dynamic=False) if compile else None
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -96,7 +96,8 @@ class Detection(Repeatable):
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
         """The training loss of a batch."""
-        logits = self._network(self.detector.features(batch["waveform"]))
+        network = self._compiled or self.detector.model
+        logits = network(self.detector.features(batch["waveform"]))
         return self.loss(self.detector.log_odds(logits), batch["label"])
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
