@@ -73,8 +73,7 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = _safetensors(file) if file.suffix == ".safetensors" else _torch(file)
         told = _told(file, content)
         content = content.get("model", content)
-        state = _renamed({k: v for k, v in content.items() if isinstance(v, Tensor)})
-        return state, _settings(state, told)
+        return of_state({k: v for k, v in content.items() if isinstance(v, Tensor)}, told)
     except InputError:
         raise
     except KeyError as error:
@@ -84,6 +83,22 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(
             f"features.weights={file}: weights of torchaudio, transformers or fairseq were expected ({what})"
         ) from error
+
+
+def of_state(
+    state: Mapping[str, Tensor], told: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a state dict in one of these layouts, and the settings, as `read_weights` gives them.
+
+    Args:
+        state: Its tensors.
+        told: Settings that are known otherwise.
+
+    Raises:
+        KeyError: A tensor that tells a size is not there.
+    """
+    renamed = _renamed(state)
+    return renamed, _settings(renamed, told or {})
 
 
 def missing(names: Iterable[str], unexpected: Iterable[str] = ()) -> str:
