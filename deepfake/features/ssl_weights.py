@@ -70,7 +70,7 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not file.is_file():
         raise InputError(f"features.weights={file}: a file was expected; copy it there from where it was downloaded")
     try:
-        content = _safetensors(file) if file.suffix == ".safetensors" else _torch(file)
+        content = read_safetensors(file) if file.suffix == ".safetensors" else _torch(file)
         told = _told(file, content)
         content = content.get("model", content)
         return of_state({k: v for k, v in content.items() if isinstance(v, Tensor)}, told)
@@ -114,7 +114,7 @@ def _torch(file: Path) -> dict[str, Any]:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
 
 
-def _safetensors(file: Path) -> dict[str, Any]:
+def read_safetensors(file: Path) -> dict[str, Any]:
     """A file of names, shapes and places as JSON, then the values one after another without gaps.
 
     Raises:
