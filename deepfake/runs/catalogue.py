@@ -75,11 +75,9 @@ class Published:
         """
         features, model = choice("features", self.features), choice("model", self.model)
         own = OmegaConf.create(self.settings)
-        features = OmegaConf.merge(features, own.get("features", {}))
-        for name, value in told.items():
-            if features.get(name) is None:
-                features[name] = value
-        parts = {"features": features, "model": OmegaConf.merge(model.model, own.get("model", {}))}
+        stated: Any = OmegaConf.to_container(OmegaConf.merge(features, own.get("features", {})))
+        lacking = {name: value for name, value in told.items() if stated.get(name) is None}
+        parts = {"features": stated | lacking, "model": OmegaConf.merge(model.model, own.get("model", {}))}
         seconds = own.get("seconds", model.get("seconds"))
         both = OmegaConf.create({**parts, "seconds": seconds, "sample_rate": 16000, "score": own.score})
         return OmegaConf.to_container(both, resolve=True)  # type: ignore[return-value]

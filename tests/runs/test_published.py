@@ -17,6 +17,7 @@ from torch import Tensor
 from deepfake.cli import main
 from deepfake.detector import Detector
 from deepfake.errors import InputError
+from deepfake.forensics.card import card as made_card
 from deepfake.models.ssl_linear import SSLLinear
 from deepfake.runs import catalogue
 from deepfake.runs.catalogue import Published
@@ -171,6 +172,7 @@ def test_a_published_layout_is_imported_and_scores_a_recording(name, describe, t
     samples = torch.from_numpy(soundfile.read(audio, dtype="float32")[0])[None]
     with torch.inference_mode():
         assert row["score"] == pytest.approx(source(samples).item(), abs=1e-5)
+    assert made_card(run, loaded)["imported"]["card"]["licence"] == entry.licence
     card = (run / "model_card.md").read_text()
     facts = (entry.title, entry.licence, entry.paper, entry.trained_on, entry.clip, loaded.config["imported"]["sha256"])
     assert all(fact in card for fact in facts) and "Not measured." in card
