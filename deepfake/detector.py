@@ -84,7 +84,7 @@ class Detector(nn.Module):
         self.features = _build(FrontEnd, config["features"])
         model = {**config["model"], "in_channels": self.features.n_channels}
         if part_of(Network, str(model["_target_"])).layered:
-            model["n_layers"] = self.features.n_layers
+            model["n_layers"] = self.features.n_stacked
         self.model = _build(Network, model, self.features.kind)
         default = {"value": 0.0, "source": "default"}
         thresholds = {"threshold": default, **({"frame_threshold": default} if self.locates else {})}

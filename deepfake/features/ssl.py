@@ -98,7 +98,7 @@ class SSL(FrontEnd):
         stacked = len(chosen) if pool == "none" else 1
         start = (N_WINDOW - HOP) / 2 / sample_rate  # a frame is centred on its window
         super().__init__(n_channels=stacked * dim, frames_per_second=sample_rate / HOP, start_seconds=start, **common)
-        self.n_layers = stacked
+        self.n_stacked = stacked
         self.weights, self.address = weights, address
         self.scale_waveform = norm == "layer" if scale_waveform is None else scale_waveform
         self.checkpointing = checkpointing
@@ -153,7 +153,7 @@ class SSL(FrontEnd):
     def extract(self, waveform: Tensor) -> Tensor:
         states = self.states(self.denoise(waveform))
         dtype = self.base.encoder.feature_projection.projection.weight.dtype  # whatever autocast makes of it
-        if self.n_layers > 1:
+        if self.n_stacked > 1:
             return torch.cat(states, dim=2).transpose(1, 2).to(dtype)
         if self.gate is not None:
             shares = torch.stack([self.gate(x.mean(dim=1)).sigmoid() for x in states])  # [N, B, 1]

@@ -57,8 +57,8 @@ def test_the_front_end_hands_over_every_layer_in_its_own_channels():
     with torch.no_grad():
         states = each.eval().states(waveform)
         assert torch.equal(stack.eval()(waveform), torch.cat([x.transpose(1, 2) for x in states], dim=1))
-    assert (stack.n_channels, stack.n_layers, each.n_layers) == (48, 3, 1)
-    assert front_end("wavlm_base_plus", pool="none", layers="last").n_layers == 1
+    assert (stack.n_channels, stack.n_stacked, each.n_stacked) == (48, 3, 1)
+    assert front_end("wavlm_base_plus", pool="none", layers="last").n_stacked == 1
 
 
 def test_the_detector_tells_how_many_layers_there_are(tmp_path):

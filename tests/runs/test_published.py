@@ -220,7 +220,7 @@ def test_every_description_makes_a_detector_of_the_size_it_states(name):
         detector = Detector(entry.config(told if entry.base else {}))
     n = sum(p.numel() for p in detector.parameters()) / 1e6
     assert entry.millions == pytest.approx(n, rel=0.01, abs=1e-3)
-    assert detector.features.n_layers == 1 and detector.config["seconds"] in (4.0375, 13.0)
+    assert detector.features.n_stacked == 1 and detector.config["seconds"] in (4.0375, 13.0)
     assert all({"corpus", "eer", "n_trials", "by"} == set(row) and row["eer"] > 0.5 for row in entry.published)
 
 
