@@ -58,6 +58,9 @@ def _complete(argv: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from deepfake import CONF
+
+    names = sorted(file.stem for file in (CONF / "published").glob("*.yaml"))
     parser = argparse.ArgumentParser(prog="deepfake", description="Detectors of spoofed speech.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -69,14 +72,18 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in SCRIPTS.items():
         commands.add_parser(name, help=what, add_help=False)
     command = add("fetch", _fetch, "download published weights, and make a run folder of them, or LibriSpeech")
-    command.add_argument("name", choices=("aasist", "aasist_l", "librispeech"))
+    command.add_argument("name", choices=(*names, "librispeech"), metavar="NAME", help="of `models`, or librispeech")
     command.add_argument("--output", type=Path, help="folder to make (outputs/published/NAME, data)")
+    command.add_argument("--accept-licence", action="store_true", help="that of the weights, which is shown without it")
     command.add_argument("--part", default="test-clean", help="of LibriSpeech (test-clean)")
 
-    command = add("import", _import, "make a run folder of the authors' AASIST or AASIST-L weights")
-    command.add_argument("kind", choices=("aasist",))
-    command.add_argument("--weights", type=Path, required=True, help="AASIST.pth or AASIST-L.pth")
+    command = add("import", _import, "make a run folder of published weights, as their authors released them")
+    command.add_argument("name", choices=names, metavar="NAME", help="of `models`; aasist takes AASIST-L too")
+    command.add_argument("--weights", type=Path, required=True, metavar="FILE", help="of torch, or safetensors")
     command.add_argument("--output", type=Path, required=True, help="run folder to make")
+    command.add_argument("--accept-licence", action="store_true", help="that of the weights, which is shown without it")
+
+    add("models", _models, "the published detectors: size, licence, training data, EERs")
 
     _add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
     _add_serve_arguments(add("serve", _serve, "answer over HTTP: a REST API on a detector"))
@@ -178,17 +185,27 @@ def _fetch(arguments: argparse.Namespace) -> int:
         from deepfake.runs.published import fetch
 
         output = arguments.output or Path("outputs/published") / arguments.name
-        fetch(arguments.name, output)
+        fetch(arguments.name, output, accepted=arguments.accept_licence)
     print(output)
     return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from deepfake.runs.published import import_aasist
+    from deepfake.runs.published import import_published
 
-    name = import_aasist(arguments.weights, arguments.output).config["imported"]["model"]
-    print(f"{name}: score is logit 1, as published; no threshold came with it", file=sys.stderr)
+    given = arguments.name, arguments.weights, arguments.output
+    config = import_published(*given, accepted=arguments.accept_licence).config
+    score = {"bonafide_logit": "logit 1, as published", "log_odds": "the log-odds of bona fide"}[config["score"]]
+    print(f"{config['imported']['model']}: score is {score}; no threshold came with it", file=sys.stderr)
     print(arguments.output)
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from deepfake.commands.models import published
+    from deepfake.terminal import show
+
+    show(published(), stdout=True)
     return 0
 
 

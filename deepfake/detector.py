@@ -59,7 +59,8 @@ class Detector(nn.Module):
     `Calibration`) if it is calibrated.
 
     Args:
-        config: That dictionary. `model.in_channels` is filled in from the front end.
+        config: That dictionary. `model.in_channels` is filled in from the front end, and `n_layers` of a network that
+            takes it.
 
     Shape:
         waveform `[B, T]` -> score `[B]`
@@ -83,6 +84,8 @@ class Detector(nn.Module):
         check_settings(config)
         self.features = _build(FrontEnd, config["features"])
         model = {**config["model"], "in_channels": self.features.n_channels}
+        if part_of(Network, str(model["_target_"])).layered:
+            model["n_layers"] = self.features.n_stacked
         self.model = _build(Network, model, self.features.kind)
         default = {"value": 0.0, "source": "default"}
         thresholds = {"threshold": default, **({"frame_threshold": default} if self.locates else {})}

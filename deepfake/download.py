@@ -23,7 +23,7 @@ MOST_FILES = 1_000_000
 TIMEOUT_SECONDS = 30.0
 
 
-def download(url: str, path: Path, *, sha256: str, most_bytes: int, otherwise: str) -> None:
+def download(url: str, path: Path, *, sha256: str | None, most_bytes: int, otherwise: str) -> None:
     """Bring a file here; it exists afterwards, verified, or not at all.
 
     What has come of it before an interruption stays as `NAME.part`, and the next call goes on from there. A file that
@@ -32,7 +32,7 @@ def download(url: str, path: Path, *, sha256: str, most_bytes: int, otherwise: s
     Args:
         url: Its address.
         path: Where it goes; the folder is made.
-        sha256: Of the published file.
+        sha256: Of the published file; None where its publisher states none, and the content itself is to be checked.
         most_bytes: More are not taken.
         otherwise: What to do without a connection, for the message.
 
@@ -52,7 +52,7 @@ def download(url: str, path: Path, *, sha256: str, most_bytes: int, otherwise: s
             raise
     with part.open("rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
-    if got != sha256:
+    if sha256 and got != sha256:
         part.unlink()
         raise InputError(
             f"{url} is not the published file: its SHA-256 is {got}, {sha256} was expected; what came is removed"

@@ -26,9 +26,13 @@ from deepfake.models.network import Network
 SMALL = {
     "aasist": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_filters=12"),
     "aasist_l": ("model.channels=[3,3,2,2,2,2]", "model.graph_dims=[4,6]", "model.n_filters=13"),
+    "aasist_ssl": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_rows=12"),
     "cnn": ("model.channels=[3,4,4,4]",),
     "cnn_bilstm": ("model.channels=[3,4,4]", "model.lstm_units=[4,3]", "model.dense_units=4"),
     "frame_cnn": ("model.channels=[3,4,4,4]", "model.width=4"),
+    "mhfa": ("model.n_heads=3", "model.compression=4", "model.embedding=5"),
+    "nes2net_x": ("model.n_groups=2", "model.n_slices=3"),
+    "sls": ("model.n_stretches=5", "model.hidden=6"),
     "lcnn": ("model.channels=[3,4,4,4,4]",),
     "rawnet2": ("model.n_filters=4", "model.channels=[4,4,4,4,4,4]", "model.gru_units=4", "model.dense_units=4"),
     "bimodal": ("model.channels=[3,4,4,4]", "model.lstm_units=3"),
@@ -81,19 +85,29 @@ def _takes(model: str, features: str) -> bool:
     return front_end.kind in network_class(model).takes and set(keys) <= inspect.signature(front_end).parameters.keys()
 
 
+def _variant(features: str) -> bool:
+    """Whether the front end is another one that hands over its layers in another way."""
+    return re.search("_(last|gate|layers)$", features) is not None
+
+
 def _of_one_class() -> list[tuple[str, str]]:
     """The accepted ones; of models that share a class, the further ones with their own front end alone.
 
-    Of front ends that share a class, one: what they differ in is no matter to a network.
+    Of front ends that share a class, one: what they differ in is no matter to a network. Of front ends for the networks
+    on self-supervised frames, their own and `mel`: their layers are alike whatever the channels are.
     """
     first = {network_class(m): m for m in reversed(MODELS)}
     one = {front_end_class(f): f for f in reversed(FRONT_ENDS)}
     pairs = [(m, f) for m, f in ACCEPTED if f == one[front_end_class(f)]]
-    return [(m, f) for m, f in pairs if first[network_class(m)] == m or f == default_front_end(m)]
+    own = {m: default_front_end(m) for m in MODELS}
+    on_ssl = {m for m in MODELS if front_end_class(own[m]) is SSL}
+    pairs = [(m, f) for m, f in pairs if m not in on_ssl or f == "mel"] + [(m, own[m]) for m in sorted(on_ssl)]
+    return [(m, f) for m, f in pairs if first[network_class(m)] == m or f == own[m]]
 
 
 ACCEPTED = [(m, f) for m in MODELS for f in FRONT_ENDS if _takes(m, f)]
-REFUSED = [(m, f) for m in MODELS for f in FRONT_ENDS if not _takes(m, f)]
+REFUSED = [(m, f) for m in MODELS for f in FRONT_ENDS if not _takes(m, f) and not _variant(f)]
+BUILT = [(m, f) for m, f in ACCEPTED if f == default_front_end(m) or not _variant(f)]
 PAIRS = _of_one_class()
 MAPPED = [(m, f) for m, f in PAIRS if network_class(m).last_map is not Network.last_map]  # by Grad-CAM
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from omegaconf import OmegaConf
 from tiny import compose, write_audio
 
-from deepfake import run
+from deepfake import CONF, run
 from deepfake.cli import main
 from deepfake.detector import Detector
-from deepfake.runs import published
+from deepfake.runs import catalogue
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_without_a_run_the_newest_finished_one_is_taken_and_named(run_folder, au
 
 def test_weights_become_a_run_that_scores_as_published(tmp_path, capsys):
     torch.manual_seed(0)
-    source = Detector(published._config("aasist_l")).eval()
+    source = Detector(catalogue.read("aasist_l").config({})).eval()
     torch.save(source.model.state_dict(), tmp_path / "AASIST-L.pth")
     folder = tmp_path / "run"
     assert main(["import", "aasist", "--weights", str(tmp_path / "AASIST-L.pth"), "--output", str(folder)]) == 0
@@ -146,7 +147,7 @@ WRAPPED = {
 @pytest.mark.parametrize("wrapping", WRAPPED)
 def test_weights_are_imported_from_their_wrappings(tmp_path, wrapping):
     torch.manual_seed(0)
-    state = Detector(published._config("aasist_l")).model.state_dict()
+    state = Detector(catalogue.read("aasist_l").config({})).model.state_dict()
     torch.save(WRAPPED[wrapping](state), tmp_path / "w.pth")
     assert main(["import", "aasist", "--weights", str(tmp_path / "w.pth"), "--output", str(tmp_path / "run")]) == 0
     loaded = Detector.load(tmp_path / "run").model.state_dict()
@@ -154,7 +155,7 @@ def test_weights_are_imported_from_their_wrappings(tmp_path, wrapping):
 
 
 def test_what_differs_of_weights_is_named(tmp_path, capsys):
-    state = Detector(published._config("aasist")).model.state_dict()
+    state = Detector(catalogue.read("aasist").config({})).model.state_dict()
     first, second, *_ = [name for name, weights in state.items() if weights.ndim > 1]
     state[first] = torch.zeros(2, 3)
     state["head.extra"] = state.pop(second)
@@ -167,25 +168,33 @@ def test_what_differs_of_weights_is_named(tmp_path, capsys):
     (tmp_path / "w.safetensors").write_bytes(b"x")
     given = ["--weights", str(tmp_path / "w.safetensors"), "--output", str(tmp_path / "run")]
     assert main(["import", "aasist", *given]) == 1
-    assert "safetensors are not read" in capsys.readouterr().err
+    assert "w.safetensors is not a state dict" in capsys.readouterr().err
 
 
 def test_fetch_checks_what_it_downloads(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     buffer = io.BytesIO()
-    torch.save(Detector(published._config("aasist")).model.state_dict(), buffer)
+    torch.save(Detector(catalogue.read("aasist").config({})).model.state_dict(), buffer)
     content = buffer.getvalue()
     (tmp_path / "AASIST.pth").write_bytes(content)
-    monkeypatch.setattr(published, "SOURCE", f"file://{tmp_path}/")
+    (tmp_path / "yamls").mkdir()
+    monkeypatch.setattr(catalogue, "FOLDER", tmp_path / "yamls")
+
+    def describe(folder, digest):
+        stated = {"url": f"file://{folder}/AASIST.pth", "sha256": digest, "also": []}
+        described = OmegaConf.merge(OmegaConf.load(CONF / "published" / "aasist.yaml"), stated)
+        OmegaConf.save(described, tmp_path / "yamls" / "aasist.yaml")
+
+    describe(tmp_path, "0" * 64)
     assert main(["fetch", "aasist", "--output", str(tmp_path / "a")]) == 1
     assert "is not the published file" in capsys.readouterr().err
     digest = hashlib.sha256(content).hexdigest()
-    monkeypatch.setitem(published.PUBLISHED, "aasist", ("AASIST.pth", digest))
+    describe(tmp_path, digest)
     assert main(["fetch", "aasist", "--output", str(tmp_path / "a")]) == 0
     assert Detector.load(tmp_path / "a").config["imported"]["sha256"] == digest
-    monkeypatch.setattr(published, "SOURCE", f"file://{tmp_path}/nowhere/")
+    describe(tmp_path / "nowhere", digest)
     assert main(["fetch", "aasist", "--output", str(tmp_path / "b")]) == 1
-    assert "could not be fetched" in capsys.readouterr().err
+    assert "could not be fetched" in capsys.readouterr().err and not (tmp_path / "b").exists()
 
 
 def test_the_published_weights_are_evaluated_like_any_run(shared, tmp_path, tiny_la):

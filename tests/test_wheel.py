@@ -73,4 +73,4 @@ def test_hydras_completion_knows_the_commands(installed, environment, tmp_path):
     line = "deepfake train model=aasist"
     typed = {**environment, "COMP_LINE": line, "COMP_POINT": str(len(line))}
     done = run(installed, "-sc", "query=bash", cwd=tmp_path, env=typed)
-    assert done.stdout.split() == ["model=aasist", "model=aasist_l"]
+    assert done.stdout.split() == ["model=aasist", "model=aasist_l", "model=aasist_ssl"]

@@ -23,6 +23,7 @@ def show(detector: Loaded) -> None:
         st.error(look.plain(str(error)), icon=":material/error:")
         return
     training, calibration = found["training"], found["calibration"]
+    imported = (found["imported"] or {}).get("card", {})
     st.subheader("The detector", anchor=False)
     look.facts(
         {
@@ -32,12 +33,13 @@ def show(detector: Loaded) -> None:
             "Threshold": f"{found['threshold']['value']:.4g} ({found['threshold']['source']})",
             "Calibrated on": f"{calibration['source']}: {_counts(calibration)}" if calibration else "not calibrated",
             "SHA-256": found["detector_sha256"],
+            **({"Published as": imported["title"], "Licence": imported["licence"]} if imported else {}),
         }
     )
     st.subheader("Trained on", anchor=False)
     look.facts(
         {
-            "Corpus": training["dataset"] or "not known",
+            "Corpus": training["dataset"] or imported.get("trained_on") or "not known",
             "Files": _counts(training),
             "Speakers": str(training["n_speakers"] or "not known"),
             "Attacks": ", ".join(training["attacks"]) or "not known",

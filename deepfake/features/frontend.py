@@ -28,6 +28,7 @@ class FrontEnd(nn.Module):
     Attributes:
         kind: Kind of channels, for networks that do not take every one: `raw audio` (one, the waveform), `spectrum`
             (bands or coefficients, in order, so that convolutions may slide over them) or `embedding`.
+        n_stacked: Layers of its network whose channels stand one after another, as many of each; 1 but for such a stack.
         band_edges_hz: Edges in hertz of the channels that are bands, the first K of C, `[K + 1]`; None where none are.
 
     Shape:
@@ -50,6 +51,7 @@ class FrontEnd(nn.Module):
         self.n_channels = n_channels
         self.frames_per_second = frames_per_second
         self.start_seconds = start_seconds
+        self.n_stacked = 1
         self.band_edges_hz: NDArray[np.float64] | None = None
         self.denoise = Denoise(denoise, sample_rate)
         self.normalise = Normalise(normalise, n_channels)

@@ -21,7 +21,7 @@ from deepfake.features.ssl_weights import missing, read_weights
 SAMPLE_RATE = 16_000
 KERNELS = ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2)  # samples and stride of the convolutions: 400 and 320 in all
 N_WINDOW, HOP = 400, 320
-POOLS = ("weighted", "gate", "last")
+POOLS = ("weighted", "gate", "last", "none")
 NORMS = ("group", "layer")
 RANDOM = "random"
 NETWORK = ("wavlm", "norm", "conv_bias", "conv_channels", "dim", "n_layers", "n_heads", "ffn")
@@ -49,16 +49,18 @@ class SSL(FrontEnd):
         ffn: Channels between the two maps of a layer.
         scale_waveform: Whether each clip is scaled to zero mean and unit variance first, as it was in pre-training;
             None for yes with `layer`.
-        layers: `last`, the network's output; `all`, the outputs of its layers; or a list of them, 0 for the input of
-            the first.
+        layers: `last`, the network's output; `all`, the outputs of its layers; `states`, with the input of the first
+            before them; or a list of them, 0 for that input.
         pool: Of several layers: `weighted` (a learnt mean), `gate` (the sum, each with a sigmoid of its mean over time:
-            SLS, Zhang et al., ACM Multimedia 2024) or `last` of them.
+            SLS, Zhang et al., ACM Multimedia 2024), `last` of them, or `none`: their channels one after another, for
+            networks that weigh the layers themselves.
         freeze: Part that is not trained: `all`, `cnn` (the convolutions), `first_N` (and the first N layers) or `none`.
         checkpointing: Recompute the layers in the backward pass, which takes less memory and a third more time.
         **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Shape:
-        waveform `[B, T]` -> features `[B, dim, (T - 400) // 320 + 1]`; a shorter clip is filled with silence
+        waveform `[B, T]` -> features `[B, dim, (T - 400) // 320 + 1]`, with `none` the number of layers times as many
+        channels; a shorter clip is filled with silence
 
     Raises:
         InputError: Another sample rate, a setting out of range, or sizes that are not given.
@@ -92,14 +94,17 @@ class SSL(FrontEnd):
             raise InputError(
                 f"features.weights={weights}: a file was expected, which tells the sizes; or choose features=xlsr_300m"
             )
+        chosen = _layers(layers, n_layers)
+        stacked = len(chosen) if pool == "none" else 1
         start = (N_WINDOW - HOP) / 2 / sample_rate  # a frame is centred on its window
-        super().__init__(n_channels=dim, frames_per_second=sample_rate / HOP, start_seconds=start, **common)
+        super().__init__(n_channels=stacked * dim, frames_per_second=sample_rate / HOP, start_seconds=start, **common)
+        self.n_stacked = stacked
         self.weights, self.address = weights, address
         self.scale_waveform = norm == "layer" if scale_waveform is None else scale_waveform
         self.checkpointing = checkpointing
         self.base = _network(*sizes)  # type: ignore[arg-type]
         self.final = layers == "last"
-        self.layers = _layers(layers, n_layers)
+        self.layers = chosen
         if pool not in POOLS:
             raise InputError(f"features.pool={pool}: one of {', '.join(POOLS)} was expected")
         several = len(self.layers) > 1
@@ -148,6 +153,8 @@ class SSL(FrontEnd):
     def extract(self, waveform: Tensor) -> Tensor:
         states = self.states(self.denoise(waveform))
         dtype = self.base.encoder.feature_projection.projection.weight.dtype  # whatever autocast makes of it
+        if self.n_stacked > 1:
+            return torch.cat(states, dim=2).transpose(1, 2).to(dtype)
         if self.gate is not None:
             shares = torch.stack([self.gate(x.mean(dim=1)).sigmoid() for x in states])  # [N, B, 1]
         elif self.weight is not None:
@@ -205,9 +212,11 @@ class SSL(FrontEnd):
 
 def _layers(layers: str | Sequence[int], n_layers: int) -> list[int]:
     """The numbers of the chosen layers."""
-    chosen = {"last": [n_layers], "all": range(1, n_layers + 1)}.get(layers, []) if isinstance(layers, str) else layers
+    named: dict[str, Sequence[int]] = {"last": [n_layers], "all": range(1, n_layers + 1), "states": range(n_layers + 1)}
+    chosen = named.get(layers, []) if isinstance(layers, str) else layers
     if not chosen or not all(type(i) is int and 0 <= i <= n_layers for i in chosen):
-        raise InputError(f"features.layers={layers}: last, all or a list of numbers from 0 to {n_layers} was expected")
+        numbers = f"a list of numbers from 0 to {n_layers}"
+        raise InputError(f"features.layers={layers}: last, all, states or {numbers} was expected")
     return list(chosen)
 
 

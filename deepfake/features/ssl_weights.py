@@ -70,11 +70,10 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not file.is_file():
         raise InputError(f"features.weights={file}: a file was expected; copy it there from where it was downloaded")
     try:
-        content = _safetensors(file) if file.suffix == ".safetensors" else _torch(file)
+        content = read_safetensors(file) if file.suffix == ".safetensors" else _torch(file)
         told = _told(file, content)
         content = content.get("model", content)
-        state = _renamed({k: v for k, v in content.items() if isinstance(v, Tensor)})
-        return state, _settings(state, told)
+        return of_state({k: v for k, v in content.items() if isinstance(v, Tensor)}, told)
     except InputError:
         raise
     except KeyError as error:
@@ -84,6 +83,22 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(
             f"features.weights={file}: weights of torchaudio, transformers or fairseq were expected ({what})"
         ) from error
+
+
+def of_state(
+    state: Mapping[str, Tensor], told: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a state dict in one of these layouts, and the settings, as `read_weights` gives them.
+
+    Args:
+        state: Its tensors.
+        told: Settings that are known otherwise.
+
+    Raises:
+        KeyError: A tensor that tells a size is not there.
+    """
+    renamed = _renamed(state)
+    return renamed, _settings(renamed, told or {})
 
 
 def missing(names: Iterable[str], unexpected: Iterable[str] = ()) -> str:
@@ -99,7 +114,7 @@ def _torch(file: Path) -> dict[str, Any]:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
 
 
-def _safetensors(file: Path) -> dict[str, Any]:
+def read_safetensors(file: Path) -> dict[str, Any]:
     """A file of names, shapes and places as JSON, then the values one after another without gaps.
 
     Raises:

@@ -37,6 +37,7 @@ def card(run: str | Path, detector: Detector) -> dict[str, Any]:
         "clip_seconds": detector.seconds,
         "threshold": config["threshold"],
         "calibration": named,
+        "imported": config.get("imported"),
         "training": _trained(folder.manifest("train"), dev),
         "dev": _judged(dev) if dev else None,
         "evaluations": [_judged(found) for report in folder.evaluations() if (found := report.read_metrics())],

@@ -11,20 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfake.models.blocks.band_projection import BandProjection
-from deepfake.models.blocks.graph_attention import GraphAttention
-from deepfake.models.blocks.graph_pool import GraphPool
 from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.last_map import LastMap
 from deepfake.models.blocks.residual import ResidualBlock
 from deepfake.models.blocks.settings import require_fractions, require_numbers
 from deepfake.models.blocks.sinc import SincFilters
-from deepfake.models.blocks.stack_attention import StackAttention
-from deepfake.models.network import Network
+from deepfake.models.blocks.spectro_temporal import SpectroTemporalGraphs
 
 N_BLOCKS = 6
 
 
-class AASIST(Network):
+class AASIST(SpectroTemporalGraphs):
     """Audio anti-spoofing by integrated spectro-temporal graph attention networks (Jung et al., ICASSP 2022).
 
     Raw audio goes through fixed sinc filters and a residual encoder; the maximum of its map over time gives spectral
@@ -113,25 +110,17 @@ class AASIST(Network):
             block = ResidualBlock(n_in, n_out, time_pool=time_pools[i], first=i == 0, recompute=i < recompute)
             self.encoder.append(nn.Sequential(block))
 
-        graph, joined = graph_dims
-        attention = {"dropout": node_dropout}
-        self.pos_S = nn.Parameter(torch.randn(1, n_rows, channels[-1]))
-        self.GAT_layer_S = GraphAttention(channels[-1], graph, temperature=temperatures[0], **attention)
-        self.GAT_layer_T = GraphAttention(channels[-1], graph, temperature=temperatures[1], **attention)
-        self.pool_S = GraphPool(graph, ratio=pool_ratios[0], dropout=pool_dropout)
-        self.pool_T = GraphPool(graph, ratio=pool_ratios[1], dropout=pool_dropout)
-
-        attention["temperature"] = temperatures[2]
-        pool = {"ratio": pool_ratios[2], "dropout": pool_dropout}
-        for i in (1, 2):  # the two branches, by the authors' names
-            self.register_parameter(f"master{i}", nn.Parameter(torch.randn(1, 1, graph)))
-            self.add_module(f"HtrgGAT_layer_ST{i}1", StackAttention(graph, joined, **attention))
-            self.add_module(f"pool_hS{i}", GraphPool(joined, **pool))
-            self.add_module(f"pool_hT{i}", GraphPool(joined, **pool))
-            self.add_module(f"HtrgGAT_layer_ST{i}2", StackAttention(joined, joined, **attention))
-
-        self.drop_way = nn.Dropout(branch_dropout)
-        self.out_layer = Head(5 * joined, head, n_outputs=2)
+        self.add_graphs(
+            n_rows,
+            channels[-1],
+            dims=graph_dims,
+            pool_ratios=pool_ratios,
+            temperatures=temperatures,
+            node_dropout=node_dropout,
+            pool_dropout=pool_dropout,
+            branch_dropout=branch_dropout,
+        )
+        self.out_layer = Head(5 * graph_dims[1], head, n_outputs=2)
 
     @property
     def last_map(self) -> LastMap:
@@ -142,25 +131,12 @@ class AASIST(Network):
         taps = front.filters.shape[-1]
         return LastMap(module, bands=3, frames=self.min_frames - taps + 1, start=taps // 2, hz=front.edges_hz[::3])
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.out_layer(self.embed(features))
-
     def embed(self, features: Tensor) -> Tensor:
         """The head's input, from both graphs and the stack node, `[B, 1, T]` -> `[B, 5 x joined]`."""
         encoded = self.encode(features)
         spectral = encoded.abs().amax(dim=3).transpose(1, 2) + self.pos_S  # [B, rows, D]
         temporal = encoded.abs().amax(dim=2).transpose(1, 2)  # [B, frames, D]
-        spectral = self.pool_S(self.GAT_layer_S(spectral))
-        temporal = self.pool_T(self.GAT_layer_T(temporal))
-
-        branches = self.branch(1, temporal, spectral), self.branch(2, temporal, spectral)
-        temporal, spectral, stack = map(torch.maximum, *branches)
-        readout = [
-            *(temporal.abs().amax(dim=1), temporal.mean(dim=1)),
-            *(spectral.abs().amax(dim=1), spectral.mean(dim=1)),
-            stack.squeeze(1),
-        ]
-        return self.dropout(torch.cat(readout, dim=1))  # [B, 5 x joined]
+        return self.read_out(spectral, temporal)
 
     def encode(self, features: Tensor) -> Tensor:
         """The encoder's map, `[B, 1, T]` or `[B, C, L]` -> `[B, D, rows, frames]`; in scoring on a CPU one by one.
@@ -183,13 +159,6 @@ class AASIST(Network):
         for block in self.encoder:
             x = block(_in_layout(x, block))
         return x  # [B, D, rows, frames]
-
-    def branch(self, i: int, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
-        """Branch 1 or 2 of heterogeneous attention: temporal nodes, spectral nodes and stack node."""
-        part = self.get_submodule
-        temporal, spectral, stack = part(f"HtrgGAT_layer_ST{i}1")(temporal, spectral, self.get_parameter(f"master{i}"))
-        nodes = part(f"pool_hT{i}")(temporal), part(f"pool_hS{i}")(spectral), stack
-        return [self.drop_way(a + b) for a, b in zip(nodes, part(f"HtrgGAT_layer_ST{i}2")(*nodes), strict=True)]
 
 
 def without_run(x: Tensor, longest: int) -> Tensor:

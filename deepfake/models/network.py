@@ -29,6 +29,8 @@ class Network(nn.Module):
     Attributes:
         takes: Kinds of front end (see `FrontEnd.kind`) that it takes. A network whose convolutions slide over the
             channels does not take an embedding, whose channels have no order.
+        layered: Whether its constructor takes `n_layers`, the number of layers that the front end stacks in its
+            channels (see `FrontEnd.n_stacked`). To other networks a stack is so many channels.
         front_ends: Names of some of these front ends, for messages.
         branches: Names of the parts of a logit that is a sum.
 
@@ -40,6 +42,7 @@ class Network(nn.Module):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("raw audio", "spectrum", "embedding")
+    layered: ClassVar[bool] = False
     front_ends: ClassVar[str] = "mel, lfcc or linear"
     branches: ClassVar[tuple[str, ...]] = ()
     head: Head

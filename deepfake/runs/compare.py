@@ -18,7 +18,7 @@ from deepfake.terminal import shortened
 
 LONGEST_NAME = 32
 SKIPPED = ("choices.", "trusted", "run_dir", "resume", "check", "threshold", "task.seed")
-SKIPPED += ("imported.sha256", "imported.file")
+SKIPPED += ("imported.sha256", "imported.file", "imported.card")
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

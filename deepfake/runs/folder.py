@@ -93,6 +93,7 @@ class RunFolder:
     config = _Below("config.yaml")
     environment = _Below("environment.json")
     detector = _Below("detector.pt")
+    model_card = _Below("model_card.md")  # of published weights
     onnx = _Below("detector.onnx")  # the same for ONNX Runtime, made when it is first asked for
     critic = _Below("critic.pt")  # what pre-training writes instead of a detector
     best_checkpoint = _Below("checkpoints", "best.ckpt")

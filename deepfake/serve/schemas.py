@@ -200,6 +200,7 @@ class Card(BaseModel):
     clip_seconds: float
     threshold: Threshold
     calibration: dict[str, Any] | None
+    imported: dict[str, Any] | None
     training: Trained
     dev: Judged | None
     evaluations: list[Judged]
