@@ -53,7 +53,7 @@ def loaded(run: Path) -> Loaded:
 def _loaded(run: Path, changed: int) -> Loaded:
     """`changed` tells a file that was written anew from the one that was loaded."""
     explainer = Explainer(str(run), methods(), Settings(), device_of("auto"))
-    explainer.environment["command"] = COMMAND  # the server's own has paths in it
+    explainer.answer_others(COMMAND)
     with torch.inference_mode():  # the first forward pass is slow
         explainer.detector(torch.zeros(1, explainer.detector.n_samples, device=explainer.detector.device))
     return Loaded(run, explainer, provenance.hash_of_file(detector_file(run)), Lock())

@@ -152,7 +152,12 @@ class Explainer:
         self.threshold = self._threshold()
         self.score_range = provenance.score_range(run, self.detector)
         self.environment = environment(sys.argv, device, None)
+        self.names_paths = True
         self.speakers = _enrolled(settings.speaker)
+
+    def answer_others(self, command: list[str]) -> None:
+        """Name no path of this machine in reports, but the file of the detector and this command."""
+        self.environment["command"], self.names_paths = command, False
 
     def under(self, settings: Settings) -> Explainer:
         """The same with other settings; the detector is not loaded again.
@@ -210,6 +215,8 @@ class Explainer:
             prior=self.settings.prior,
             speaker=speaker,
         )
+        if not self.names_paths:
+            report["detector"]["path"] = Path(report["detector"]["path"]).name
         _write_arrays(folder, explanation, self.methods)
         pictures = {}
         for name, figure in _figures(assessment, explanation).items():
