@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -16,6 +16,7 @@ from deepfake.runs import provenance
 from deepfake.scores.compute import device_of
 
 COMMAND = ["deepfake", "app"]
+OWN = "set on the page"  # source of a threshold
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Loaded:
     explainer: Explainer
     sha256: str
     turn: Lock
+
+    def judging_at(self, threshold: float) -> Loaded:
+        """The same with a visitor's own threshold of the score."""
+        return replace(self, explainer=self.explainer.judging_at(threshold, OWN))
 
     @property
     def source(self) -> str | None:

@@ -171,6 +171,12 @@ class Explainer:
         other.speakers = _enrolled(settings.speaker)
         return other
 
+    def judging_at(self, threshold: float, source: str) -> Explainer:
+        """The same with another threshold of the score, which comes from that source; no weights are copied."""
+        other = copy.copy(self)
+        other.detector = self.detector.with_threshold(threshold, source)
+        return other
+
     def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:
         """Write all evidence on one recording into a folder, and return the content of its `report.json`.
 
