@@ -126,6 +126,10 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
     command.add_argument("--random", action="store_true", help="score only one of the files, drawn at random")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
+    _add_backend(command)
+
+
+def _add_backend(command: argparse.ArgumentParser) -> None:
     backend = "onnx: ONNX Runtime on the CPU, from RUN/detector.onnx, which is made on first use (torch)"
     command.add_argument("--backend", choices=("torch", "onnx"), default="torch", help=backend)
 
@@ -158,6 +162,7 @@ def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--allow-origin", action="append", default=[], help="a page's origin that may ask (CORS)")
     command.add_argument("--max-minutes", type=float, default=120.0, help="longest recording (120)")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
+    _add_backend(command)
 
 
 def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
@@ -173,6 +178,10 @@ def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-seconds", type=float, help="longer recordings are cut to this (6)")
     command.add_argument("--per-speaker", type=int, metavar="N", help="recordings to take of each speaker (all)")
     command.add_argument("--texts", type=Path, metavar="FILE", help="sentences for TTS, one a line")
+    vocoder = "a mel vocoder as ONNX, and what its spectrogram is (HiFi-GAN's); can be given again"
+    command.add_argument(
+        "--vocoder", action="append", dest="vocoders", metavar="FILE.onnx[:settings.json]", help=vocoder
+    )
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -224,15 +233,13 @@ def _newest_run() -> Path:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from deepfake.allocator import keep_freed_memory
-    from deepfake.commands.predict import audio_files, predict
-    from deepfake.scores.compute import device_of
+    from deepfake.commands.predict import audio_files, device_for, predict
 
     paths = audio_files(arguments.inputs, arguments.manifest)
     if arguments.random:
         paths = [random.choice(paths)]
     keep_freed_memory()
-    on_cpu = arguments.backend == "onnx" and arguments.device == "auto"
-    device = device_of("cpu" if on_cpu else arguments.device)
+    device = device_for(arguments.backend, arguments.device)
     how = {"clips": arguments.clips, "form": arguments.format, "output": arguments.output}
     how["backend"] = arguments.backend
     bad = predict(arguments.run or _newest_run(), paths, device=device, **how)
@@ -288,6 +295,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         max_minutes=arguments.max_minutes,
         key_file=arguments.key_file,
         allow_origins=tuple(arguments.allow_origin),
+        backend=arguments.backend,
     )
     where = {"host": arguments.host, "port": arguments.port, "secure": arguments.tls}
     serve(settings, **where, workers=arguments.workers, insecure=arguments.insecure)

@@ -35,7 +35,9 @@ def show(detector: Loaded, megabytes: int, minutes: float) -> None:
     st.dataframe([{**row, **_words(row)} for row in rows], hide_index=True, column_order=SHOWN)
     if errors:
         st.error("\n".join(f"- {error}" for error in errors), icon=":material/error:")
+    threshold = detector.explainer.detector.config["threshold"]
     st.caption(
+        f"Spoof is a score of {threshold['value']:.4g} or below (threshold: {look.plain(threshold['source'])}). "
         "A heading sorts the table. Scores are larger for bona fide speech; p_fake is the probability of spoof at even "
         "prior odds where the detector is calibrated. The CSV has the rows that deepfake predict --format csv prints."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -16,6 +16,7 @@ from deepfake.runs import provenance
 from deepfake.scores.compute import device_of
 
 COMMAND = ["deepfake", "app"]
+OWN = "set on the page"  # source of a threshold
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Loaded:
     explainer: Explainer
     sha256: str
     turn: Lock
+
+    def judging_at(self, threshold: float) -> Loaded:
+        """The same with a visitor's own threshold of the score."""
+        return replace(self, explainer=self.explainer.judging_at(threshold, OWN))
 
     @property
     def source(self) -> str | None:
@@ -53,7 +58,7 @@ def loaded(run: Path) -> Loaded:
 def _loaded(run: Path, changed: int) -> Loaded:
     """`changed` tells a file that was written anew from the one that was loaded."""
     explainer = Explainer(str(run), methods(), Settings(), device_of("auto"))
-    explainer.environment["command"] = COMMAND  # the server's own has paths in it
+    explainer.answer_others(COMMAND)
     with torch.inference_mode():  # the first forward pass is slow
         explainer.detector(torch.zeros(1, explainer.detector.n_samples, device=explainer.detector.device))
     return Loaded(run, explainer, provenance.hash_of_file(detector_file(run)), Lock())

@@ -12,7 +12,7 @@ from deepfake.app import batch, card, evidence, look, verdict
 from deepfake.app.detector import Loaded, loaded
 from deepfake.app.recording import CAPTURE, Recording, recording
 from deepfake.app.results import assessed
-from deepfake.app.sidebar import listens_first, run_among, settings
+from deepfake.app.sidebar import judging, listens_first, run_among, settings
 from deepfake.commands.explain import Settings
 from deepfake.errors import InputError
 from deepfake.forensics import report
@@ -56,15 +56,16 @@ def page(runs: Path, *, megabytes: int = MOST_MEGABYTES, minutes: float = MOST_M
         st.error(look.plain(f"The detector cannot be used: {error}"), icon=":material/error:")
         st.markdown(HELP)
         return
-    choice, listen = settings(detector), listens_first()
+    judge = judging(detector)
+    choice, listen = settings(judge), listens_first()
     one, many, about = st.tabs(["One recording", "Many files", "Model card"])
     with about:
         card.show(detector)
     with many:
-        batch.show(detector, megabytes, minutes)
+        batch.show(judge, megabytes, minutes)
     with one:
         if given := recording(megabytes, minutes):
-            _check(detector, choice, given, minutes, listen)
+            _check(judge, choice, given, minutes, listen)
         else:
             st.info("The verdict, and the reasons for it, will be shown here.", icon=":material/arrow_upward:")
 

@@ -149,7 +149,8 @@ def _marked(found: Assessment, explanation: Explanation) -> Figure:
 
 def _key(detector: Loaded, settings: Settings, given: Recording) -> tuple[Hashable, ...]:
     """What an assessment depends on: not the prior."""
-    return given.sha256, detector.sha256, str(detector.run), replace(settings, prior=EVEN)
+    threshold = detector.explainer.detector.threshold
+    return given.sha256, detector.sha256, threshold, str(detector.run), replace(settings, prior=EVEN)
 
 
 def _kept(key: tuple[Hashable, ...], make: Callable[[], Result]) -> Result:

@@ -16,6 +16,7 @@ from deepfake.localisation.segments import THRESHOLD
 from deepfake.runs import provenance
 from deepfake.runs.folder import RunFolder
 
+DETECTORS = "the detector's"
 OWN, DEV, DEFAULT = "my own", "fixed on dev", f"default ({THRESHOLD:g})"
 WINDOWS = (0.5, 1.0, 2.0)  # seconds
 
@@ -34,7 +35,6 @@ def run_among(found: Sequence[RunFolder], below: Path) -> Path:
 
 def settings(detector: Loaded) -> Settings:
     """How recordings are assessed and explained."""
-    _decision(detector)
     st.sidebar.header("Settings", anchor=False)
     calibrated = detector.explainer.detector.calibration is not None
     prior = st.sidebar.slider(
@@ -65,13 +65,27 @@ def listens_first() -> bool:
     )
 
 
-def _decision(detector: Loaded) -> None:
-    """The threshold of the score and where it comes from; it is the detector's own."""
+def judging(detector: Loaded) -> Loaded:
+    """The detector with the threshold of the score that is chosen: its own, or one of the visitor's."""
     used = detector.explainer.detector
     threshold = used.config["threshold"]
-    st.sidebar.markdown(
-        f"Spoof at a score of **{threshold['value']:.4g}** or below: {look.plain(threshold['source'])}."
+    source = look.plain(threshold["source"])
+    name = st.sidebar.selectbox(
+        "Threshold of the score",
+        [DETECTORS, OWN],
+        help="A score of it or below is spoof: a higher one lets fewer spoofs pass and flags more bona fide speech. "
+        "The likelihood ratio of a calibrated detector does not depend on it.",
     )
+    if name == OWN:
+        value = st.sidebar.number_input(
+            "My own threshold of the score", value=float(threshold["value"]), step=0.1, format="%.4f"
+        )
+        st.sidebar.caption(
+            f"It was not measured what passes and what is flagged at it. The detector's is {threshold['value']:.4g}: "
+            f"{source}."
+        )
+        return detector.judging_at(value)
+    st.sidebar.markdown(f"Spoof at a score of **{threshold['value']:.4g}** or below: {source}.")
     if rates := provenance.dev_rates(detector.run, used):
         st.sidebar.caption(
             f"At this threshold {rates['fpr']:.1%} of the spoofs of dev pass as bona fide and {rates['fnr']:.1%} of "
@@ -79,6 +93,7 @@ def _decision(detector: Loaded) -> None:
         )
     if used.calibration is None:
         st.sidebar.caption("The detector is not calibrated: no likelihood ratio can be stated.")
+    return detector
 
 
 def _threshold(detector: Loaded, window_seconds: float | None) -> float | str:

@@ -107,7 +107,8 @@ def _numbers(found: Assessment, finding: Mapping[str, Any]) -> dict[str, str]:
         )
     else:
         rows["p_fake"] = f"{finding['p_fake']:.3f}, uncalibrated: a figure and not a probability"
-    rows["Score"] = f"{found.score:.4g}; {used.threshold:.4g} or below is spoof"
+    source = used.config["threshold"]["source"]
+    rows["Score"] = f"{found.score:.4g}; {used.threshold:.4g} or below is spoof (threshold: {source})"
     rows["Scored"] = f"{found.scored_seconds:.1f} s of {found.seconds:.1f} s, in {len(found.scores)} window" + (
         "s" if len(found.scores) != 1 else ""
     )

@@ -152,7 +152,12 @@ class Explainer:
         self.threshold = self._threshold()
         self.score_range = provenance.score_range(run, self.detector)
         self.environment = environment(sys.argv, device, None)
+        self.names_paths = True
         self.speakers = _enrolled(settings.speaker)
+
+    def answer_others(self, command: list[str]) -> None:
+        """Name no path of this machine in reports, but the file of the detector and this command."""
+        self.environment["command"], self.names_paths = command, False
 
     def under(self, settings: Settings) -> Explainer:
         """The same with other settings; the detector is not loaded again.
@@ -164,6 +169,12 @@ class Explainer:
         other.settings = settings
         other.threshold = other._threshold()
         other.speakers = _enrolled(settings.speaker)
+        return other
+
+    def judging_at(self, threshold: float, source: str) -> Explainer:
+        """The same with another threshold of the score, which comes from that source; no weights are copied."""
+        other = copy.copy(self)
+        other.detector = self.detector.with_threshold(threshold, source)
         return other
 
     def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:
@@ -210,6 +221,8 @@ class Explainer:
             prior=self.settings.prior,
             speaker=speaker,
         )
+        if not self.names_paths:
+            report["detector"]["path"] = Path(report["detector"]["path"]).name
         _write_arrays(folder, explanation, self.methods)
         pictures = {}
         for name, figure in _figures(assessment, explanation).items():

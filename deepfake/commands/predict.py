@@ -17,6 +17,7 @@ from deepfake.errors import InputError
 from deepfake.forensics.assess import WHOLE, Assessment, assess
 from deepfake.runs.folder import RunFolder
 from deepfake.runs.provenance import score_range
+from deepfake.scores.compute import device_of
 from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,7 @@ def predict(
     Raises:
         InputError: The run cannot be loaded, or the rows in `output` were made with another detector or other clips.
     """
-    detector = Detector.load(run).to(device)
-    if backend == "onnx":
-        detector = _on_onnx(detector, run)
+    detector = loaded(run, device, backend)
     with ExitStack() as stack:
         before: list[Row] = []
         if output is None:
@@ -72,13 +71,26 @@ def predict(
     return bad
 
 
-def _on_onnx(detector: Detector, run: str | Path) -> Detector:
+def device_for(backend: str, name: str) -> torch.device:
+    """The device of a name for a backend: `auto` is the CPU where ONNX Runtime computes."""
+    return device_of("cpu" if backend == "onnx" and name == "auto" else name)
+
+
+def loaded(run: str | Path, device: torch.device, backend: str) -> Detector:
+    """The detector of a run, whose scores torch or ONNX Runtime computes.
+
+    Raises:
+        InputError: The run cannot be loaded, or it cannot be computed so.
+    """
+    detector = Detector.load(run).to(device)
+    if backend != "onnx":
+        return detector
     try:
         from deepfake.export.onnx import onnx_detector
     except ModuleNotFoundError as error:
         raise InputError(f'{error.name} is not installed: pip install "deepfake[export]"') from error
-    if detector.device.type != "cpu":
-        raise InputError(f"device={detector.device} with --backend onnx: cpu was expected; or take --backend torch")
+    if device.type != "cpu":
+        raise InputError(f"device={device} with --backend onnx: cpu was expected; or take --backend torch")
     return onnx_detector(detector, RunFolder.of(run).onnx)
 
 

@@ -13,12 +13,14 @@ from fastapi import APIRouter, FastAPI, File, Query, Request, Response, UploadFi
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 import deepfake
 from deepfake.forensics.card import card
 from deepfake.serve import schemas
 from deepfake.serve.accept import chosen
+from deepfake.serve.docs import page
 from deepfake.serve.keys import Keys
 from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics
@@ -38,6 +40,7 @@ UPLOADED = documented(
     "decoding-too-long",
 )  # fmt: skip
 EVIDENCE = ("application/zip", "application/pdf", "application/json")
+NOTHING_LOADED = "default-src 'none'; style-src 'unsafe-inline'"
 BINARY = {"type": "string", "format": "binary"}
 Recording = Annotated[UploadFile, File(description="WAV, FLAC, MP3, M4A, OGG, WebM ...; its name is not used.")]
 Recordings = Annotated[list[UploadFile], File(description="Recordings, answered in order.")]
@@ -62,7 +65,12 @@ def application(settings: Settings) -> ASGIApp:
         service.close()
 
     app = FastAPI(
-        title="deepfake", description=DESCRIPTION, version=deepfake.__version__, lifespan=lifespan, redoc_url=None
+        title="deepfake",
+        description=DESCRIPTION,
+        version=deepfake.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service = service
     app.include_router(router)
@@ -86,6 +94,12 @@ def application(settings: Settings) -> ASGIApp:
 
 def _service(request: Request) -> Service:
     return request.app.state.service
+
+
+@router.get("/docs", include_in_schema=False)
+def documentation(request: Request) -> Response:
+    """This API for people."""
+    return HTMLResponse(page(request.app.openapi()), headers={"Content-Security-Policy": NOTHING_LOADED})
 
 
 @router.get("/health", responses=ALWAYS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from deepfake.explain.defaults import methods
 from deepfake.forensics.bundle import bundle
 from deepfake.forensics.reading import Reading
 from deepfake.runs.folder import ExplanationFolder
+from deepfake.serve.private import private_folder
 
 COMMAND = ["deepfake", "serve"]
 
@@ -26,7 +26,7 @@ class Evidence:
 
     def __init__(self, run: Path, device: torch.device) -> None:
         self._explainer = Explainer(str(run), methods(), Settings(), device)
-        self._explainer.environment["command"] = COMMAND  # the server's own has paths in it
+        self._explainer.answer_others(COMMAND)
 
     def on(self, recording: Reading, media_type: str) -> bytes:
         """The evidence on a recording: a ZIP file, the PDF alone, or the `report.json` alone.
@@ -34,8 +34,8 @@ class Evidence:
         Raises:
             InputError: The recording cannot be used.
         """
-        with tempfile.TemporaryDirectory(prefix="deepfake-") as private:
-            folder = ExplanationFolder(Path(private) / "recording")
+        with private_folder() as private:
+            folder = ExplanationFolder(private / "recording")
             self._explainer.write(recording, folder)
             files = {"application/pdf": folder.pdf, "application/json": folder.report}
             file = files.get(media_type) or bundle(folder.path)

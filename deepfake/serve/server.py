@@ -12,12 +12,12 @@ from pathlib import Path
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
-from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.serve import tls
 from deepfake.serve.app import application
 from deepfake.serve.keys import Keys
 from deepfake.serve.logs import LOGGING
+from deepfake.serve.private import sweep
 from deepfake.serve.service import Settings
 
 DRAIN_SECONDS = 300  # what runs when the server is told to end may take as long
@@ -48,8 +48,9 @@ def serve(
             f"host={host}: others could use the server without a key; give --key-file or --tls, or say --insecure"
         )
     if workers > 1:  # faults are told here, and not by each worker
-        Detector.load(settings.run)
+        settings.detector()
         _ = settings.key_file and Keys.read(settings.key_file)
+    sweep()
     certificate = tls.kept(host) if secure else None
     files: dict[str, Path] = {}
     if certificate:

@@ -19,7 +19,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import torch
 
-from deepfake.commands.predict import row
+from deepfake.commands.predict import device_for, loaded, row
 from deepfake.commands.speakers import comparison
 from deepfake.detector import Detector, detector_file
 from deepfake.errors import InputError
@@ -27,7 +27,6 @@ from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.reading import Reading
 from deepfake.localisation.segments import RULES, Timeline, share_of
 from deepfake.runs import provenance
-from deepfake.scores.compute import device_of
 from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
 from deepfake.serve.problems import Problem
@@ -53,6 +52,7 @@ class Settings:
         max_minutes: Longest recording that is accepted.
         key_file: As `deepfake.serve.keys.Keys.read` takes it; None for no check.
         allow_origins: Origins whose pages may ask (CORS).
+        backend: `torch` or `onnx`, as in `deepfake.commands.predict.predict`; maps are always computed by torch.
     """
 
     run: Path
@@ -60,10 +60,19 @@ class Settings:
     max_minutes: float = MOST_MINUTES
     key_file: Path | None = None
     allow_origins: tuple[str, ...] = ()
+    backend: str = "torch"
 
     def __post_init__(self) -> None:
         if not 0 < self.max_minutes <= MOST_MINUTES:
             raise InputError(f"max_minutes={self.max_minutes}: more than 0 and at most {MOST_MINUTES:g} was expected")
+
+    def detector(self) -> Detector:
+        """The detector that is served.
+
+        Raises:
+            InputError: The run cannot be loaded, or it cannot be computed so.
+        """
+        return loaded(self.run, device_for(self.backend, self.device), self.backend)
 
 
 class Service:
@@ -82,7 +91,7 @@ class Service:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
-        self.detector = Detector.load(settings.run).to(device_of(settings.device))
+        self.detector = settings.detector()
         self.score_range = provenance.score_range(settings.run, self.detector)
         self.sha256 = provenance.hash_of_file(detector_file(settings.run))
         self._evidence: Any = None

@@ -79,6 +79,9 @@ def _readme(settings: dict[str, Any], counts: dict[str, dict[str, int]], partial
         + f" | {partial.get(name, 0)} |\n"
         for name in (NONE, *settings["systems"])
     )
+    classical = "The vocoders are classical: artefacts of neural vocoders are different."
+    if "vocoders" in settings:
+        classical = "The vocoders are classical but for V01 and so on: `corpus.json` has their SHA-256 and settings."
     return f"""# A generated corpus of bona fide and spoofed speech
 
 Outcome by `deepfake make-corpus` with seed {settings["seed"]}, in the layout of ASVspoof2019 LA. It is **not** ASVspoof
@@ -93,5 +96,5 @@ data. To redistribute it you need the right to redistribute adaptations of the r
 * `partial/`: recordings in which one stretch was replaced by copy-synthesis (crossfades of 10 ms), and unmodified ones
   (`-`); `partial/labels.csv` lists the stretches. They are not in the protocols.
 * There are no ASV scores, so there is no t-DCF.
-* The vocoders are classical: artefacts of neural vocoders are different.
+* {classical}
 """

@@ -2,7 +2,8 @@
 
 Each spoof is matched to one recording in level, length, pauses, spectrum and background, so that these do not separate
 the classes. Training on vocoded speech is a published recipe (X. Wang and J. Yamagishi 2023, "Spoofed training data for
-speech spoofing countermeasure can be efficiently created using neural vocoders"); the vocoders here are classical.
+speech spoofing countermeasure can be efficiently created using neural vocoders"); the vocoders here are classical, and
+neural ones are what the user has as ONNX files.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -27,9 +28,10 @@ from deepfake.atomic import write_atomically
 from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 from deepfake.synthesis.listing import write_lists
+from deepfake.synthesis.neural import facts, named
 from deepfake.synthesis.plan import Recipe, Source, plan, recordings
 from deepfake.synthesis.sound import Outcome, make
-from deepfake.synthesis.systems import SYSTEMS, available
+from deepfake.synthesis.systems import System, available, systems
 from deepfake.synthesis.tts import SENTENCES, read_texts
 from deepfake.terminal import progress
 
@@ -66,35 +68,38 @@ def make_corpus(recipe: Recipe) -> Result:
     bonafide, output = recipe.bonafide, recipe.output
     found = recordings(bonafide)
     texts = read_texts(recipe.texts or SENTENCES)
-    with_version = available()
-    systems = _systems(list(with_version), recipe.eval_only)
+    vocoders = named(recipe.vocoders)
+    known = systems(vocoders)
+    with_version = available() | dict.fromkeys(vocoders, "ONNX Runtime")
+    by_partition = _systems(list(with_version), recipe.eval_only, known)
     names = ("seed", "shares", "spoofs", "splices", "min_seconds", "max_seconds", "per_speaker")
     settings = {
         "version": VERSION,
         **{name: getattr(recipe, name) for name in names},
         "shares": [float(share) for share in recipe.shares],
-        "systems": {name: {"what": SYSTEMS[name].what, "with": program} for name, program in with_version.items()},
+        "systems": {name: {"what": known[name].what, "with": program} for name, program in with_version.items()},
         "eval_only": [name for name in recipe.eval_only if name in with_version],
         "texts": _digest(texts),
+        **({"vocoders": {name: facts(given) for name, given in vocoders.items()}} if vocoders else {}),
         "recordings": _digest(f"{path} {(bonafide / path).stat().st_size}" for own in found.values() for path in own),
     }
     if output.resolve().is_relative_to(bonafide.resolve()):
         raise InputError(f"--output {output}: lies in the folder of recordings: give one outside {bonafide}")
     _claim(output, settings)
-    sources = plan(found, systems, [name for name in with_version if SYSTEMS[name].copies], recipe)
+    sources = plan(found, by_partition, [name for name in with_version if known[name].copies], recipe)
     making = _outcomes(sources, partial(make, recipe=recipe, texts=texts), recipe.workers or os.cpu_count() or 1)
     made = {one.source.path: one for one in progress(making, "making the corpus", total=len(sources))}
     counts, left_out = write_lists(output, [made[source.path] for source in sources], settings)
-    absent = {name: f"{s.what}: {s.needs}" for name, s in SYSTEMS.items() if name not in with_version}
+    absent = {name: f"{s.what}: {s.needs}" for name, s in known.items() if name not in with_version}
     return Result(counts, left_out, absent)
 
 
-def _systems(there: Sequence[str], eval_only: Sequence[str]) -> dict[str, list[str]]:
+def _systems(there: Sequence[str], eval_only: Sequence[str], all_of: Mapping[str, System]) -> dict[str, list[str]]:
     """The systems of each partition."""
-    if unknown := [name for name in eval_only if name not in SYSTEMS]:
-        raise InputError(f"--eval-only {unknown[0]}: some of {', '.join(SYSTEMS)} were expected")
+    if unknown := [name for name in eval_only if name not in all_of]:
+        raise InputError(f"--eval-only {unknown[0]}: some of {', '.join(all_of)} were expected")
     known = [name for name in there if name not in eval_only]
-    if not any(SYSTEMS[name].copies for name in known):
+    if not any(all_of[name].copies for name in known):
         raise InputError(
             f"--eval-only {' '.join(eval_only)}: leaves {', '.join(known) or 'no system'} for training, where a "
             "copy-synthesis is needed: name fewer systems"

@@ -37,6 +37,7 @@ class Recipe:
         min_seconds, max_seconds: Shorter recordings are skipped, of longer ones a part is used.
         per_speaker: Number of recordings of each speaker, drawn at random; None is all.
         texts: File of sentences for TTS, one per line; None is the openings of a dozen old novels.
+        vocoders: Neural vocoders, each `FILE.onnx` or `FILE.onnx:settings.json`.
 
     Raises:
         InputError: A number is out of range.
@@ -54,6 +55,7 @@ class Recipe:
     max_seconds: float = 6.0
     per_speaker: int | None = None
     texts: Path | None = None
+    vocoders: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         low, high = self.min_seconds, self.max_seconds

@@ -14,9 +14,10 @@ from deepfake.audio import waveform as audio
 from deepfake.errors import InputError
 from deepfake.synthesis.frames import SAMPLE_RATE, Floats
 from deepfake.synthesis.matching import FRAME, high_passed, levels, matched, output_chain
+from deepfake.synthesis.neural import named
 from deepfake.synthesis.plan import NONE, File, Recipe, Source, generator
 from deepfake.synthesis.splice import random_stretch, spliced
-from deepfake.synthesis.systems import SYSTEMS, Texts
+from deepfake.synthesis.systems import System, Texts, systems
 
 QUIETEST_DBFS = -70.0  # level below which a recording is skipped
 
@@ -54,6 +55,7 @@ def make(source: Source, recipe: Recipe, texts: Texts) -> Outcome:
     except InputError as error:
         return Outcome(source, {file.id: str(error) for file in source.files})
     errors, where = {}, None
+    known = systems(named(recipe.vocoders))
     for file in source.files:
         rng = generator(recipe.seed, "file", file.id)
         try:
@@ -62,7 +64,7 @@ def make(source: Source, recipe: Recipe, texts: Texts) -> Outcome:
                 where = start / SAMPLE_RATE, end / SAMPLE_RATE
             if file not in missing:
                 continue
-            made = speech if file.system == NONE else _spoofed(speech, file, recipe.seed, texts)
+            made = speech if file.system == NONE else _spoofed(speech, file, known[file.system], recipe.seed, texts)
             if where:
                 made = spliced(speech, made, *(round(s * SAMPLE_RATE) for s in where))
             _write(paths[file], output_chain(made, speech, rng))
@@ -71,11 +73,11 @@ def make(source: Source, recipe: Recipe, texts: Texts) -> Outcome:
     return Outcome(source, errors, where)
 
 
-def _spoofed(speech: Floats, file: File, seed: int, texts: Texts) -> Floats:
+def _spoofed(speech: Floats, file: File, system: System, seed: int, texts: Texts) -> Floats:
     rng = generator(seed, "spoof", file.id)
-    spoof = SYSTEMS[file.system].spoof(speech, texts, rng)
+    spoof = system.spoof(speech, texts, rng)
     if not np.isfinite(spoof).all() or not spoof.any():
-        raise InputError(f"{SYSTEMS[file.system].what}: the output is silent or not finite")
+        raise InputError(f"{system.what}: the output is silent or not finite")
     return matched(spoof, speech, rng)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +12,7 @@ from deepfake.synthesis.frames import Floats
 from deepfake.synthesis.griffin_lim import griffin_lim
 from deepfake.synthesis.harmonic import harmonic_plus_noise
 from deepfake.synthesis.lpc import lpc_vocoder
+from deepfake.synthesis.neural import copied, parts
 from deepfake.synthesis.phase_vocoder import shift_voice
 from deepfake.synthesis.tts import tts, version
 from deepfake.synthesis.world import pyworld, world, world_conversion
@@ -51,6 +52,14 @@ SYSTEMS = {
     "A08": System("TTS, flite", partial(tts, "flite"), "flite"),
 }
 EVAL_ONLY = ("A06", "A07", "A08")
+
+
+def systems(vocoders: Mapping[str, str]) -> dict[str, System]:
+    """The systems, and those of vocoders, see `deepfake.synthesis.neural.named`."""
+    return SYSTEMS | {
+        name: System(f"copy-synthesis, vocoder {parts(given)[0].name}", partial(copied, given), copies=True)
+        for name, given in vocoders.items()
+    }
 
 
 def available() -> dict[str, str]:

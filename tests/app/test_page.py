@@ -107,6 +107,22 @@ def test_the_prior_changes_the_probability_and_nothing_is_assessed_again(runs, m
     assert not at.exception and "prior of 1%" in html(at) and "16.9%, a calculation" in html(at)
 
 
+def test_the_threshold_of_the_score_can_be_changed_and_says_where_it_comes_from(runs):
+    at = given(page(runs), "clip.wav", encode(speech()))
+    assert "Spoof at a score of **100** or below: a test." in shown(at)
+    assert "100 or below is spoof (threshold: a test)" in html(at) and "Spoofing detected" in html(at)
+    at.sidebar.selectbox[0].set_value("my own").run()
+    at.sidebar.number_input[0].set_value(-50.0).run()
+    assert not at.exception and "The detector's is 100: a test." in shown(at)
+    assert "-50 or below is spoof (threshold: set on the page)" in html(at) and "Spoofing detected" not in html(at)
+    assert "20 times more probable if the speech was machine" in shown(at)  # by the calibration, which is the same
+    assert "By the threshold the speech is" in at.warning[0].value
+    at.file_uploader[-1].set_value([("a.wav", encode(speech()), "audio/x")]).run()
+    assert list(at.dataframe[0].value["verdict"]) == ["bonafide"] and "Spoof is a score of -50 or below" in shown(at)
+    at.sidebar.selectbox[0].set_value("the detector's").run()
+    assert "Spoofing detected" in html(at) and list(at.dataframe[0].value["verdict"]) == ["spoof"]
+
+
 def test_a_live_recording_has_the_two_way_verdict(runs):
     at = page(runs)
     at.segmented_control[0].set_value("The microphone").run()

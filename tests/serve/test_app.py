@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import shutil
 
+import pytest
+from starlette.testclient import TestClient
+
+from deepfake.cli import main
 from deepfake.commands.predict import row
 from deepfake.detector import Detector
+from deepfake.errors import InputError
 from deepfake.forensics.assess import Scanning, assess
+from deepfake.serve.app import application
+from deepfake.serve.service import Settings
 
 
 def post(client, path, content: bytes, name="x.wav", **more):
@@ -40,6 +48,22 @@ def test_a_verdict_is_that_of_predict_to_the_last_bit(client, served_run, record
         assert found["confidence"] == max(expected["p_fake"], 1 - expected["p_fake"])
         assert found["threshold"] == detector.config["threshold"]
         assert [reason["name"] for reason in found["reasons"]] == expected["cautions"]
+
+
+def test_on_onnx_runtime_a_verdict_is_that_of_predict_on_it(served_run, recordings, tmp_path, capsys):
+    pytest.importorskip("onnxruntime", reason='needs pip install "deepfake[export]"')
+    run = shutil.copytree(served_run, tmp_path / "run")
+    with TestClient(application(Settings(run, backend="onnx"))) as on_onnx:
+        assert on_onnx.get("/health").json()["device"] == "cpu"
+        found = [post(on_onnx, "/predict", path.read_bytes()).json() for path in recordings[:3]]
+    assert (run / "detector.onnx").is_file()
+    files = [str(path) for path in recordings[:3]]
+    assert main(["predict", "--run", str(run), "--backend", "onnx", "--format", "json", *files]) == 0
+    for expected, answer in zip(json.loads(capsys.readouterr().out), found, strict=True):
+        del expected["file"]
+        assert {key: answer[key] for key in expected} == expected
+    with pytest.raises(InputError, match="device=meta with --backend onnx: cpu was expected"):
+        application(Settings(run, device="meta", backend="onnx"))
 
 
 def test_a_timeline_is_given_if_asked_for_and_moves_no_score(client, served_run, recordings):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -51,6 +53,19 @@ def test_the_form_is_what_the_client_accepts_and_nothing_stays(client, recording
     assert {"report.json", "report.pdf", "manifest.json", "segments.json"} <= set(archive.namelist())
     assert not [name for name in archive.namelist() if name.startswith("audio/")]
     assert len(PdfReader(io.BytesIO(explain("application/pdf"))).pages) > 1
+
+
+def test_no_path_of_the_server_is_told_but_the_hash_of_its_detector(client, served_run, recordings):
+    answer = client.post("/explain", files={"file": recordings[0].read_bytes()})
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    report = json.loads(archive.read("report.json"))
+    assert report["detector"]["path"] == "detector.pt"
+    assert report["detector"]["sha256"] == hashlib.sha256((served_run / "detector.pt").read_bytes()).hexdigest()
+    texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith((".json", ".txt", ".csv"))]
+    pdf = "".join(page.extract_text() for page in PdfReader(io.BytesIO(archive.read("report.pdf"))).pages)
+    assert "detector.pt" in pdf and len(texts) >= 3
+    for text in (*texts, pdf.replace("\n", "")):
+        assert served_run.name not in text and str(Path.cwd()) not in text and tempfile.gettempdir() not in text
 
 
 @pytest.mark.parametrize(

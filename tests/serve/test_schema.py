@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
@@ -51,6 +55,27 @@ def test_every_error_of_every_operation_is_documented_with_an_example(client):
                 documented |= set(examples)
     assert documented | {"not-found", "method-not-allowed"} == set(KINDS)
     assert found["components"]["schemas"]["Prediction"]["examples"]
+
+
+def test_the_documentation_has_all_of_the_schema_and_loads_nothing(client):
+    answer = client.get("/docs")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert not re.search(r"<script|<link|<img|src=|@import|url\(", answer.text)
+    assert re.findall(r"href=(\S*?)>", answer.text) == ['"openapi.json"']
+    text = html.unescape(re.sub(r"<[^>]+>", "", answer.text))
+    found = client.get("/openapi.json").json()
+    assert "/docs" not in found["paths"] and found["info"]["title"] in text
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            assert f"{method.upper()} {path}\n{operation['description']}" in text
+            for status, response in operation["responses"].items():
+                assert f"{status} {response['description']}" in text
+    for name in KINDS.keys() - {"not-found", "method-not-allowed"}:
+        assert f'"type": "urn:problem-type:deepfake:{name}"' in text
+    assert json.dumps(EXAMPLE, indent=2, sort_keys=True) in text
+    assert "Whether the score is not above the threshold." in text
+    assert "timelinein the queryboolean" in text.replace("\n", "") and "multipart/form-data" in text
 
 
 def test_the_example_is_what_is_answered(client, recordings):
