@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.atomic import write_atomically
+from deepfake.domain import is_domain
 from deepfake.errors import InputError
 from deepfake.features.ssl_weights import read_weights
 from deepfake.metrics.calibration import Calibration
@@ -161,6 +162,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"calibration={found!r:.80}: a weight above 0, an offset, bounds, counts and their source were expected"
         )
+    if (found := config.get("domain")) is not None and not is_domain(found):
+        raise InputError(f"domain={found!r:.80}: a source, counts and sizes were expected")
     for part in ("features", "model"):
         if not isinstance(config.get(part), dict):
             raise InputError(f"{part}={config.get(part)!r:.40}: the settings of a part were expected")

@@ -53,6 +53,7 @@ class Settings:
         max_minutes: Longest recording that is accepted.
         key_file: As `deepfake.serve.keys.Keys.read` takes it; None for no check.
         allow_origins: Origins whose pages may ask (CORS).
+        judge_outside: Whether recordings outside the detector's domain have a verdict too.
     """
 
     run: Path
@@ -60,6 +61,7 @@ class Settings:
     max_minutes: float = MOST_MINUTES
     key_file: Path | None = None
     allow_origins: tuple[str, ...] = ()
+    judge_outside: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.max_minutes <= MOST_MINUTES:
@@ -156,7 +158,7 @@ class Service:
         from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks
 
         if self._evidence is None:
-            self._evidence = Evidence(self.settings.run, self.detector.device)
+            self._evidence = Evidence(self.settings.run, self.detector.device, self.settings.judge_outside)
         try:
             return self._evidence.on(recording, media_type)
         except InputError as error:
@@ -164,7 +166,8 @@ class Service:
 
     def _assess(self, recording: Reading, scanning: Scanning | None) -> Assessment:
         try:
-            return assess(self.detector, recording, scanning=scanning, score_range=self.score_range)
+            how = {"score_range": self.score_range, "judge_outside": self.settings.judge_outside}
+            return assess(self.detector, recording, scanning=scanning, **how)
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 
