@@ -84,7 +84,7 @@ def show(found: Assessment, finding: Mapping[str, Any]) -> None:
     if kind == GENUINE:
         _cautions(found, "Read this first")
         st.markdown("**What this does not show**")
-        st.markdown("\n".join(f"- {look.plain(limit)}" for limit in LIMITS[1:5]))
+        st.markdown("\n".join(f"- {look.plain(limit)}" for limit in LIMITS[1:6]))
     elif kind == INCONCLUSIVE:
         _cautions(found, "Why")
         st.markdown(HELPS)
