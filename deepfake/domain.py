@@ -23,6 +23,7 @@ IN, EDGE, OUTSIDE = "in", "edge", "outside"
 EDGE_PERCENTILE, OUTSIDE_PERCENTILE = 95.0, 99.0  # of the distances of dev
 MOST_COMPONENTS = 64
 N_BANDS = 64
+MOST = 10**6  # dimensions or clips that settings may name
 FEWEST = 20  # clips of each class: of fewer, the 95th percentile is the greatest
 HALF_WINDOW_SECONDS = 0.016
 SOURCES = ("embedding", "spectrum")
@@ -56,6 +57,11 @@ class Gaussians(nn.Module):
         `[B, n_dimensions]` -> `[B]`
     """
 
+    centre: Tensor
+    projection: Tensor
+    means: Tensor
+    whitening: Tensor
+
     def __init__(self, n_dimensions: int, n_components: int) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(n_dimensions))
@@ -69,7 +75,7 @@ class Gaussians(nn.Module):
         return white.norm(dim=2).amin(dim=0)
 
     @classmethod
-    def fit(cls, described: Floats, labels: NDArray[np.integer]) -> Gaussians:
+    def fit(cls, described: Floats, labels: NDArray[np.int64]) -> Gaussians:
         """Fit `[N, D]` with labels 0 and 1 `[N]`, of each at least two."""
         centre, deviation = described.mean(axis=0), described.std(axis=0)
         scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
@@ -92,7 +98,7 @@ def _gaussian(components: Floats) -> tuple[Floats, Floats]:
     """Mean `[K]`, and `[K, K]` by which what is centred is multiplied to have unit covariance, of `[N, K]`."""
     mean = components.mean(axis=0)
     covariance = shrunk_covariance(components - mean) + RIDGE * np.eye(len(mean))
-    return mean, np.linalg.cholesky(np.linalg.inv(covariance))
+    return mean, np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float64)
 
 
 def shrunk_covariance(centred: Floats) -> Floats:
@@ -140,6 +146,8 @@ class Domain(nn.Module):
         waveform `[B, T]`, embedding `[B, D]` -> distance `[B]`
     """
 
+    percentiles: Tensor
+
     def __init__(self, *, embedding: tuple[int, int], spectrum: tuple[int, int], sample_rate: int) -> None:
         super().__init__()
         self.embedding, self.spectrum = Gaussians(*embedding), Gaussians(*spectrum)
@@ -152,7 +160,12 @@ class Domain(nn.Module):
     @property
     def sizes(self) -> dict[str, list[int]]:
         """The arguments of the same names, as a detector's settings have them."""
-        return {source: list(self.get_submodule(source).projection.shape) for source in SOURCES}
+        return {name: list(found.projection.shape) for name, found in zip(SOURCES, self._gaussians, strict=True)}
+
+    @property
+    def _gaussians(self) -> tuple[Gaussians, Gaussians]:
+        """In the order of `SOURCES`."""
+        return self.embedding, self.spectrum
 
     def place(self, distance: float) -> Place:
         """Where a recording of this distance lies: at the edge beyond the 95th percentile of dev, outside the 99th."""
@@ -168,7 +181,7 @@ class Domain(nn.Module):
         return cls._of(gaussians, _distances(gaussians, dev), sample_rate)
 
     @classmethod
-    def cross_fit(cls, clips: Described, folds: Sequence[NDArray[np.integer]], sample_rate: int) -> Domain:
+    def cross_fit(cls, clips: Described, folds: Sequence[NDArray[np.int64]], sample_rate: int) -> Domain:
         """Gaussians of clips that served no training, and their distances from those of the other folds.
 
         Args:
@@ -218,7 +231,7 @@ class Described(NamedTuple):
 
     embedding: Floats
     spectrum: Floats
-    labels: NDArray[np.integer]
+    labels: NDArray[np.int64]
 
     def at(self, chosen: NDArray[Any]) -> Described:
         """Those of some indices, or of a mask."""
@@ -234,8 +247,10 @@ def is_domain(found: Any) -> bool:
     """Whether settings of a detector's file describe a domain."""
     if not isinstance(found, dict) or not isinstance(found.get("source"), str):
         return False
-    counts = [found.get("n_train"), found.get("n_dev")]
-    sizes = [found.get(source) for source in SOURCES]
-    if not all(isinstance(size, list) and len(size) == 2 for size in sizes):
-        return False
-    return all(type(n) is int and 0 < n <= 10**6 for n in [*counts, *(n for size in sizes for n in size)])
+    numbers = [found.get("n_train"), found.get("n_dev")]
+    for source in SOURCES:
+        size = found.get(source)
+        if not isinstance(size, list) or len(size) != 2:
+            return False
+        numbers += size
+    return all(type(n) is int and 0 < n <= MOST for n in numbers)

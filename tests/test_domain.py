@@ -64,7 +64,7 @@ def test_the_distance_is_mahalanobis_from_the_nearer_class():
 def test_levels_are_those_of_another_short_time_fourier_transform(rate, n_samples):
     waveform = np.random.default_rng(0).normal(size=n_samples).cumsum().astype(np.float32)
     size = round(0.032 * rate)
-    spectrum = stft(waveform.astype(float), rate, "hann", size, size // 2, boundary=None, padded=False)[2]
+    spectrum = stft(waveform.astype(float), rate, "hann", size, size // 2, boundary=None, padded=False)[2]  # type: ignore[arg-type]
     power = (np.abs(spectrum[1:]) ** 2).reshape(64, -1, spectrum.shape[1]).mean(axis=1)  # [64, L]
     expected = np.log(power / power.mean() + 1e-10).mean(axis=1)
     found = band_levels(torch.from_numpy(np.stack([waveform, 0.01 * waveform])), rate)
@@ -187,7 +187,7 @@ def test_the_place_of_a_recording_is_that_of_its_median_window(knowing):
         with torch.inference_mode():
             expected.append(knowing.domain(clip, knowing.logits_and_embedding(clip)[1]).item())
     assert windows.distances == pytest.approx(expected, rel=1e-5)
-    assert windows.place.distance == pytest.approx(np.median(expected), rel=1e-5)
+    assert windows.place is not None and windows.place.distance == pytest.approx(np.median(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"source": 1}, {"n_dev": 0}, {"spectrum": [64]}, {"embedding": [10**7, 3]}])
@@ -241,7 +241,7 @@ def test_a_report_states_the_domain_and_is_verified(knowing, tmp_path, judge):
     explanation = Explanation(Clip(detector, found.clip.clip), {}, [], None)
     how = {"run": tmp_path, "environment": environment(["x"], torch.device("cpu"), None)}
     content = report(found, explanation, parameters={"judge_outside": judge}, **how)
-    assert content["domain"] == {**found.domain._asdict(), "source": "a test", "n_dev": 48}
+    assert found.domain is not None and content["domain"] == {**found.domain._asdict(), "source": "a test", "n_dev": 48}
     assert "outside the speech" in " ".join(reason["sentence"] for reason in content["reasons"])
     path = tmp_path / "report.json"
     path.write_text(json.dumps(content))

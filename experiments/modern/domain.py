@@ -47,7 +47,7 @@ def noisy(x: Samples, db: float, seed: int = 0) -> Samples:
 
 def telephone(x: Samples) -> Samples:
     """300 to 3400 Hz alone."""
-    return sosfilt(butter(6, [300, 3400], "bandpass", fs=RATE, output="sos"), x)
+    return np.asarray(sosfilt(butter(6, [300, 3400], "bandpass", fs=RATE, output="sos"), x))
 
 
 CONDITIONS: dict[str, Callable[[Samples], Samples]] = {
@@ -76,8 +76,8 @@ def sources(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, 
     if arguments.real_fake:
         files = sorted(Path(arguments.real_fake).rglob("*.wav"))
         yield "real_fake", [Utterance(id=f.stem, path=str(f), label=int(f.parent.name == "real")) for f in files]
-    for name, made in CONDITIONS.items():
-        yield f"dev, {name}", [written(u, made, folder / name) for u in la["dev"]]
+    for i, (name, made) in enumerate(CONDITIONS.items()):
+        yield f"dev, {name}", [written(u, made, folder / str(i)) for u in la["dev"]]
 
 
 def written(u: Utterance, made: Callable[[Samples], Samples], folder: Path) -> Utterance:
