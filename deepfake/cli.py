@@ -126,12 +126,18 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
     command.add_argument("--random", action="store_true", help="score only one of the files, drawn at random")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
+    _add_judge_outside(command)
     _add_backend(command)
 
 
 def _add_backend(command: argparse.ArgumentParser) -> None:
     backend = "onnx: ONNX Runtime on the CPU, from RUN/detector.onnx, which is made on first use (torch)"
     command.add_argument("--backend", choices=("torch", "onnx"), default="torch", help=backend)
+
+
+def _add_judge_outside(command: argparse.ArgumentParser) -> None:
+    judge = "a verdict on recordings outside the speech that the detector was made for too, with a caution"
+    command.add_argument("--judge-outside", action="store_true", help=judge)
 
 
 def _add_speaker_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -161,6 +167,7 @@ def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--insecure", action="store_true", help="let others in without a key or TLS")
     command.add_argument("--allow-origin", action="append", default=[], help="a page's origin that may ask (CORS)")
     command.add_argument("--max-minutes", type=float, default=120.0, help="longest recording (120)")
+    _add_judge_outside(command)
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
     _add_backend(command)
 
@@ -241,7 +248,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     device = device_for(arguments.backend, arguments.device)
     how = {"clips": arguments.clips, "form": arguments.format, "output": arguments.output}
-    how["backend"] = arguments.backend
+    how |= {"backend": arguments.backend, "judge_outside": arguments.judge_outside}
     bad = predict(arguments.run or _newest_run(), paths, device=device, **how)
     if arguments.output:
         print(arguments.output)
@@ -296,6 +303,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         key_file=arguments.key_file,
         allow_origins=tuple(arguments.allow_origin),
         backend=arguments.backend,
+        judge_outside=arguments.judge_outside,
     )
     where = {"host": arguments.host, "port": arguments.port, "secure": arguments.tls}
     serve(settings, **where, workers=arguments.workers, insecure=arguments.insecure)

@@ -7,35 +7,34 @@ the log-odds of bona fide (for two logits their difference) unless a published s
 from __future__ import annotations
 
 import copy
-import importlib
 import math
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from statistics import median
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
-from deepfake.commandline import run_folder
 from deepfake.detector_format import (
     check_settings,
     check_size,
     content_hash,
+    detector_file,
     one_line,
     read_detector_file,
     write_detector_file,
 )
+from deepfake.detector_parts import build, part_of
+from deepfake.domain import SOURCES, Domain, Place
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
 from deepfake.models.network import FrameNetwork, Network
 from deepfake.replay import replayed
-
-Part = TypeVar("Part", FrontEnd, Network)
 
 
 class LikelihoodRatio(NamedTuple):
@@ -57,7 +56,7 @@ class Detector(nn.Module):
     `features` and `model` (each `_target_` and keywords), `sample_rate` in hertz, `seconds` (length of the clip it
     takes), `score` (`log_odds`, or `bonafide_logit` as AASIST's authors score), `threshold` (`value`, `source`),
     `frame_threshold` (the same, if the network scores frames), `calibration` (`source` and the fields of
-    `Calibration`) if it is calibrated.
+    `Calibration`) if it is calibrated, `domain` (`source`, counts and sizes) if it knows what it was trained on.
 
     Args:
         config: That dictionary. `model.in_channels` is filled in from the front end, and `n_layers` of a network that
@@ -83,14 +82,16 @@ class Detector(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         check_settings(config)
-        self.features = _build(FrontEnd, config["features"])
+        self.features = build(FrontEnd, config["features"])
         model = {**config["model"], "in_channels": self.features.n_channels}
         if part_of(Network, str(model["_target_"])).layered:
             model["n_layers"] = self.features.n_stacked
-        self.model = _build(Network, model, self.features.kind)
+        self.model = build(Network, model, self.features.kind)
         default = {"value": 0.0, "source": "default"}
         thresholds = {"threshold": default, **({"frame_threshold": default} if self.locates else {})}
         self.config = {**thresholds, **config, "model": model}
+        sizes = {source: found[source] for source in SOURCES} if (found := config.get("domain")) else None
+        self.domain = Domain(**sizes, sample_rate=config["sample_rate"]) if sizes else None
 
     @property
     def sample_rate(self) -> int:
@@ -167,6 +168,17 @@ class Detector(nn.Module):
             return -self.log_odds(logits)
         return -(calibration.weight * self.score(logits) + calibration.offset)
 
+    def logits_and_embedding(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Output of the network and the embedding that it is made of, `[B, T]` -> `[B, 1 or 2]`, `[B, D]`."""
+        return self.model.with_embedding(self.features(waveform))
+
+    def judged(self, waveform: Tensor) -> list[Tensor]:
+        """Logits and, where the domain is known, distances from it, `[B, T]` -> `[B, 1 or 2]`, `[B]`."""
+        if self.domain is None:
+            return [self.logits(waveform)]
+        logits, embedding = self.logits_and_embedding(waveform)
+        return [logits, self.domain(waveform, embedding)]
+
     def forward(self, waveform: Tensor) -> Tensor:
         return self.score(self.logits(waveform))
 
@@ -195,6 +207,11 @@ class Detector(nn.Module):
     def set_calibration(self, calibration: Calibration, source: str) -> None:
         """Set the calibration and its source."""
         self.config["calibration"] = {**calibration._asdict(), "source": source}
+
+    def set_domain(self, domain: Domain, source: str, *, n_train: int, n_dev: int) -> None:
+        """Set the speech that it was made for, its source, and of how many clips that is known."""
+        self.domain = domain.to(self.device)
+        self.config["domain"] = {"source": source, "n_train": n_train, "n_dev": n_dev, **domain.sizes}
 
     def llr(self, score: float) -> LikelihoodRatio | None:
         """The likelihood ratio of a score, within what the calibration supports; None without calibration."""
@@ -294,6 +311,7 @@ class Windows:
     Attributes:
         scores: Scores of the windows in order of time `[W]`.
         spoof: Evidence for spoof of each window, in nats `[W]`.
+        distances: From the detector's domain `[W]`; empty where it has none.
     """
 
     def __init__(
@@ -311,6 +329,7 @@ class Windows:
         self.batch_size = batch_size or (1 if detector.device.type == "cpu" else 8)
         self.scores: list[float] = []
         self.spoof: list[float] = []
+        self.distances: list[float] = []
         self._waiting: list[Tensor] = []
         self._last = torch.zeros(0)  # window that was scored
 
@@ -318,6 +337,12 @@ class Windows:
     def score(self) -> float:
         """Score of the recording, after `finish`."""
         return sum(self.scores) / len(self.scores)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the recording lies, by the median distance of its windows: a pause does not put it outside."""
+        domain = self.detector.domain
+        return None if domain is None else domain.place(median(self.distances))
 
     def take(self, block: Tensor) -> list[Window]:
         """Add a block `[T]`, and return the windows that were scored meanwhile.
@@ -336,74 +361,36 @@ class Windows:
         """Score the windows that wait, and the last one."""
         windows, last = self.flush(), self.cutter.last
         start, clip = self.cutter.n_taken - len(last), crop_or_repeat(last, self.detector.n_samples)
-        score, spoof = self.score_clips([clip], [start])
-        self.scores += score
+        self._keep(*self.score_clips([clip], [start]))
+        return [*windows, Window(start, last, self.scores[-1])]
+
+    def _keep(self, scores: list[float], spoof: list[float], distances: list[float]) -> None:
+        self.scores += scores
         self.spoof += spoof
-        return [*windows, Window(start, last, *score)]
+        self.distances += distances
 
     @torch.inference_mode()
-    def score_clips(self, clips: list[Tensor], starts: list[int]) -> tuple[list[float], list[float]]:
-        """Scores of clips `[T]` as long as the detector's, and their evidence for spoof; starts are in samples."""
-        logits_of = replayed(self.detector, self.detector.logits)
-        logits = logits_of(torch.stack(clips).to(self.detector.device))
+    def score_clips(self, clips: list[Tensor], starts: list[int]) -> tuple[list[float], list[float], list[float]]:
+        """Scores of clips `[T]` as long as the detector's, evidence for spoof, distances; starts are in samples."""
+        judged = replayed(self.detector, self.detector.judged, self.detector.domain)
+        logits, *distances = judged(torch.stack(clips).to(self.detector.device))
         scores = self.detector.score(logits).double().cpu().tolist()
         for start, score in zip(starts, scores, strict=True):
             if not math.isfinite(score):
                 where = f"window from {start / self.detector.sample_rate:.2f} s on"
                 raise InputError(f"{self.name}: the detector's score of the {where} is not a finite number")
-        return scores, self.detector.spoof(logits).double().cpu().tolist()
+        of_clips = [value for found in distances for value in found.double().cpu().tolist()]
+        return scores, self.detector.spoof(logits).double().cpu().tolist(), of_clips
 
     def _scored(self, n: int) -> list[Window]:
         clips, self._waiting, done = self._waiting[:n], self._waiting[n:], len(self.scores)
         starts = [(done + i) * self.cutter.hop for i in range(n)]
         for i in range(0, n, self.batch_size):
             batch = clips[i : i + self.batch_size]
-            scores, spoof = (values[-1:] * len(batch) for values in (self.scores, self.spoof))
-            if not all(torch.equal(clip, self._last) for clip in batch):
-                scores, spoof = self.score_clips([mirrored(c, self.n_filled) for c in batch], starts[i:][: len(batch)])
+            if all(torch.equal(clip, self._last) for clip in batch):
+                found = [values[-1:] * len(batch) for values in (self.scores, self.spoof, self.distances)]
+            else:
+                found = self.score_clips([mirrored(c, self.n_filled) for c in batch], starts[i:][: len(batch)])
+            self._keep(*found)
             self._last = batch[-1]
-            self.scores += scores
-            self.spoof += spoof
         return [Window(*window) for window in zip(starts, clips, self.scores[done:], strict=True)]
-
-
-def detector_file(run: str | os.PathLike[str]) -> Path:
-    """The detector file of a run, given by its folder or a file of it, or the detector file itself.
-
-    Example:
-        >>> detector_file(Path("runs") / "detector.pt").name
-        'detector.pt'
-    """
-    path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
-    return path / "detector.pt" if path.is_dir() else path
-
-
-def part_of(base: type[Part], target: str) -> type[Part]:
-    """A class of this package; a name that is only imported there (`deepfake.x.os`) is refused."""
-    module, _, name = target.rpartition(".")
-    part = None
-    if module.startswith("deepfake."):
-        with suppress(ImportError):
-            part = getattr(importlib.import_module(module), name, None)
-    if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
-        raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
-    return part
-
-
-def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) -> Part:
-    """Build a part of this package.
-
-    Args:
-        base: `FrontEnd` or `Network`.
-        config: `_target_` and keywords.
-        kind: Kind of the front end that a network takes.
-    """
-    config = dict(config)
-    target = str(config.pop("_target_"))
-    part = part_of(base, target)
-    if kind is not None and issubclass(part, Network):
-        part.require_kind(kind)
-    try:
-        return part(**config)
-    except TypeError as error:
-        raise InputError(f"{target} does not take these settings: {error}") from error

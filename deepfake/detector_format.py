@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.atomic import write_atomically
+from deepfake.commandline import run_folder
+from deepfake.domain import is_domain
 from deepfake.errors import InputError
 from deepfake.features.ssl_weights import read_weights
 from deepfake.metrics.calibration import Calibration
@@ -161,6 +164,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"calibration={found!r:.80}: a weight above 0, an offset, bounds, counts and their source were expected"
         )
+    if (found := config.get("domain")) is not None and not is_domain(found):
+        raise InputError(f"domain={found!r:.80}: a source, counts and sizes were expected")
     for part in ("features", "model"):
         if not isinstance(config.get(part), dict):
             raise InputError(f"{part}={config.get(part)!r:.40}: the settings of a part were expected")
@@ -215,3 +220,14 @@ def _numbers(value: Any) -> Iterator[float]:
 def one_line(error: Exception) -> str:
     """The beginning of an error's message."""
     return " ".join(str(error).split())[:300]
+
+
+def detector_file(run: str | os.PathLike[str]) -> Path:
+    """The detector file of a run, given by its folder or a file of it, or the detector file itself.
+
+    Example:
+        >>> detector_file(Path("runs") / "detector.pt").name
+        'detector.pt'
+    """
+    path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
+    return path / "detector.pt" if path.is_dir() else path

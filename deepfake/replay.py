@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 N_WARM_UP = 3  # calls before the capture, which allocate and choose algorithms
+
+
+Function = Callable[[Tensor], Sequence[Tensor]]
 
 
 class Replay:
@@ -18,25 +22,26 @@ class Replay:
     captured (it waits for the device, or computes elsewhere) is called as it is.
 
     Args:
-        function: Of a tensor on a GPU, without gradients; its weights stay where they are.
+        state: What its results depend on beside its input; another state needs another capture.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
+    def __init__(self, state: tuple[object, ...]) -> None:
+        self.state = state
         self.graph: torch.cuda.CUDAGraph | None = None
         self.failed = False
-        self.given, self.found = torch.zeros(0), torch.zeros(0)
+        self.given = torch.zeros(0)
+        self.found: Sequence[Tensor] = ()
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, function: Function, x: Tensor) -> Sequence[Tensor]:
         if self.graph is None and not self.failed and len(x) == 1:
-            self._capture(x)
+            self._capture(function, x)
         if self.graph is None or x.shape != self.given.shape:
-            return self.function(x)
+            return function(x)
         self.given.copy_(x)
         self.graph.replay()
-        return self.found.clone()
+        return [found.clone() for found in self.found]
 
-    def _capture(self, x: Tensor) -> None:
+    def _capture(self, function: Function, x: Tensor) -> None:
         """Warm up beside the current stream, as captures need it, then record."""
         self.given, graph = x.clone(), torch.cuda.CUDAGraph()
         try:
@@ -44,30 +49,30 @@ class Replay:
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(N_WARM_UP):
-                    self.function(self.given)
+                    function(self.given)
             torch.cuda.current_stream().wait_stream(stream)
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self.found = self.function(self.given)
+                self.found = function(self.given)
             self.graph = graph
         except RuntimeError:
             self.failed = True
 
 
-_replays: weakref.WeakKeyDictionary[nn.Module, tuple[int, Replay]] = weakref.WeakKeyDictionary()
+_replays: weakref.WeakKeyDictionary[nn.Module, Replay] = weakref.WeakKeyDictionary()
 
 
-def replayed(module: nn.Module, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def replayed(module: nn.Module, function: Function, *state: object) -> Function:
     """A function of a module: on single clips replayed where the module is on a GPU, else as it is.
 
     Args:
         module: In eval mode. It may be moved: its weights are captured anew.
-        function: Of a tensor on the module's device.
+        function: Of a tensor on the module's device, without gradients.
+        *state: What it depends on beside the module's weights, as objects that are replaced and not changed.
     """
     weights = next(module.parameters(), None)
     if weights is None or weights.device.type != "cuda":
         return function
-    where, replay = _replays.get(module, (0, None))
-    if replay is None or where != weights.data_ptr():
-        replay = Replay(function)
-        _replays[module] = weights.data_ptr(), replay
-    return replay
+    replay = _replays.get(module)
+    if replay is None or replay.state != (weights.data_ptr(), *map(id, state)):
+        replay = _replays[module] = Replay((weights.data_ptr(), *map(id, state)))
+    return partial(replay, function)  # the replay itself must not keep the module

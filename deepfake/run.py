@@ -335,6 +335,7 @@ def explain(cfg: DictConfig) -> dict[str, Any]:
         prior=cfg.prior,
         branch=cfg.branch,
         speaker=None if cfg.speaker is None else str(cfg.speaker),
+        judge_outside=bool(cfg.judge_outside),
     )
     done = explain(cfg.run, cfg.input, methods, settings, **place)
     for file, report in done.content.items():

@@ -20,6 +20,7 @@ class LinearDetector(Detector):
     """
 
     model = None  # type: ignore[assignment]
+    domain = None
 
     def __init__(self, seconds: float = 0.1, forgets: bool = False) -> None:
         nn.Module.__init__(self)

@@ -21,8 +21,8 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("scores", "localisation", "explain", "export"),
     ("synthesis", "loading", "figures"),
     ("detector", "speakers"),
-    ("augment", "detector_format"),
-    ("datasets", "features", "models", "losses", "audio", "metrics", "download"),
+    ("augment", "detector_format", "detector_parts"),
+    ("datasets", "features", "models", "losses", "audio", "metrics", "download", "domain"),
     ("terminal",),
     ("errors", "atomic", "commandline", "allocator", "replay"),
 )

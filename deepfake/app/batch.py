@@ -15,7 +15,7 @@ from deepfake.commands.predict import row
 from deepfake.commands.rows import CsvRows, Row
 from deepfake.errors import InputError
 
-SHOWN = ("file", "verdict", "score", "p_fake", "log10_lr_spoof", "seconds", "cautions")
+SHOWN = ("file", "verdict", "score", "p_fake", "log10_lr_spoof", "domain", "seconds", "cautions")
 
 
 def show(detector: Loaded, megabytes: int, minutes: float) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 import torch
 
 from deepfake.commands.explain import Explainer, Settings
-from deepfake.detector import detector_file
+from deepfake.detector_format import detector_file
 from deepfake.explain.defaults import methods
 from deepfake.runs import provenance
 from deepfake.scores.compute import device_of

@@ -55,7 +55,13 @@ def settings(detector: Loaded) -> Settings:
         format_func=lambda value: f"{own:.3g} s, the detector's clip" if value is None else f"{value:g} s",
         help="Shorter windows show more of when, and are less reliable.",
     )
-    return Settings(window_seconds=seconds, prior=prior, threshold=_threshold(detector, seconds))
+    threshold, judge = _threshold(detector, seconds), False
+    if detector.explainer.detector.domain is not None:
+        judge = st.sidebar.toggle(
+            "Judge what lies outside too",
+            help="A verdict, with a caution, on recordings unlike the speech that the detector was made for.",
+        )
+    return Settings(window_seconds=seconds, prior=prior, threshold=threshold, judge_outside=judge)
 
 
 def listens_first() -> bool:

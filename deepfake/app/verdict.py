@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from deepfake.app import look
+from deepfake.domain import EDGE, IN, OUTSIDE
 from deepfake.figures.style import BONAFIDE
 from deepfake.forensics.assess import Assessment
 from deepfake.forensics.cautions import INCONCLUSIVE
@@ -39,6 +40,11 @@ BANNERS = {
 LIVE = {
     "FAKE": "Live recording: FAKE. More than half of the time is flagged.",
     "REAL": "Live recording: REAL. At most half of the time is flagged, which does not prove that it is genuine.",
+}
+DOMAINS = {
+    IN: "within the speech that the detector was made for",
+    EDGE: "at the edge of the speech that the detector was made for",
+    OUTSIDE: "outside the speech that the detector was made for",
 }
 HELPS = (
     "What can help: a longer recording, more speech and less noise, the original file instead of a copy that was sent "
@@ -78,7 +84,7 @@ def show(found: Assessment, finding: Mapping[str, Any]) -> None:
     if kind == GENUINE:
         _cautions(found, "Read this first")
         st.markdown("**What this does not show**")
-        st.markdown("\n".join(f"- {look.plain(limit)}" for limit in LIMITS[1:5]))
+        st.markdown("\n".join(f"- {look.plain(limit)}" for limit in LIMITS[1:6]))
     elif kind == INCONCLUSIVE:
         _cautions(found, "Why")
         st.markdown(HELPS)
@@ -112,6 +118,9 @@ def _numbers(found: Assessment, finding: Mapping[str, Any]) -> dict[str, str]:
     rows["Scored"] = f"{found.scored_seconds:.1f} s of {found.seconds:.1f} s, in {len(found.scores)} window" + (
         "s" if len(found.scores) != 1 else ""
     )
+    if (place := found.domain) is not None:
+        source = look.plain(used.config["domain"]["source"])
+        rows["Domain"] = f"{DOMAINS[place.state]}; nearer lie {place.percentile:.0f}% of its recordings ({source})"
     if found.timeline is not None:
         said = f": {_over_time(found)}" if of(found) != INCONCLUSIVE or found.timeline.rule == "recording" else ""
         rows["Flagged over time"] = (

@@ -13,7 +13,8 @@ import numpy as np
 from deepfake.commands.scoring import Settings, score_partition
 from deepfake.datasets import manifest
 from deepfake.datasets.corpus import Corpus
-from deepfake.detector import Detector, detector_file
+from deepfake.detector import Detector
+from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.metrics import evaluate
@@ -24,6 +25,8 @@ from deepfake.metrics.tdcf import Weights
 from deepfake.runs.folder import RunFolder
 from deepfake.runs.provenance import OWN_DEV, hash_of_file
 from deepfake.runs.resume import config_of, refuse_unknown
+from deepfake.scores.compute import device_of
+from deepfake.scores.domain import learn_domain_of
 from deepfake.scores.table import UNKNOWN, Scores, read_scores, write_scores
 
 log = logging.getLogger(__name__)
@@ -80,7 +83,7 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
 
 
 def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
-    """Fit a run's calibration and store it with its detector.
+    """Fit a run's calibration and store it with its detector; of a partition that is scored for it, the domain too.
 
     The report is cross-validated: each utterance's likelihood ratio comes from a map that was fitted without it and,
     where speakers are known, without its speaker.
@@ -103,6 +106,10 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ev
         corpus = Corpus.of(dataset)
         scores, rows = score_partition(detector, corpus, partition, settings, output, seed=seed)
         name, source = corpus.name, f"{corpus.name}, partition {partition}"
+        scored = {*scores.ids}
+        utterances = [u for u in corpus.select(partition, seed) if u.id in scored]
+        loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers}
+        learn_domain_of(detector, source, utterances, device=device_of(settings.device), **loading)
     elif folder.dev_scores.is_file():
         scores, source = read_scores(folder.dev_scores), OWN_DEV
         name = _config(folder).get("dataset", {}).get("name", "")

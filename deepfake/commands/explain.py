@@ -67,6 +67,7 @@ class Settings:
         branch: Branch of a network whose evidence the maps show; None for all.
         speaker: Name of an enrolled speaker, or `any` of them, whose voice it may be; None to ask for nobody's.
         batch_size: Windows per step of the scan.
+        judge_outside: Whether a recording outside the detector's domain has a verdict too.
     """
 
     window_seconds: float | None = None
@@ -80,6 +81,7 @@ class Settings:
     branch: str | None = None
     speaker: str | None = None
     batch_size: int = 1
+    judge_outside: bool = False
 
 
 def explain(
@@ -201,7 +203,8 @@ class Explainer:
         rule = "recording" if settings.recording else "file"
         window = (settings.window_seconds, settings.overlap, settings.batch_size)
         scanning = Scanning(*window, self.threshold, rule)
-        return assess(self.detector, source, scanning=scanning, score_range=self.score_range, progress=progress)
+        how = {"score_range": self.score_range, "judge_outside": settings.judge_outside}
+        return assess(self.detector, source, scanning=scanning, progress=progress, **how)
 
     def write_evidence(
         self,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,6 +33,7 @@ def predict(
     form: str = "table",
     output: Path | None = None,
     backend: str = "torch",
+    judge_outside: bool = False,
 ) -> bool:
     """Assess files one by one, and write a row of each when it is there.
 
@@ -42,6 +44,7 @@ def predict(
         device: Where to compute.
         form: `table`, `json` or `csv`; `table` for a file is JSON where its name ends in `.json`, else CSV.
         output: File for the rows; those that it has from before are not made again. None for stdout.
+        judge_outside: As in `assess`.
         backend: `torch`, or `onnx` for ONNX Runtime on the CPU: the same scores to 1e-4.
 
     Returns:
@@ -59,13 +62,14 @@ def predict(
             form = form if form in FORMS else "json" if output.suffix.lower() == ".json" else "csv"
             settings = {"detector": str(Path(run).absolute()), "detector_sha256": detector.sha256, "clips": clips}
             settings |= {"backend": backend} if backend != "torch" else {}
+            settings |= {"judge_outside": True} if judge_outside else {}
             take, before = stack.enter_context(rows_in_file(output, form, settings))
         done = {row["file"] for row in before}
         left = [path for path in paths if _named(path) not in done]
         if before:
             log.info("%s has %d of %d files, which are not scored again", output, len(paths) - len(left), len(paths))
         bad = any(row.get("error") for row in before)
-        for row in _rows(detector, run, left, clips):
+        for row in _rows(detector, run, left, clips=clips, judge_outside=judge_outside):
             take(row)
             bad |= "error" in row
     return bad
@@ -99,21 +103,22 @@ def _named(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def _rows(detector: Detector, run: str | Path, paths: Sequence[Path], clips: str) -> Iterator[Row]:
+def _rows(detector: Detector, run: str | Path, paths: Sequence[Path], **how: Any) -> Iterator[Row]:
     """For each file `file` with `error`, or with what `row` gives."""
     known = score_range(run, detector)
     for path in progress(paths, "scoring"):
         try:
-            found = row(assess(detector, path, clips=clips, score_range=known))
+            found = row(assess(detector, path, score_range=known, **how))
         except InputError as error:
             found = {"error": str(error)}
         yield {"file": str(path), **found}
 
 
 def row(found: Assessment) -> Row:
-    """An assessment in numbers and words: `score, p_fake, verdict, seconds, scored_seconds, cautions` ...
+    """An assessment in numbers and words: `score, p_fake, verdict, seconds, scored_seconds, domain, cautions` ...
 
     `cautions` are the names of its reasons; `log10_lr_spoof`, `capped` are there where the detector is calibrated.
+    `domain` is `in`, `edge` or `outside`, and with `domain_percentile` None where the detector knows none.
     """
     llr = found.llr
     return {
@@ -124,6 +129,8 @@ def row(found: Assessment) -> Row:
         **(llr._asdict() if llr else {}),
         "seconds": found.seconds,
         "scored_seconds": found.scored_seconds,
+        "domain": None if found.domain is None else found.domain.state,
+        "domain_percentile": None if found.domain is None else found.domain.percentile,
         "cautions": [reason.name for reason in found.reasons],
     }
 

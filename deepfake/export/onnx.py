@@ -67,6 +67,10 @@ class OnnxDetector(Detector):
     def logits(self, waveform: Tensor) -> Tensor:
         return self._exported(waveform)[1]
 
+    def logits_and_embedding(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding is computed by torch: the file does not give it."""
+        return self.logits(waveform), super().logits_and_embedding(waveform)[1]
+
 
 def onnx_detector(detector: Detector, file: Path) -> OnnxDetector:
     """The detector with its logits from a file, which is made where there is none of this very detector.

@@ -16,6 +16,7 @@ from torch import Tensor
 from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.audio.sound import Info, Source
 from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
+from deepfake.domain import Place
 from deepfake.errors import InputError
 from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, reasons, state
 from deepfake.forensics.reading import Reading, reading
@@ -86,6 +87,7 @@ class Assessment(Finding):
         scored_seconds: How much of that the score rests on.
         quality: What `deepfake.forensics.quality.Quality` found in what was scored.
         scores: Of the windows, in order of time `[W]`; their mean is the score.
+        domain: Where it lies relative to the speech that the detector was made for; None where that is not known.
         clip: Of the windows the one with the strongest evidence for spoof, the first of equals: what is explained.
         timeline: p_fake over time; None where it was not asked for.
     """
@@ -100,6 +102,7 @@ class Assessment(Finding):
     scored_seconds: float
     quality: Mapping[str, float]
     scores: Sequence[float]
+    domain: Place | None
     clip: Window
     timeline: Timeline | None = None
 
@@ -136,6 +139,7 @@ def assess(
     scanning: Scanning | None = None,
     score_range: tuple[float, float] | None = None,
     clip_start: float | None = None,
+    judge_outside: bool = False,
     progress: Callable[[float], object] | None = None,
 ) -> Assessment:
     """Open a recording once, decode it in blocks from beginning to end, score it and measure it.
@@ -150,6 +154,7 @@ def assess(
         scanning: How to make the timeline; None for none.
         score_range: Least and greatest score that the detector was calibrated on; None if unknown.
         clip_start: Where the clip that is kept begins, in seconds; None for the one that `Assessment` describes.
+        judge_outside: Whether a recording outside the detector's domain has a verdict too, with a caution.
         progress: Called after each block with the seconds that were scored so far; what it raises ends the assessment.
 
     Raises:
@@ -175,7 +180,15 @@ def assess(
         score=windows.score,
         reasons=[
             *noted,
-            *reasons(quality, detector, windows.score, windows=windows.scores, score_range=score_range),
+            *reasons(
+                quality,
+                detector,
+                windows.score,
+                windows=windows.scores,
+                score_range=score_range,
+                domain=windows.place,
+                judge_outside=judge_outside,
+            ),
         ],
         name=opened.name,
         path=Path(source).absolute() if isinstance(source, str | os.PathLike) else None,
@@ -187,6 +200,7 @@ def assess(
         scored_seconds=scored_seconds,
         quality=quality,
         scores=windows.scores,
+        domain=windows.place,
         clip=clip,
         timeline=one_pass.timeline(),
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.datasets import manifest
-from deepfake.detector import Detector, detector_file
+from deepfake.detector import Detector
+from deepfake.detector_format import detector_file
 from deepfake.forensics.statement import LIMITS
 from deepfake.runs import provenance
 from deepfake.runs.folder import RunFolder

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepfake.detector import Detector
+from deepfake.domain import EDGE, EDGE_PERCENTILE, OUTSIDE, OUTSIDE_PERCENTILE, Place
 from deepfake.forensics.statement import SCALE, SIDES, number
 
 CAUTION, INCONCLUSIVE = "reported_with_caution", "inconclusive"
@@ -39,6 +40,26 @@ LIMITS: dict[str, Limit] = {
     "integer_range": Limit(10.0, CAUTION, "{sentence}"),  # RMS of floating-point samples, full scale being 1
     "windows_disagree": Limit(
         0.25, CAUTION, "The windows disagree: {value:.0%} say otherwise than the file, more than {limit:.0%}."
+    ),
+    "outside_domain": Limit(
+        OUTSIDE_PERCENTILE,
+        INCONCLUSIVE,
+        "It lies outside the speech that the detector was made for ({source}): farther from it than {value:.1f} % of "
+        "its {n} held-out recordings, more than {limit:g} %. What the detector says of such recordings was not "
+        "measured.",
+    ),
+    "outside_domain_judged": Limit(
+        OUTSIDE_PERCENTILE,
+        CAUTION,
+        "It lies outside the speech that the detector was made for ({source}): farther from it than {value:.1f} % of "
+        "its {n} held-out recordings, more than {limit:g} %. What the detector says of such recordings was not "
+        "measured; a verdict was asked for all the same.",
+    ),
+    "domain_edge": Limit(
+        EDGE_PERCENTILE,
+        CAUTION,
+        "It lies at the edge of the speech that the detector was made for ({source}): farther from it than "
+        "{value:.1f} % of its {n} held-out recordings, more than {limit:g} %.",
     ),
     "outside_range": Limit(
         0.0, CAUTION, "The score {score:.4g} lies beyond those of the {whose} set, {low:.4g} to {high:.4g}."
@@ -74,6 +95,8 @@ def reasons(
     *,
     windows: Sequence[float] | None = None,
     score_range: tuple[float, float] | None = None,
+    domain: Place | None = None,
+    judge_outside: bool = False,
 ) -> list[Reason]:
     """The reasons to mistrust a result, in the order of `LIMITS`.
 
@@ -84,8 +107,14 @@ def reasons(
         windows: Scores of its windows `[N]`, where it has several.
         score_range: Least and greatest score of the trials that the detector was calibrated on, of dev where it is not
             calibrated; None if unknown.
+        domain: Where the recording lies; None if the detector has no domain.
+        judge_outside: Whether a recording outside the domain is no reason to withhold the verdict.
     """
-    found = [*_of_recording(quality, detector), *_of_score(detector, score, windows, score_range)]
+    found = [
+        *_of_recording(quality, detector),
+        *_of_domain(detector, domain, judge_outside),
+        *_of_score(detector, score, windows, score_range),
+    ]
     return sorted(found, key=lambda reason: list(LIMITS).index(reason.name))
 
 
@@ -111,6 +140,14 @@ def _of_recording(quality: Mapping[str, float], detector: Detector) -> Iterator[
             yield _reason(name, share)
     if (share := top / highest) < (least := LIMITS["narrowband"].value):
         yield _reason("narrowband", share, top=top, lowest=least * highest)
+
+
+def _of_domain(detector: Detector, domain: Place | None, judge_outside: bool) -> Iterator[Reason]:
+    outside = "outside_domain_judged" if judge_outside else "outside_domain"
+    names = {EDGE: "domain_edge", OUTSIDE: outside}
+    if domain is not None and domain.state in names:
+        known = detector.config["domain"]
+        yield _reason(names[domain.state], domain.percentile, source=known["source"], n=known["n_dev"])
 
 
 def _of_score(

@@ -96,6 +96,7 @@ def _result(pages: Pages, report: Mapping[str, Any]) -> None:
         "Threshold": f"{_value(threshold['value'])} ({threshold['source']})",
         "Error rates on dev": threshold["dev"],
         "p_fake": f"{_value(report['p_fake'])}, {at}",
+        "Domain": _placed(report["domain"]),
     }
     pages.columns([(name, _value(value)) for name, value in rows.items() if value is not None], (1, 4))
     pages.heading("Verbal scale", keep=20 + 14 * len(words["scale"]))
@@ -207,6 +208,14 @@ def _ratio(llr: Mapping[str, Any]) -> str | None:
     note = "; no more can be claimed from a calibration set of this size" if llr["capped"] else ""
     size = f"{10 ** abs(log10):.3g}" if abs(log10) < 5 else f"10^{abs(log10):.1f}"
     return f"{size} for {side} (log10 of the ratio for spoof: {log10:.2f}{note})"
+
+
+def _placed(domain: Mapping[str, Any] | None) -> str | None:
+    """Where the recording lies relative to the speech that the detector was made for; None where that is not known."""
+    if domain is None:
+        return None
+    nearer = f"{domain['percentile']:.0f}% of its {domain['n_dev']} held-out recordings are nearer"
+    return f"{domain['state']} ({domain['source']}; {nearer})"
 
 
 def _value(value: Any) -> str:

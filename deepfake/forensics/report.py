@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from deepfake.detector import Detector
+from deepfake.domain import Place
 from deepfake.explain.clip import Clip
 from deepfake.explain.map import Map
 from deepfake.explain.regions import Region, coverage
@@ -74,6 +76,7 @@ def report(
         "quality": dict(assessment.quality),
         "file": _file(assessment),
         "recording": recording(assessment),
+        "domain": domain(detector, assessment.domain),
         "heard": {
             "start_s": start,
             "seconds": clip.duration,
@@ -146,6 +149,14 @@ def recording(assessment: Assessment) -> dict[str, Any]:
         "n_windows": len(assessment.scores),
         "sha256": assessment.samples_sha256,
     }
+
+
+def domain(detector: Detector, place: Place | None) -> dict[str, Any] | None:
+    """The entry `domain` of a report: where the recording lies, and relative to what; None where that is not known."""
+    if place is None:
+        return None
+    known = detector.config["domain"]
+    return {**place._asdict(), "source": known["source"], "n_dev": known["n_dev"]}
 
 
 def _file(assessment: Assessment) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepfake.errors import InputError
 
-VERSION = "1.3"
+VERSION = "1.4"
 
 # Entry -> kind and meaning. A name with [] is that of each item of a list; ? allows null; "object" is not looked into.
 SCHEMA: dict[str, tuple[str, str]] = {
@@ -64,6 +64,10 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "recording.scored_seconds": ("number", "how much of that the score rests on"),
     "recording.n_windows": ("integer", "windows of the length that the detector takes, half overlapping"),
     "recording.sha256": ("text", "of all samples at its rate, mono, as 32-bit little-endian floating point"),
+    "domain": (
+        "object?",
+        "state (in, edge or outside), distance, percentile of dev, source; null where it is not known",
+    ),
     "heard.start_s": ("number", "where the clip begins that was explained: the window with the lowest score"),
     "heard.seconds": ("number", "how much of the file that is"),
     "heard.n_samples": ("integer", "with repetitions, where it is shorter than what the detector takes"),

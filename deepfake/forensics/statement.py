@@ -73,6 +73,8 @@ LIMITS = (
     "Re-recording, coding, noise and editing can remove the traces, and can leave others that look like them.",
     "The numbers hold for methods and recording conditions like those of the calibration set; of others nothing was "
     "measured.",
+    "On speech of generators of 2017 to 2026 that were not in training, detectors without a self-supervised front end "
+    "were measured near chance: no verdict of theirs on such speech can be trusted.",
     "Maps and regions show what moved this detector's score, not where a recording was altered.",
 )
 MOST_PLACES = 5

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.audio import crop_or_repeat
-from deepfake.detector import Detector, detector_file
+from deepfake.detector import Detector
+from deepfake.detector_format import detector_file
+from deepfake.domain import Place
 from deepfake.errors import InputError
 from deepfake.explain.regions import Region
 from deepfake.forensics import schema
 from deepfake.forensics.assess import EVEN, Assessment, Finding, assess
 from deepfake.forensics.cautions import LIMITS, Reason, reasons
-from deepfake.forensics.report import finding, recording
+from deepfake.forensics.report import domain, finding, recording
 from deepfake.forensics.statement import NO_METHOD, places
 from deepfake.runs.provenance import hash_of_file, hash_of_samples, hash_of_settings
 
@@ -106,9 +108,21 @@ def _scored_anew(report: Mapping[str, Any], found: Assessment, tolerance: float)
         ("the score", found.score, report["score"]),
         ("the score of what was explained", found.clip.score, report["heard"]["score"]),
     )
+    if found.domain is not None and (place := _place(report, found.detector)) is not None:
+        distances = found.domain.distance, place.distance
+        if not math.isclose(*distances, rel_tol=tolerance, abs_tol=tolerance):
+            yield f"the distance from the domain is {distances[0]:.6g}, the report has {distances[1]:.6g}"
     for what, score, stated in scores:
         if not abs(score - stated) <= tolerance:
             yield f"{what} is {score:.6g}, the report has {stated:.6g}: more than {tolerance:g} apart"
+
+
+def _place(report: Mapping[str, Any], detector: Detector) -> Place | None:
+    """Where the recording lies by the distance that the report states; None where the two do not go together."""
+    distance = (report["domain"] or {}).get("distance")
+    if detector.domain is None or not isinstance(distance, float):
+        return None
+    return detector.domain.place(distance)
 
 
 def _concluded_anew(report: Mapping[str, Any], detector: Detector) -> Iterator[str]:
@@ -121,7 +135,11 @@ def _concluded_anew(report: Mapping[str, Any], detector: Detector) -> Iterator[s
     given = [Reason(**reason) for reason in report["reasons"]]
     result = Finding(detector=detector, score=report["score"], reasons=given)
     quality = {name: math.nan if value is None else value for name, value in report["quality"].items()}
-    for reason in reasons(quality, detector, report["score"]):
+    place, judged = _place(report, detector), report["parameters"].get("judge_outside") is True
+    known = domain(detector, place)
+    if report["domain"] != known or (place is None) != (detector.domain is None):
+        yield f"the report's domain is {report['domain']!r:.300}, from its distance follows {known!r:.300}"
+    for reason in reasons(quality, detector, report["score"], domain=place, judge_outside=judged):
         if not any(_same(reason.value, other.value) for other in given if other.name == reason.name):
             yield f"the report lacks the reason {reason.name}, which its numbers give: {reason.sentence}"
     prior = EVEN if report["prior"] is None else report["prior"]

@@ -154,7 +154,7 @@ class Trend:
         if self.shared and len(cutter.rest) == windows.n_filled:  # it ends with the recording
             last = windows.scores[-1:], windows.spoof[-1:]
         else:
-            last = windows.score_clips([mirrored(cutter.rest, windows.n_filled)], [cutter.n_cut * cutter.hop])
+            last = windows.score_clips([mirrored(cutter.rest, windows.n_filled)], [cutter.n_cut * cutter.hop])[:2]
         scores, spoof = (
             [*values[: cutter.n_cut], *more] for values, more in zip((windows.scores, windows.spoof), last, strict=True)
         )

@@ -85,6 +85,22 @@ class Network(nn.Module):
         """The head's input, `[B, C, L]` -> `[B, D]`."""
         raise NotImplementedError
 
+    def with_embedding(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and the embedding of the clip that they are made of, `[B, C, L]` -> `[B, 1 or 2]`, `[B, D]`.
+
+        What the head is given, by the way; of a network that scores frames, its mean over time.
+        """
+        given: list[Tensor] = []
+        heads = [module for module in self.modules() if isinstance(module, Head)]
+        hooks = [head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])) for head in heads]
+        try:
+            logits = self(features)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        embedding = given[-1] if given else self.embed(features)  # [B or B x L, D]
+        return logits, embedding.unflatten(0, (len(features), -1)).mean(dim=1)
+
     def branch_logits(self, features: Tensor) -> dict[str, Tensor]:
         """What each of `branches` adds to the logit, and `bias`, `[B, C, L]` -> `[B]` each; their sum is the logit."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake.detector import detector_file
+from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from deepfake.audio import load
-from deepfake.detector import Detector, detector_file
+from deepfake.detector import Detector
+from deepfake.detector_format import detector_file
 from deepfake.runs.folder import RunFolder
 from deepfake.scores.table import UNKNOWN, read_scores
 

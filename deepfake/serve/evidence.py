@@ -22,10 +22,11 @@ class Evidence:
     Args:
         run: Run folder or detector file.
         device: Where to compute.
+        judge_outside: Whether recordings outside the detector's domain have a verdict too.
     """
 
-    def __init__(self, run: Path, device: torch.device) -> None:
-        self._explainer = Explainer(str(run), methods(), Settings(), device)
+    def __init__(self, run: Path, device: torch.device, judge_outside: bool = False) -> None:
+        self._explainer = Explainer(str(run), methods(), Settings(judge_outside=judge_outside), device)
         self._explainer.answer_others(COMMAND)
 
     def on(self, recording: Reading, media_type: str) -> bytes:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 VERDICTS = Literal["bonafide", "spoof", "inconclusive"]
 STATES = Literal["reported", "reported_with_caution", "inconclusive"]
+DOMAINS = Literal["in", "edge", "outside"]
 
 
 class Threshold(BaseModel):
@@ -56,6 +57,8 @@ EXAMPLE = {
     "capped": False,
     "seconds": 4.21,
     "scored_seconds": 4.21,
+    "domain": "in",
+    "domain_percentile": 61.5,
     "cautions": ["narrowband"],
     "reasons": [
         {
@@ -98,6 +101,8 @@ class Prediction(BaseModel):
     capped: bool | None = Field(None, description="Whether the ratio is limited to what the calibration set supports.")
     seconds: float
     scored_seconds: float
+    domain: DOMAINS | None = Field(description="Null where the detector does not know its domain.")
+    domain_percentile: float | None = Field(description="Share of dev that is nearer to the domain, in percent.")
     cautions: list[str]
     reasons: list[Reason]
     threshold: Threshold
@@ -124,6 +129,8 @@ class Spoofing(BaseModel):
     capped: bool | None = None
     seconds: float
     scored_seconds: float
+    domain: DOMAINS | None = Field(description="Null where the detector does not know its domain.")
+    domain_percentile: float | None = Field(description="Share of dev that is nearer to the domain, in percent.")
     cautions: list[str]
 
 

@@ -21,7 +21,8 @@ import torch
 
 from deepfake.commands.predict import device_for, loaded, row
 from deepfake.commands.speakers import comparison
-from deepfake.detector import Detector, detector_file
+from deepfake.detector import Detector
+from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.reading import Reading
@@ -53,6 +54,7 @@ class Settings:
         key_file: As `deepfake.serve.keys.Keys.read` takes it; None for no check.
         allow_origins: Origins whose pages may ask (CORS).
         backend: `torch` or `onnx`, as in `deepfake.commands.predict.predict`; maps are always computed by torch.
+        judge_outside: Whether recordings outside the detector's domain have a verdict too.
     """
 
     run: Path
@@ -61,6 +63,7 @@ class Settings:
     key_file: Path | None = None
     allow_origins: tuple[str, ...] = ()
     backend: str = "torch"
+    judge_outside: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.max_minutes <= MOST_MINUTES:
@@ -165,7 +168,7 @@ class Service:
         from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks
 
         if self._evidence is None:
-            self._evidence = Evidence(self.settings.run, self.detector.device)
+            self._evidence = Evidence(self.settings.run, self.detector.device, self.settings.judge_outside)
         try:
             return self._evidence.on(recording, media_type)
         except InputError as error:
@@ -173,7 +176,8 @@ class Service:
 
     def _assess(self, recording: Reading, scanning: Scanning | None) -> Assessment:
         try:
-            return assess(self.detector, recording, scanning=scanning, score_range=self.score_range)
+            how = {"score_range": self.score_range, "judge_outside": self.settings.judge_outside}
+            return assess(self.detector, recording, scanning=scanning, **how)
         except InputError as error:
             raise Problem("unusable-audio", str(error)) from error
 

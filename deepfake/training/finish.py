@@ -20,6 +20,7 @@ from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.runs.compare import flat
 from deepfake.scores.compute import score
+from deepfake.scores.domain import learn_domain
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
 from deepfake.training.callbacks import SnapshotAveraging, board_of
@@ -52,7 +53,7 @@ def best_weights(setup: Setup, detector: Detector) -> None:
 
 
 def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[str, Any]:
-    """Write dev scores, threshold, report and detector.
+    """Write dev scores, threshold, domain, report and detector.
 
     Args:
         setup: The setup after training, on rank 0.
@@ -64,17 +65,18 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     """
     trainer, datamodule, config, folder = setup.trainer, setup.datamodule, setup.config, setup.folder
     keep_single_precision()
-    scores, errors, _ = score(
-        detector,
-        datamodule.dev,
-        batch_size=datamodule.score_batch_size,
-        num_workers=datamodule.num_workers,
-        device=trainer.strategy.root_device,
-    )
+    loading = {
+        "batch_size": datamodule.score_batch_size,
+        "num_workers": datamodule.num_workers,
+        "device": trainer.strategy.root_device,
+    }
+    scores, errors, _ = score(detector, datamodule.dev, **loading)
     if errors:
         raise InputError(f"{len(errors)} dev files could not be scored: {next(iter(errors.values()))}")
     threshold = carried_threshold(scores.scores, scores.labels)
     detector.set_threshold(threshold, f"EER threshold of {datamodule.corpus.name}, partition dev")
+    name = f"{datamodule.corpus.name}, partitions train and dev"
+    learn_domain(detector, name, datamodule.train, datamodule.dev, **loading)
     write_scores(folder.dev_scores, scores)
     asv = datamodule.corpus.asv_scores("dev")
     metrics = evaluate(

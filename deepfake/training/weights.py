@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from deepfake.detector import Detector, detector_file
-from deepfake.detector_format import read_detector_file
+from deepfake.detector import Detector
+from deepfake.detector_format import detector_file, read_detector_file
 from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
 from deepfake.runs.folder import RunFolder
@@ -30,7 +30,7 @@ def init_from(detector: Detector, source: str | os.PathLike[str]) -> list[str]:
     """
     file, critic = detector_file(source), RunFolder.of(source).critic
     content = read_detector_file(critic if Path(source).is_dir() and not file.is_file() and critic.is_file() else file)
-    given, own = content["state_dict"], detector.state_dict()
+    given, own = {k: v for k, v in content["state_dict"].items() if not k.startswith("domain.")}, detector.state_dict()
     heads = (f"model.{name}." for name, module in detector.model.named_modules() if isinstance(module, Head))
     head = next(heads, "model.head.")
     clash = {name for name in given.keys() & own.keys() if given[name].shape != own[name].shape}

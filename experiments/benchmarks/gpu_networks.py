@@ -32,7 +32,7 @@ from deepfake import CONF
 from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
 from deepfake.explain.saliency import waveform_saliency
-from deepfake.replay import Replay, replayed
+from deepfake.replay import replayed
 
 TF32 = {"float32": (False, False), "default": (False, True), "TF32": (True, True)}  # matrix products, cuDNN
 LIMIT = 1e-3  # of a difference between devices in float32, as a share of the largest value, or of 1 if that is larger
@@ -151,9 +151,8 @@ def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:
             use(precision)
             found[precision] = apart(there(sent), expected)
         use("float32")
-        one, replay = sent[:1], replayed(there, there.logits)
-        found["replayed"] = all(torch.equal(replay(one), there.logits(one)) for _ in range(2))
-        found["graph"] = isinstance(replay, Replay) and replay.graph is not None
+        judged = replayed(there, there.judged)
+        found["replayed"] = all(torch.equal(judged(sent[:1])[0], there.logits(sent[:1])) for _ in range(2))
         with setting.autocast("bf16"):
             found["bf16"] = apart(there(sent).float(), expected)
     doubles = (copy.deepcopy(d).double() for d in (detector, there))  # in float32, rounding alone moves it by 1e-2

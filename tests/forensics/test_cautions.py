@@ -20,6 +20,7 @@ RATE = 16000
 VALUES = {"nonfinite_input": 0, "no_speech": 0.1, "too_short": 1.0, "silence_dominates": 0.6, "clipped": 0.001}
 VALUES |= {"narrowband": 0.6, "low_snr": 10.0, "damaged": 0, "channels_cancel": 0.1, "integer_range": 10.0}
 VALUES |= {"windows_disagree": 0.25, "outside_range": 0.0, "not_calibrated": 1}
+VALUES |= {"domain_edge": 95, "outside_domain": 99, "outside_domain_judged": 99}
 VALUES |= dict.fromkeys(("threshold_disagrees", "uncertain"), math.log10(2))
 
 
@@ -140,7 +141,7 @@ def test_the_worst_reason_decides_and_every_limit_can_be_met():
     assert state([one("clipped"), one("no_speech")]) == "inconclusive" and state([one("clipped")]) != state([])
     assert {name: limit.value for name, limit in LIMITS.items()} == pytest.approx(VALUES)
     inconclusive = [name for name, limit in LIMITS.items() if limit.state == "inconclusive"]
-    assert inconclusive == ["nonfinite_input", "no_speech", "uncertain"]
+    assert inconclusive == ["nonfinite_input", "no_speech", "outside_domain", "uncertain"]
     assert {limit.state for limit in LIMITS.values()} == {"inconclusive", "reported_with_caution"}
 
 
