@@ -6,13 +6,11 @@ the log-odds of bona fide (for two logits their difference) unless a published s
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +19,12 @@ from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
 from deepfake.commandline import run_folder
 from deepfake.detector_format import (
+    Part,
     check_settings,
     check_size,
     content_hash,
     one_line,
+    part_of,
     read_detector_file,
     write_detector_file,
 )
@@ -32,8 +32,6 @@ from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.metrics.calibration import Calibration
 from deepfake.models.network import FrameNetwork, Network
-
-Part = TypeVar("Part", FrontEnd, Network)
 
 
 class LikelihoodRatio(NamedTuple):
@@ -363,18 +361,6 @@ def detector_file(run: str | os.PathLike[str]) -> Path:
     """
     path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
     return path / "detector.pt" if path.is_dir() else path
-
-
-def part_of(base: type[Part], target: str) -> type[Part]:
-    """A class of this package; a name that is only imported there (`deepfake.x.os`) is refused."""
-    module, _, name = target.rpartition(".")
-    part = None
-    if module.startswith("deepfake."):
-        with suppress(ImportError):
-            part = getattr(importlib.import_module(module), name, None)
-    if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
-        raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
-    return part
 
 
 def _build(base: type[Part], config: dict[str, Any], kind: str | None = None) -> Part:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
-from deepfake.features.ssl_weights import read_weights
+from deepfake.features.frontend import FrontEnd
+from deepfake.features.pretrained import Pretrained
 from deepfake.metrics.calibration import Calibration
+from deepfake.models.network import Network
 
 FORMAT = 1
 SCORES = ("log_odds", "bonafide_logit")
@@ -27,6 +31,8 @@ RATES_HZ = (1_000, 384_000)
 LONGEST_SECONDS = 600.0  # of a clip
 LARGEST = 1e6  # number in the settings of a front end or a network
 SPARE = 1 << 24  # values that a network may have beyond those of its file: filters that follow from the settings
+
+Part = TypeVar("Part", bound=FrontEnd | Network)
 
 
 def content_hash(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
@@ -51,7 +57,7 @@ def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) 
     content: dict[str, Any] = {"format": FORMAT, "config": config, "sha256": content_hash(config, state)}
     base = Path(str(config.get("features", {}).get("weights")))
     if base.is_file():
-        given = _pretrained(base)
+        given = _pretrained(config, base)
         state = {k: v for k, v in state.items() if k not in given or not torch.equal(v.cpu(), given[k])}
         content["base"] = {"file": str(base.resolve()), "sha256": _file_hash(base)}
     torch.save({**content, "state_dict": state}, file)
@@ -81,7 +87,7 @@ def read_detector_file(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(state, dict) or not all(map(_is_whole, state.values())):
         raise InputError(f"{file} is not a detector: settings, and weights that are there to the last value, expected")
     if "base" in content:
-        content["state_dict"] = state = _with_base(file, content["base"], state)
+        content["state_dict"] = state = _with_base(file, config, content["base"], state)
     try:
         damaged = "sha256" in content and content["sha256"] != content_hash(config, state)
     except (TypeError, ValueError, RecursionError) as error:
@@ -94,7 +100,7 @@ def read_detector_file(file: Path) -> dict[str, Any]:
     return content
 
 
-def _with_base(file: Path, base: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_base(file: Path, config: Mapping[str, Any], base: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights with those that are in a file of pre-trained ones, where it was or beside the detector's file."""
     if not isinstance(base, dict) or not all(isinstance(base.get(name), str) for name in ("file", "sha256")):
         raise InputError(f"{file} is not a detector: file and SHA-256 of its pre-trained weights were expected")
@@ -107,11 +113,24 @@ def _with_base(file: Path, base: Any, state: Mapping[str, Tensor]) -> dict[str, 
         )
     if _file_hash(found) != base["sha256"]:
         raise InputError(f"{found}: the SHA-256 {base['sha256']} was expected, of the pre-trained weights of {file}")
-    return {**_pretrained(found), **state}
+    return {**_pretrained(config, found), **state}
 
 
-def _pretrained(file: Path) -> dict[str, Tensor]:
-    return {f"{BASE}{name}": tensor for name, tensor in read_weights(file)[0].items()}
+def _pretrained(config: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
+    front_end = part_of(Pretrained, str(config["features"].get("_target_")))
+    return {f"{BASE}{name}": tensor for name, tensor in front_end.read(file)[0].items()}
+
+
+def part_of(base: type[Part], target: str) -> type[Part]:
+    """A class of this package; a name that is only imported there (`deepfake.x.os`) is refused."""
+    module, _, name = target.rpartition(".")
+    part = None
+    if module.startswith("deepfake."):
+        with suppress(ImportError):
+            part = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
+        raise InputError(f"{target} is not a {'network' if base is Network else 'front end'} of this package")
+    return part
 
 
 def _file_hash(file: Path) -> str:

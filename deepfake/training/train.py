@@ -21,7 +21,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from deepfake.allocator import keep_freed_memory
 from deepfake.atomic import named_disk, write_atomically
-from deepfake.detector import Detector, part_of
+from deepfake.detector import Detector
+from deepfake.detector_format import part_of
 from deepfake.errors import InputError, sentence
 from deepfake.features.frontend import FrontEnd
 from deepfake.loading.reading import LoaderDied, deaths_explained
