@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
+from deepfake.features.lora import adapt, settings_of
 from deepfake.features.weights_file import missing
 
 SAMPLE_RATE = 16_000
@@ -40,6 +41,8 @@ class Pretrained(FrontEnd):
             SLS, Zhang et al., ACM Multimedia 2024) or `last` of them.
         freeze: Part that is not trained: `all`, `cnn` (the convolutions), `first_N` (and the first N layers) or `none`.
         checkpointing: Recompute the layers in the backward pass, which takes less memory and a third more time.
+        lora: `rank` (0 for none) and `alpha` of low-rank adapters of the layers in use, which are trained while the
+            network is not, see `deepfake.features.lora`.
         **common: `normalise` and `denoise`, see `FrontEnd`.
 
     Attributes:
@@ -71,6 +74,7 @@ class Pretrained(FrontEnd):
         pool: str = "weighted",
         freeze: str = "all",
         checkpointing: bool = False,
+        lora: Mapping[str, Any] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(n_channels=dim, frames_per_second=SAMPLE_RATE / hop, start_seconds=start_seconds, **common)
@@ -85,6 +89,11 @@ class Pretrained(FrontEnd):
         self.weight = nn.Parameter(torch.zeros(len(self.layers))) if pool == "weighted" and several else None
         self.gate = nn.Linear(dim, 1) if pool == "gate" else None
         self._freeze(freeze)
+        rank, alpha = settings_of(lora)
+        if rank and freeze != "all":
+            raise InputError(f"features.freeze={freeze}: all was expected with features.lora.rank={rank}")
+        for block in self.blocks[: max(self.layers)] if rank else ():
+            adapt(block, rank, alpha)
 
     @classmethod
     def read(cls, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -165,13 +174,14 @@ class Pretrained(FrontEnd):
             have = f"; download {self.address} where there is internet, and copy it here" if self.address else ""
             raise InputError(f"features.weights=null: a file of weights, or {RANDOM}, was expected{have}")
         given, own = self.read(Path(self.weights))[0], self.base.state_dict()
+        own = {name: tensor for name, tensor in own.items() if ".lora." not in name}
         if given.keys() != own.keys():
             names = missing(own.keys() - given.keys(), given.keys() - own.keys())
             raise InputError(f"features.weights={self.weights}: {names}")
         if clash := [name for name, tensor in own.items() if given[name].shape != tensor.shape]:
             shapes = f"{list(own[clash[0]].shape)}, not {list(given[clash[0]].shape)}"
             raise InputError(f"features.weights={self.weights}: {clash[0]} of the shape {shapes} was expected")
-        self.base.load_state_dict(given)
+        self.base.load_state_dict(given, strict=False)  # there are adapters besides
 
     def extract(self, waveform: Tensor) -> Tensor:
         states = self.states(self.denoise(waveform))

@@ -472,6 +472,22 @@ def test_a_detector_file_holds_what_its_training_changed_and_the_rest_comes_from
         Detector.load(folder)
 
 
+def test_a_detector_file_holds_the_adapters_of_a_network_that_is_not_trained(tmp_path):
+    _, detector = pretrained_detector(tmp_path, lora={"rank": 2, "alpha": 4.0})
+    _, plain = pretrained_detector(tmp_path)
+    with torch.no_grad():
+        detector.model.load_state_dict(plain.model.state_dict())
+        assert torch.equal(detector(clip()), plain(clip()))
+        for p in detector.parameters():
+            p.add_(0.1 * p.requires_grad)
+    detector.save(tmp_path / "detector.pt")
+    stored = torch.load(tmp_path / "detector.pt", weights_only=True)["state_dict"]
+    assert len(stored) == 3 * 6 * 2 + 3 and all(".lora." in k or ".base." not in k for k in stored)
+    with torch.no_grad():
+        assert torch.equal(Detector.load(tmp_path)(clip()), detector(clip()))
+        assert not torch.equal(detector(clip()), plain(clip()))
+
+
 def test_the_file_is_found_again_from_another_folder(tmp_path, monkeypatch):
     file = write(tmp_path, built("xlsr"), "transformers")
     monkeypatch.chdir(tmp_path)
