@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
-from deepfake.features.pretrained import Pretrained
+from deepfake.features.pretrained import CACHE, Pretrained
 from deepfake.metrics.calibration import Calibration
 from deepfake.models.network import Network
 
@@ -101,15 +101,18 @@ def read_detector_file(file: Path) -> dict[str, Any]:
 
 
 def _with_base(file: Path, config: Mapping[str, Any], base: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with those that are in a file of pre-trained ones, where it was or beside the detector's file."""
+    """The weights with those of a file of pre-trained ones, where it was, beside the detector, or downloaded."""
     if not isinstance(base, dict) or not all(isinstance(base.get(name), str) for name in ("file", "sha256")):
         raise InputError(f"{file} is not a detector: file and SHA-256 of its pre-trained weights were expected")
     named = Path(base["file"])
-    found = next((path for path in (named, file.with_name(named.name)) if path.is_file()), None)
+    cache = Path(str(config["features"].get("cache") or CACHE))
+    places = (named, file.with_name(named.name), cache.expanduser() / named.name)
+    found = next((path for path in places if path.is_file()), None)
     if found is None:
+        published = f", published at {address}" if (address := config["features"].get("address")) else ""
         raise InputError(
             f"{file} needs the pre-trained weights {named}, which are not there: copy that file back, or beside it "
-            f"(SHA-256 {base['sha256']})"
+            f"(SHA-256 {base['sha256']}{published})"
         )
     if _file_hash(found) != base["sha256"]:
         raise InputError(f"{found}: the SHA-256 {base['sha256']} was expected, of the pre-trained weights of {file}")

@@ -22,7 +22,8 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("synthesis", "loading", "figures"),
     ("detector", "speakers"),
     ("augment", "detector_format"),
-    ("datasets", "features", "models", "losses", "audio", "metrics", "download"),
+    ("datasets", "features", "models", "losses", "audio", "metrics"),
+    ("download",),
     ("terminal",),
     ("errors", "atomic", "commandline", "allocator"),
 )

@@ -15,11 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.features.lora import adapt, settings_of
-from deepfake.features.weights_file import missing
+from deepfake.features.weights_file import fetched, missing
 
 SAMPLE_RATE = 16_000
 POOLS = ("weighted", "gate", "last")
-RANDOM = "random"
+RANDOM, FETCH = "random", "fetch"
+CACHE = "data/weights"
 
 
 class Pretrained(FrontEnd):
@@ -33,8 +34,11 @@ class Pretrained(FrontEnd):
         dim: Channels of the transformer, and of the feature.
         hop: Samples between frames.
         start_seconds: Where the first frame begins.
-        weights: File of the pre-trained weights, see `read`, or `random`. Read by `pretrain`, not here.
-        address: Where the file can be had, for messages.
+        weights: File of the pre-trained weights, see `read`, `fetch` (`completed` downloads it) or `random`. Read by
+            `pretrain`, not here.
+        address: Where the file is published.
+        sha256: Of the published file, None where it is not known: it is then not downloaded.
+        cache: Folder that it is downloaded to.
         layers: `last`, the network's output; `all`, the outputs of its layers; or a list of them, 0 for the input of
             the first.
         pool: Of several layers: `weighted` (a learnt mean), `gate` (the sum, each with a sigmoid of its mean over time:
@@ -70,6 +74,8 @@ class Pretrained(FrontEnd):
         *,
         weights: str | None = None,
         address: str = "",
+        sha256: str | None = None,
+        cache: str = CACHE,
         layers: str | Sequence[int] = "all",
         pool: str = "weighted",
         freeze: str = "all",
@@ -78,7 +84,7 @@ class Pretrained(FrontEnd):
         **common: Any,
     ) -> None:
         super().__init__(n_channels=dim, frames_per_second=SAMPLE_RATE / hop, start_seconds=start_seconds, **common)
-        self.weights, self.address = weights, address
+        self.weights, self.address, self.sha256 = weights, address, sha256
         self.checkpointing = checkpointing
         self.base = base
         self.final = layers == "last"
@@ -144,14 +150,18 @@ class Pretrained(FrontEnd):
 
     @classmethod
     def completed(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """The settings with those that the file of weights tells, where it is given, and its absolute path.
+        """The settings with those that the file of weights tells, where it is given or downloaded, and its path.
 
         Raises:
-            InputError: The file cannot be read, or its network is another than the settings describe.
+            InputError: The file cannot be had or read, or its network is another than the settings describe.
         """
         if (weights := settings.get("weights")) in (None, RANDOM):
             return settings
-        file = Path(weights).expanduser().resolve()
+        if weights == FETCH:
+            file = fetched(settings.get("address"), settings.get("sha256"), Path(settings.get("cache") or CACHE))
+        else:
+            file = Path(weights)
+        file = file.expanduser().resolve()
         found = cls.read(file)[1]
         differing = [k for k in cls.sizes if settings.get(k) is not None and settings[k] != found[k]]
         if differing:
@@ -172,6 +182,7 @@ class Pretrained(FrontEnd):
             return
         if self.weights is None:
             have = f"; download {self.address} where there is internet, and copy it here" if self.address else ""
+            have += f", or let features.weights={FETCH} do it" if self.sha256 else ""
             raise InputError(f"features.weights=null: a file of weights, or {RANDOM}, was expected{have}")
         given, own = self.read(Path(self.weights))[0], self.base.state_dict()
         own = {name: tensor for name, tensor in own.items() if ".lora." not in name}

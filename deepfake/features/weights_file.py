@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import itertools
 import json
 import math
 import struct
+import urllib.parse
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 
+from deepfake.download import download
 from deepfake.errors import InputError
 
+MOST_BYTES = 16 << 30  # of a file that is downloaded
 MOST_HEADER = 1 << 26  # bytes of names and shapes in a safetensors file
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 DTYPES |= {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
@@ -58,6 +62,33 @@ def missing(names: Iterable[str], unexpected: Iterable[str] = ()) -> str:
     found = {"lacks": sorted(names), "has the unknown": sorted(unexpected)}
     parts = [f"it {verb} {', '.join(n[:3])}{' ...' * (len(n) > 3)}" for verb, n in found.items() if n]
     return f"{' and '.join(parts)}: the whole weights of one network were expected; download the file again"
+
+
+def fetched(address: str | None, sha256: str | None, cache: Path) -> Path:
+    """A published file in a folder of such files; downloaded where it is not there yet, and verified in either case.
+
+    Args:
+        address: Of the file.
+        sha256: Of the file, part of its name there.
+        cache: The folder.
+
+    Raises:
+        InputError: Address or SHA-256 are not known, there is no connection, or the file is not the published one.
+    """
+    if not address or not sha256:
+        what = f"no SHA-256 of {address} is known to check it by" if address else "no address is known"
+        raise InputError(
+            f"features.weights=fetch: {what}; download the file yourself and give features.weights=FILE, or give "
+            "features.address and features.sha256 as its publisher states them"
+        )
+    name = PurePosixPath(urllib.parse.urlparse(address).path)
+    file = cache.expanduser() / f"{name.stem}-{sha256[:8]}{name.suffix}"
+    cache.expanduser().mkdir(parents=True, exist_ok=True)
+    otherwise = "without a connection, download it elsewhere and give features.weights=FILE"
+    with (file.with_name(".lock")).open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # another process of the same training may be at it
+        download(address, file, sha256=sha256, most_bytes=MOST_BYTES, otherwise=otherwise)
+    return file
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -30,8 +30,7 @@ def optimizer_of(make: Callable[..., torch.optim.Optimizer], module: nn.Module) 
     named = [(n.removeprefix("detector."), p) for n, p in module.named_parameters() if p.requires_grad]
     parameters: Sequence[Any] = [p for _, p in named]
     settings = dict(getattr(make, "keywords", {}))
-    groups: Mapping[str, Any] = settings.pop("groups", None) or {}
-    decay: Any = settings.pop("layer_decay", None)
+    groups, decay = settings.pop("groups", None) or {}, settings.pop("layer_decay", None)
     make = getattr(make, "func", make)
     if groups or decay is not None:
         of_pattern = _by_pattern(named, groups)
@@ -41,9 +40,9 @@ def optimizer_of(make: Callable[..., torch.optim.Optimizer], module: nn.Module) 
             together.setdefault((of_pattern[name], depth.get(parameter, 0)), []).append(parameter)
         parameters = []
         for (pattern, layers), members in together.items():
-            own = dict(groups.get(pattern) or {})
+            own = dict(groups[pattern]) if pattern else {}
             if layers:
-                own["lr"] = own.get("lr", settings.get("lr", 1e-3)) * decay**layers
+                own["lr"] = own.get("lr", settings.get("lr", 1e-3)) * (decay or 1) ** layers
             parameters.append({"params": members, **own})
     for pattern, own in groups.items():  # torch does not check what a group says
         _made(make, [nn.Parameter(torch.zeros(1))], {**settings, **own}, f"optimizer.groups.{pattern}={own}: ")

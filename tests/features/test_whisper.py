@@ -182,6 +182,7 @@ def test_every_choice_describes_the_network_that_is_published():
         size = name.split("_")[1]
         assert (config.dim, config.n_layers, config.n_heads) == published[size]
         assert (config.n_mels, config.ffn) == (80, 4 * config.dim)
+        assert f"/{config.sha256}/" in config.address  # OpenAI writes it there
         assert config.address.endswith(f"/{size}{'.en' if name.endswith('_en') else ''}.pt")
 
 
