@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from deepfake.atomic import write_atomically
 from deepfake.commandline import run_folder
+from deepfake.detector_parts import part_of
 from deepfake.domain import is_domain
 from deepfake.errors import InputError
-from deepfake.features.ssl_weights import read_weights
+from deepfake.features.pretrained import CACHE, Pretrained
 from deepfake.metrics.calibration import Calibration
 
 FORMAT = 1
@@ -54,7 +55,7 @@ def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) 
     content: dict[str, Any] = {"format": FORMAT, "config": config, "sha256": content_hash(config, state)}
     base = Path(str(config.get("features", {}).get("weights")))
     if base.is_file():
-        given = _pretrained(base)
+        given = _pretrained(config, base)
         state = {k: v for k, v in state.items() if k not in given or not torch.equal(v.cpu(), given[k])}
         content["base"] = {"file": str(base.resolve()), "sha256": _file_hash(base)}
     torch.save({**content, "state_dict": state}, file)
@@ -84,7 +85,7 @@ def read_detector_file(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(state, dict) or not all(map(_is_whole, state.values())):
         raise InputError(f"{file} is not a detector: settings, and weights that are there to the last value, expected")
     if "base" in content:
-        content["state_dict"] = state = _with_base(file, content["base"], state)
+        content["state_dict"] = state = _with_base(file, config, content["base"], state)
     try:
         damaged = "sha256" in content and content["sha256"] != content_hash(config, state)
     except (TypeError, ValueError, RecursionError) as error:
@@ -97,24 +98,28 @@ def read_detector_file(file: Path) -> dict[str, Any]:
     return content
 
 
-def _with_base(file: Path, base: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with those that are in a file of pre-trained ones, where it was or beside the detector's file."""
+def _with_base(file: Path, config: Mapping[str, Any], base: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with those of a file of pre-trained ones, where it was, beside the detector, or downloaded."""
     if not isinstance(base, dict) or not all(isinstance(base.get(name), str) for name in ("file", "sha256")):
         raise InputError(f"{file} is not a detector: file and SHA-256 of its pre-trained weights were expected")
     named = Path(base["file"])
-    found = next((path for path in (named, file.with_name(named.name)) if path.is_file()), None)
+    cache = Path(str(config["features"].get("cache") or CACHE))
+    places = (named, file.with_name(named.name), cache.expanduser() / named.name)
+    found = next((path for path in places if path.is_file()), None)
     if found is None:
+        published = f", published at {address}" if (address := config["features"].get("address")) else ""
         raise InputError(
             f"{file} needs the pre-trained weights {named}, which are not there: copy that file back, or beside it "
-            f"(SHA-256 {base['sha256']})"
+            f"(SHA-256 {base['sha256']}{published})"
         )
     if _file_hash(found) != base["sha256"]:
         raise InputError(f"{found}: the SHA-256 {base['sha256']} was expected, of the pre-trained weights of {file}")
-    return {**_pretrained(found), **state}
+    return {**_pretrained(config, found), **state}
 
 
-def _pretrained(file: Path) -> dict[str, Tensor]:
-    return {f"{BASE}{name}": tensor for name, tensor in read_weights(file)[0].items()}
+def _pretrained(config: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
+    front_end = part_of(Pretrained, str(config["features"].get("_target_")))
+    return {f"{BASE}{name}": tensor for name, tensor in front_end.read(file)[0].items()}
 
 
 def _file_hash(file: Path) -> str:

@@ -10,7 +10,7 @@ from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
 from deepfake.models.network import Network
 
-Part = TypeVar("Part", FrontEnd, Network)
+Part = TypeVar("Part", bound=FrontEnd | Network)
 
 
 def part_of(base: type[Part], target: str) -> type[Part]:
@@ -21,7 +21,7 @@ def part_of(base: type[Part], target: str) -> type[Part]:
         with suppress(ImportError):
             part = getattr(importlib.import_module(module), name, None)
     if not (isinstance(part, type) and issubclass(part, base) and part.__module__.startswith("deepfake.")):
-        raise InputError(f"{target} is not a {'front end' if base is FrontEnd else 'network'} of this package")
+        raise InputError(f"{target} is not a {'network' if base is Network else 'front end'} of this package")
     return part
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from deepfake.detector import Detector
 from deepfake.explain.clip import Clip
 from deepfake.features.frontend import FrontEnd
-from deepfake.features.ssl import SSL
+from deepfake.features.pretrained import Pretrained
 from deepfake.models.network import Network
 
 SMALL = {
@@ -39,11 +39,12 @@ SMALL = {
     "wgan_gp_critic": ("model.channels=[4,8,8]", "model.attention_rows=32"),
     "lfcc_gmm": ("model.n_components=3",),
 }
-SMALL_SSL = ("features.conv_channels=4", "features.dim=16", "features.n_layers=2", "features.n_heads=2")
-SMALL_SSL += ("features.ffn=8", "features.weights=random")
+SMALL_PRETRAINED = {"conv_channels": 4, "dim": 16, "n_layers": 2, "n_heads": 2, "ffn": 8, "n_mels": 20}
+SMALL_PRETRAINED |= {"wavlm": "false", "norm": "group", "conv_bias": "true"}
 CONF = REPOSITORY / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 FRONT_ENDS = sorted(path.stem for path in (CONF / "features").glob("*.yaml"))
+DISTINCT = [name for name in FRONT_ENDS if not name.startswith("whisper_")]  # those differ in sizes alone
 
 
 def network_class(model: str) -> type[Network]:
@@ -65,10 +66,11 @@ def front_end_class(features: str) -> type[FrontEnd]:
 
 def sizes(features: str) -> tuple[str, ...]:
     """Overrides that make the front end small, where it has weights of its own."""
-    if front_end_class(features) is not SSL:
+    if not issubclass(own := front_end_class(features), Pretrained):
         return ()
-    of_file = ("wavlm=false", "norm=group", "conv_bias=true") if features == "ssl" else ()
-    return (*SMALL_SSL, *(f"features.{setting}" for setting in of_file))
+    stated = () if features == own.any_size else ("wavlm", "norm", "conv_bias")  # what makes the choices differ
+    small = [f"features.{name}={SMALL_PRETRAINED[name]}" for name in own.sizes if name not in stated]
+    return (*small, "features.weights=random")
 
 
 def front_end(features: str, **keywords: Any) -> FrontEnd:
@@ -100,7 +102,7 @@ def _of_one_class() -> list[tuple[str, str]]:
     one = {front_end_class(f): f for f in reversed(FRONT_ENDS)}
     pairs = [(m, f) for m, f in ACCEPTED if f == one[front_end_class(f)]]
     own = {m: default_front_end(m) for m in MODELS}
-    on_ssl = {m for m in MODELS if front_end_class(own[m]) is SSL}
+    on_ssl = {m for m in MODELS if issubclass(front_end_class(own[m]), Pretrained)}
     pairs = [(m, f) for m, f in pairs if m not in on_ssl or f == "mel"] + [(m, own[m]) for m in sorted(on_ssl)]
     return [(m, f) for m, f in pairs if first[network_class(m)] == m or f == own[m]]
 

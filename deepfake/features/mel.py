@@ -60,9 +60,7 @@ class Mel(SpectralFrontEnd):
         if scale not in SCALES:
             raise InputError(f"features.scale={scale}: one of {', '.join(SCALES)} was expected")
         self.scale = scale
-        corners_hz = mel_to_hz(np.linspace(hz_to_mel(f_min), hz_to_mel(f_max or sample_rate / 2), n_bands + 2))
-        heights = 2.0 / (corners_hz[2:] - corners_hz[:-2])
-        filterbank = triangles(corners_hz, n_fft, sample_rate) * heights[:, None]
+        filterbank = mel_filterbank(n_bands, n_fft, sample_rate, f_min, f_max)
         window = torch.hann_window(win_length or n_fft)
         self.spectrogram = Spectrogram(window, filterbank, sample_rate, n_fft, hop_length)
         self.band_edges_hz = self.spectrogram.edges_hz
@@ -74,6 +72,15 @@ class Mel(SpectralFrontEnd):
         decibels = 10.0 * power.clamp(min=FLOOR).log10()
         relative = decibels - decibels.amax(dim=(1, 2), keepdim=True)
         return relative.clamp(min=-RANGE_DB) / RANGE_DB + 1.0
+
+
+def mel_filterbank(
+    n_bands: int, n_fft: int, sample_rate: int, f_min: float = 0.0, f_max: float | None = None
+) -> np.ndarray:
+    """Triangular filters of area 1, equally spaced in mel, `[n_bands, n_fft // 2 + 1]`; see `Mel` for the arguments."""
+    corners_hz = mel_to_hz(np.linspace(hz_to_mel(f_min), hz_to_mel(f_max or sample_rate / 2), n_bands + 2))
+    heights = 2.0 / (corners_hz[2:] - corners_hz[:-2])
+    return triangles(corners_hz, n_fft, sample_rate) * heights[:, None]
 
 
 def hz_to_mel(hz: ArrayLike) -> np.ndarray:

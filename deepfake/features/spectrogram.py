@@ -16,7 +16,7 @@ class Spectrogram(nn.Module):
     """Power of the short-time Fourier transform through a bank of filters, |STFT|^2 summed into bands.
 
     Frame l is centred on sample `l * hop_length`; beyond the ends of the clip there is silence, so that a clip of any
-    length has frames: 1 + T // hop_length.
+    length has frames: 1 + T // hop_length; or the clip again, backwards.
 
     Args:
         window: `[win_length]`; shorter than `n_fft`, it is centred in zeros.
@@ -24,6 +24,7 @@ class Spectrogram(nn.Module):
         sample_rate: In hertz.
         n_fft: Length of the transform in samples.
         hop_length: Samples between frames.
+        pad_mode: `constant` (silence) or `reflect`, which takes clips longer than half the transform.
 
     Shape:
         waveform `[B, T]` -> power `[B, n_bands, L]`
@@ -35,7 +36,15 @@ class Spectrogram(nn.Module):
     window: Tensor
     filterbank: Tensor
 
-    def __init__(self, window: Tensor, filterbank: np.ndarray, sample_rate: int, n_fft: int, hop_length: int) -> None:
+    def __init__(
+        self,
+        window: Tensor,
+        filterbank: np.ndarray,
+        sample_rate: int,
+        n_fft: int,
+        hop_length: int,
+        pad_mode: str = "constant",
+    ) -> None:
         super().__init__()
         if not 1 <= len(window) <= n_fft or hop_length < 1:
             raise InputError(
@@ -45,6 +54,7 @@ class Spectrogram(nn.Module):
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length
+        self.pad_mode = pad_mode
         # Not saved: they follow from the configuration.
         self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("filterbank", torch.from_numpy(filterbank).float(), persistent=False)
@@ -65,7 +75,7 @@ class Spectrogram(nn.Module):
             hop_length=self.hop_length,
             win_length=len(self.window),
             window=self.window,
-            pad_mode="constant",
+            pad_mode=self.pad_mode,
             return_complex=True,
         )  # [B, F, L]
         power = torch.view_as_real(spectrum).square().sum(dim=-1)  # [B, F, L]; twice as fast as abs() ** 2

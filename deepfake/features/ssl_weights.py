@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import math
 import re
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from deepfake.errors import InputError
+from deepfake.features.weights_file import weights_of
 
-MOST_HEADER = 1 << 26  # bytes of names and shapes in a safetensors file
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-DTYPES |= {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
-DTYPES |= {"BOOL": torch.bool}
 PRETRAINING = re.compile(  # parts of the published files that only pre-training or speech recognition needs
     r"(masked_spec_embed|mask_emb|label_embs_concat)$|(quantizer|project_q|project_hid|final_proj|lm_head)\."
 )
@@ -67,22 +59,10 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: There is no such file, or it is in none of these layouts.
     """
-    if not file.is_file():
-        raise InputError(f"features.weights={file}: a file was expected; copy it there from where it was downloaded")
-    try:
-        content = read_safetensors(file) if file.suffix == ".safetensors" else _torch(file)
+    with weights_of(file, "torchaudio, transformers or fairseq") as content:
         told = _told(file, content)
         content = content.get("model", content)
         return of_state({k: v for k, v in content.items() if isinstance(v, Tensor)}, told)
-    except InputError:
-        raise
-    except KeyError as error:
-        raise InputError(f"features.weights={file}: {missing([str(error.args[0])])}") from error
-    except Exception as error:
-        what = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"features.weights={file}: weights of torchaudio, transformers or fairseq were expected ({what})"
-        ) from error
 
 
 def of_state(
@@ -99,47 +79,6 @@ def of_state(
     """
     renamed = _renamed(state)
     return renamed, _settings(renamed, told or {})
-
-
-def missing(names: Iterable[str], unexpected: Iterable[str] = ()) -> str:
-    """What a file lacks and has too much, for messages."""
-    found = {"lacks": sorted(names), "has the unknown": sorted(unexpected)}
-    parts = [f"it {verb} {', '.join(n[:3])}{' ...' * (len(n) > 3)}" for verb, n in found.items() if n]
-    return f"{' and '.join(parts)}: the whole weights of one network were expected; download the file again"
-
-
-def _torch(file: Path) -> dict[str, Any]:
-    """A file of torch, without executing code in it; older ones of fairseq hold their arguments as a Namespace."""
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-
-
-def read_safetensors(file: Path) -> dict[str, Any]:
-    """A file of names, shapes and places as JSON, then the values one after another without gaps.
-
-    Raises:
-        ValueError: The places do not fill the file, or do not fit the shapes.
-    """
-    with file.open("rb") as stream:
-        n_header, n_file = int.from_bytes(stream.read(8), "little"), file.stat().st_size
-        if n_header > min(MOST_HEADER, n_file - 8):
-            raise ValueError("its header is longer than the file")
-        header = json.loads(stream.read(n_header))
-    header.pop("__metadata__", None)
-    values = np.memmap(file, np.uint8, "c", offset=8 + n_header)  # a copy on write: the file is left alone
-    places, tensors = [(0, 0)], {}
-    for name, entry in header.items():
-        dtype, shape, (begin, end) = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
-        if min(shape, default=0) < 0 or not 0 <= begin <= end <= len(values):
-            raise ValueError(f"{name} lies outside the file")
-        if (n := math.prod(shape)) * dtype.itemsize != end - begin:
-            raise ValueError(f"{name} does not fill its place")
-        places.append((begin, end))
-        tensors[name] = torch.frombuffer(values, dtype=dtype, count=n, offset=begin).view(shape)
-    places = [*sorted(places), (len(values), len(values))]
-    if any(a[1] != b[0] for a, b in itertools.pairwise(places)):
-        raise ValueError("its tensors overlap or leave gaps")
-    return tensors
 
 
 def _told(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from deepfake.atomic import write_atomically
 from deepfake.detector import Detector
 from deepfake.download import download
 from deepfake.errors import InputError
-from deepfake.features.ssl_weights import of_state, read_safetensors
+from deepfake.features.ssl_weights import of_state
+from deepfake.features.weights_file import read_safetensors
 from deepfake.runs import catalogue
 from deepfake.runs.catalogue import Published
 from deepfake.runs.environment import write_environment

@@ -16,6 +16,7 @@ from deepfake.errors import InputError
 from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer
 from deepfake.training.finish import best_weights, finish
+from deepfake.training.groups import optimizer_of
 from deepfake.training.repeatable import Repeatable
 from deepfake.training.setup import Setup, checkpoint_of
 
@@ -30,7 +31,7 @@ class Detection(Repeatable):
     Args:
         detector: Detector to be trained.
         loss: Loss of log-odds `[B]` and labels `[B]`.
-        optimizer: Called with the parameters.
+        optimizer: Called with the parameters, see `optimizer_of`.
         scheduler: Called with the optimiser, or None. It advances with every step, one that watches a metric
             (`ReduceLROnPlateau`) with every epoch; `T_max` or `total_steps`, where it has such an argument, is filled
             with the number of steps.
@@ -148,11 +149,7 @@ class Detection(Repeatable):
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
     def configure_optimizers(self) -> Any:
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        try:
-            optimizer = self._optimizer(parameters)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the optimiser cannot be made: {error}") from error
+        optimizer = optimizer_of(self._optimizer, self)
         if self._scheduler is None:
             return optimizer
         n_steps = int(self.trainer.estimated_stepping_batches)

@@ -117,7 +117,7 @@ def checks(setting: Setting) -> None:
             found |= {"device": torch.cuda.get_device_name(), "capability": list(torch.cuda.get_device_capability())}
             found |= {"cudnn": torch.backends.cudnn.version()}
             found |= {"driver": subprocess.run(asked, capture_output=True, text=True).stdout.strip()}
-    for name in sorted(path.stem for path in (CONF / "features").glob("*.yaml") if path.stem != "ssl"):
+    for name in sorted(path.stem for path in (CONF / "features").glob("*.yaml") if path.stem not in ("ssl", "whisper")):
         with row("front ends", name) as found:
             front_end = hydra.utils.instantiate(setting.compose(f"features={name}", *shallow(name)).features).eval()
             clips = noise(4, 16_000)
@@ -137,7 +137,7 @@ def shallow(name: str) -> list[str]:
     """Settings for a self-supervised network, in whose config a front end or a model is, that is built quickly."""
     of_model, of_features = (CONF / group / f"{name}.yaml" for group in ("model", "features"))
     text = of_model.read_text() if of_model.is_file() else of_features.read_text()
-    return SHALLOW if "xlsr" in text or "- ssl\n" in text else []
+    return SHALLOW if any(word in text for word in ("xlsr", "- ssl\n", "whisper")) else []
 
 
 def check_model(setting: Setting, name: str, found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_detectors import FRONT_ENDS, front_end
+from small_detectors import DISTINCT, front_end
 
 from deepfake.errors import InputError
 from deepfake.features.denoise import Denoise
@@ -99,7 +99,7 @@ def test_gradient_is_that_of_the_whole_way():
     assert (leaf.grad @ direction).item() == pytest.approx(((ahead - behind) / (2 * step)).item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_every_front_end_takes_it_and_hears_the_denoised_waveform(name):
     waveform = torch.from_numpy(noisy(9_000))[None].float()
     plain, with_it = front_end(name), front_end(name, denoise=0.8)

@@ -15,12 +15,13 @@ from interrupted import train_until, train_without_report
 from small_detectors import FRONT_ENDS, front_end, front_end_class, sizes, small
 from tiny import compose, tiny_run, write_audio
 from torch.nn import functional as F
+from weight_files import write_safetensors
 
 from deepfake import run
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.features import ssl_weights
-from deepfake.features.ssl import NETWORK, SSL
+from deepfake.features.ssl import SSL
 from deepfake.features.ssl_weights import read_weights
 from deepfake.training.train import new_detector
 
@@ -87,18 +88,6 @@ def split(name, tensor, joined, single):
         yield from ((name.replace(found[0], f"{p}_proj.{found[1]}"), v) for p, v in zip("qkv", parts, strict=True))
     else:
         yield name, tensor
-
-
-def write_safetensors(path, state):
-    header, data = {"__metadata__": {"format": "pt"}}, b""
-    for name, tensor in state.items():
-        raw = tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        dtype = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}[tensor.dtype]
-        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return path
 
 
 def write(path, front_end_, layout, drop=None):
@@ -461,7 +450,7 @@ def pretrained_detector(tmp_path, **features):
 
 def test_a_detector_file_holds_what_its_training_changed_and_the_rest_comes_from_the_file_of_weights(tmp_path):
     file, detector = pretrained_detector(tmp_path, freeze="first_2")
-    assert {k: detector.config["features"][k] for k in NETWORK} == KINDS["xlsr"] | SIZES
+    assert {k: detector.config["features"][k] for k in SSL.sizes} == KINDS["xlsr"] | SIZES
     changed = {f"features.{name}" for name, p in detector.features.named_parameters() if p.requires_grad}
     with torch.no_grad():
         for p in detector.parameters():
@@ -482,6 +471,22 @@ def test_a_detector_file_holds_what_its_training_changed_and_the_rest_comes_from
     moved.unlink()
     with pytest.raises(InputError, match=rf"detector\.pt needs the pre-trained weights {re.escape(str(file))}"):
         Detector.load(folder)
+
+
+def test_a_detector_file_holds_the_adapters_of_a_network_that_is_not_trained(tmp_path):
+    _, detector = pretrained_detector(tmp_path, lora={"rank": 2, "alpha": 4.0})
+    _, plain = pretrained_detector(tmp_path)
+    with torch.no_grad():
+        detector.model.load_state_dict(plain.model.state_dict())
+        assert torch.equal(detector(clip()), plain(clip()))
+        for p in detector.parameters():
+            p.add_(0.1 * p.requires_grad)
+    detector.save(tmp_path / "detector.pt")
+    stored = torch.load(tmp_path / "detector.pt", weights_only=True)["state_dict"]
+    assert len(stored) == 3 * 6 * 2 + 3 and all(".lora." in k or ".base." not in k for k in stored)
+    with torch.no_grad():
+        assert torch.equal(Detector.load(tmp_path)(clip()), detector(clip()))
+        assert not torch.equal(detector(clip()), plain(clip()))
 
 
 def test_the_file_is_found_again_from_another_folder(tmp_path, monkeypatch):
