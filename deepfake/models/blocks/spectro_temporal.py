@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deepfake.models.blocks.graph_attention import GraphAttention
 from deepfake.models.blocks.graph_pool import GraphPool
+from deepfake.models.blocks.head import Head
 from deepfake.models.blocks.stack_attention import StackAttention
 from deepfake.models.network import Network
 
@@ -20,6 +21,8 @@ class SpectroTemporalGraphs(Network):
     their element-wise maximum is read out. A subclass calls `add_graphs` in its constructor, has an `out_layer`, and
     gives `read_out` its nodes. Attribute names are the authors', so that their weights load strictly.
     """
+
+    out_layer: Head
 
     def add_graphs(
         self,
