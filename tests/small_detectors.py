@@ -102,7 +102,7 @@ def _of_one_class() -> list[tuple[str, str]]:
     one = {front_end_class(f): f for f in reversed(FRONT_ENDS)}
     pairs = [(m, f) for m, f in ACCEPTED if f == one[front_end_class(f)]]
     own = {m: default_front_end(m) for m in MODELS}
-    on_ssl = {m for m in MODELS if issubclass(front_end_class(own[m]), Pretrained)}
+    on_ssl = {m for m in MODELS if front_end_class(own[m]).kind == "embedding"}
     pairs = [(m, f) for m, f in pairs if m not in on_ssl or f == "mel"] + [(m, own[m]) for m in sorted(on_ssl)]
     return [(m, f) for m, f in pairs if first[network_class(m)] == m or f == own[m]]
 

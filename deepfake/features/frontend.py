@@ -28,7 +28,7 @@ class FrontEnd(nn.Module):
     Attributes:
         kind: Kind of channels, for networks that do not take every one: `raw audio` (one, the waveform), `spectrum`
             (bands or coefficients, in order, so that convolutions may slide over them) or `embedding`.
-        n_stacked: Layers of its network whose channels stand one after another, as many of each; else 1.
+        n_stacked: Layers of its network whose channels stand one after another, as many of each; 1 without a stack.
         band_edges_hz: Edges in hertz of the channels that are bands, the first K of C, `[K + 1]`; None where none are.
 
     Shape:
