@@ -185,6 +185,8 @@ def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-seconds", type=float, help="longer recordings are cut to this (6)")
     command.add_argument("--per-speaker", type=int, metavar="N", help="recordings to take of each speaker (all)")
     command.add_argument("--texts", type=Path, metavar="FILE", help="sentences for TTS, one a line")
+    piper = "a Piper voice, VOICE.onnx.json beside it, for the program piper; can be given again"
+    command.add_argument("--piper", action="append", metavar="VOICE.onnx", help=piper)
     vocoder = "a mel vocoder as ONNX, and what its spectrogram is (HiFi-GAN's); can be given again"
     command.add_argument(
         "--vocoder", action="append", dest="vocoders", metavar="FILE.onnx[:settings.json]", help=vocoder

@@ -6,7 +6,6 @@ the log-odds of bona fide (for two logits their difference) unless a published s
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from collections.abc import Iterable
@@ -120,13 +119,6 @@ class Detector(nn.Module):
     def set_threshold(self, value: float, source: str) -> None:
         """Set the decision threshold and its source."""
         self.config["threshold"] = {"value": float(value), "source": source}
-
-    def with_threshold(self, value: float, source: str) -> Detector:
-        """The same network, its weights shared, with another decision threshold."""
-        other = copy.copy(self)
-        other.config = {**self.config}
-        other.set_threshold(value, source)
-        return other
 
     @property
     def frame_threshold(self) -> float:

@@ -110,17 +110,6 @@ def test_a_file_is_scored_from_beginning_to_end_at_any_rate_and_channel_count(tm
         assert math.isfinite(detector.score_file(tmp_path / "b.wav"))
 
 
-def test_another_threshold_shares_the_weights_and_leaves_the_detector_alone():
-    detector = detector_of("model=cnn").eval()
-    detector.set_threshold(1.0, "dev EER")
-    other = detector.with_threshold(-2.0, "mine")
-    assert (detector.verdict(0.5), other.verdict(0.5)) == ("spoof", "bonafide")
-    assert detector.config["threshold"] == {"value": 1.0, "source": "dev EER"}
-    assert other.config == {**detector.config, "threshold": {"value": -2.0, "source": "mine"}}
-    pairs = zip(detector.parameters(), other.parameters(), strict=True)
-    assert all(one is same for one, same in pairs) and not other.training
-
-
 def test_p_fake_and_verdict_turn_at_the_threshold():
     detector = detector_of("model=cnn")
     detector.set_threshold(2.0, "a test")

@@ -176,7 +176,9 @@ class Explainer:
     def judging_at(self, threshold: float, source: str) -> Explainer:
         """The same with another threshold of the score, which comes from that source; no weights are copied."""
         other = copy.copy(self)
-        other.detector = self.detector.with_threshold(threshold, source)
+        other.detector = copy.copy(self.detector)  # which shares its networks
+        other.detector.config = {**self.detector.config}
+        other.detector.set_threshold(threshold, source)
         return other
 
     def write(self, source: Source | Reading, folder: ExplanationFolder) -> dict[str, Any]:

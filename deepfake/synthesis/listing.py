@@ -80,8 +80,8 @@ def _readme(settings: dict[str, Any], counts: dict[str, dict[str, int]], partial
         for name in (NONE, *settings["systems"])
     )
     classical = "The vocoders are classical: artefacts of neural vocoders are different."
-    if "vocoders" in settings:
-        classical = "The vocoders are classical but for V01 and so on: `corpus.json` has their SHA-256 and settings."
+    if {"vocoders", "piper"} & settings.keys():
+        classical = "The vocoders are classical but for V01, P01 and so on: `corpus.json` has their SHA-256."
     return f"""# A generated corpus of bona fide and spoofed speech
 
 Outcome by `deepfake make-corpus` with seed {settings["seed"]}, in the layout of ASVspoof2019 LA. It is **not** ASVspoof

@@ -28,11 +28,11 @@ from deepfake.atomic import write_atomically
 from deepfake.datasets.utterance import PARTITIONS
 from deepfake.errors import InputError
 from deepfake.synthesis.listing import write_lists
-from deepfake.synthesis.neural import facts, named
+from deepfake.synthesis.neural import facts
 from deepfake.synthesis.plan import Recipe, Source, plan, recordings
 from deepfake.synthesis.sound import Outcome, make
-from deepfake.synthesis.systems import System, available, systems
-from deepfake.synthesis.tts import SENTENCES, read_texts
+from deepfake.synthesis.systems import System, available, numbered, systems
+from deepfake.synthesis.tts import SENTENCES, piper_voice, read_texts
 from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def make_corpus(recipe: Recipe) -> Result:
     """Make a corpus, or the files that it still lacks.
 
     Every random choice depends on the seed and on names alone: the files are the same byte for byte with any number of
-    workers, and after an interruption.
+    workers, and after an interruption; not those of a network that draws random numbers of its own, as Piper's do.
 
     Raises:
         InputError: The recordings or the systems are unusable, or the output folder holds something else.
@@ -68,9 +68,9 @@ def make_corpus(recipe: Recipe) -> Result:
     bonafide, output = recipe.bonafide, recipe.output
     found = recordings(bonafide)
     texts = read_texts(recipe.texts or SENTENCES)
-    vocoders = named(recipe.vocoders)
-    known = systems(vocoders)
-    with_version = available() | dict.fromkeys(vocoders, "ONNX Runtime")
+    vocoders, piper = numbered("V", recipe.vocoders), numbered("P", recipe.piper)
+    known = systems(recipe.vocoders, recipe.piper)
+    with_version = available() | dict.fromkeys(vocoders, "ONNX Runtime") | dict.fromkeys(piper, "Piper")
     by_partition = _systems(list(with_version), recipe.eval_only, known)
     names = ("seed", "shares", "spoofs", "splices", "min_seconds", "max_seconds", "per_speaker")
     settings = {
@@ -81,6 +81,7 @@ def make_corpus(recipe: Recipe) -> Result:
         "eval_only": [name for name in recipe.eval_only if name in with_version],
         "texts": _digest(texts),
         **({"vocoders": {name: facts(given) for name, given in vocoders.items()}} if vocoders else {}),
+        **({"piper": {name: piper_voice(Path(given)) for name, given in piper.items()}} if piper else {}),
         "recordings": _digest(f"{path} {(bonafide / path).stat().st_size}" for own in found.values() for path in own),
     }
     if output.resolve().is_relative_to(bonafide.resolve()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -105,11 +104,6 @@ def delay(made: Floats, original: Floats, most: int) -> int:
     likeness = correlate(here - here.mean(), there - there.mean(), method="fft")  # of delays from 1 - T
     middle = len(original) - 1
     return int(np.argmax(likeness[middle - most : middle + most + 1])) - most
-
-
-def named(vocoders: Sequence[str]) -> dict[str, str]:
-    """Vocoders by the names of their systems: V01, V02 ..."""
-    return {f"V{i:02d}": given for i, given in enumerate(vocoders, start=1)}
 
 
 def parts(given: str) -> tuple[Path, Path | None]:

@@ -38,6 +38,7 @@ class Recipe:
         per_speaker: Number of recordings of each speaker, drawn at random; None is all.
         texts: File of sentences for TTS, one per line; None is the openings of a dozen old novels.
         vocoders: Neural vocoders, each `FILE.onnx` or `FILE.onnx:settings.json`.
+        piper: Piper voices, each `VOICE.onnx` with `VOICE.onnx.json` beside it.
 
     Raises:
         InputError: A number is out of range.
@@ -56,6 +57,7 @@ class Recipe:
     per_speaker: int | None = None
     texts: Path | None = None
     vocoders: Sequence[str] = ()
+    piper: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         low, high = self.min_seconds, self.max_seconds

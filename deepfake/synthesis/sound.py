@@ -14,7 +14,6 @@ from deepfake.audio import waveform as audio
 from deepfake.errors import InputError
 from deepfake.synthesis.frames import SAMPLE_RATE, Floats
 from deepfake.synthesis.matching import FRAME, high_passed, levels, matched, output_chain
-from deepfake.synthesis.neural import named
 from deepfake.synthesis.plan import NONE, File, Recipe, Source, generator
 from deepfake.synthesis.splice import random_stretch, spliced
 from deepfake.synthesis.systems import System, Texts, systems
@@ -55,7 +54,7 @@ def make(source: Source, recipe: Recipe, texts: Texts) -> Outcome:
     except InputError as error:
         return Outcome(source, {file.id: str(error) for file in source.files})
     errors, where = {}, None
-    known = systems(named(recipe.vocoders))
+    known = systems(recipe.vocoders, recipe.piper)
     for file in source.files:
         rng = generator(recipe.seed, "file", file.id)
         try:

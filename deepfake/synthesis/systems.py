@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from numpy.random import Generator
 
@@ -54,12 +55,22 @@ SYSTEMS = {
 EVAL_ONLY = ("A06", "A07", "A08")
 
 
-def systems(vocoders: Mapping[str, str]) -> dict[str, System]:
-    """The systems, and those of vocoders, see `deepfake.synthesis.neural.named`."""
-    return SYSTEMS | {
+def systems(vocoders: Sequence[str], piper: Sequence[str]) -> dict[str, System]:
+    """The systems, then vocoders as V01, V02 ... and Piper voices as P01, P02 ..."""
+    neural = {
         name: System(f"copy-synthesis, vocoder {parts(given)[0].name}", partial(copied, given), copies=True)
-        for name, given in vocoders.items()
+        for name, given in numbered("V", vocoders).items()
     }
+    voices = {
+        name: System(f"TTS, Piper voice {Path(given).stem}", partial(tts, given))
+        for name, given in numbered("P", piper).items()
+    }
+    return SYSTEMS | neural | voices
+
+
+def numbered(letter: str, files: Sequence[str]) -> dict[str, str]:
+    """Files by the names of their systems: a letter with 01, 02 ..."""
+    return {f"{letter}{i:02d}": given for i, given in enumerate(files, start=1)}
 
 
 def available() -> dict[str, str]:

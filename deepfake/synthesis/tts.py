@@ -1,11 +1,14 @@
-"""Text to speech by a program on the PATH: espeak-ng or flite."""
+"""Text to speech by a program on the PATH: espeak-ng, flite, or Piper with a voice in a file."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +58,7 @@ def tts(program: str, partner: Floats, texts: tuple[str, ...], rng: Generator) -
     """Synthetic speech with about the partner's pitch, start and duration.
 
     Args:
-        program: One of `PROGRAMS`.
+        program: One of `PROGRAMS`, or the path of a Piper voice, which draws noise of its own.
         partner: Bona fide speech at 16 kHz.
         texts: Sentences to draw from.
         rng: Draws text, voice and pitch.
@@ -69,9 +72,7 @@ def tts(program: str, partner: Floats, texts: tuple[str, ...], rng: Generator) -
     first, after = _extent(partner)
     wanted = after - first
     text = _text(texts, wanted / SAMPLE_RATE * PER_SECOND, rng)
-    track = f0(partner)
-    high = bool((track > 0).any() and np.median(track[track > 0]) > 165)
-    speak = partial(_espeak if program == "espeak-ng" else _flite, text=text, **_voice(program, high, rng))
+    speak = _speaker(program, text, partner, rng)
     speech = speak(rate=1.0)
     rate = float(np.clip(len(speech) / (LONGER * wanted), 0.6, 1.8))
     speech = speak(rate=rate)[:wanted]
@@ -80,6 +81,36 @@ def tts(program: str, partner: Floats, texts: tuple[str, ...], rng: Generator) -
     out = np.zeros(len(partner))
     out[first : first + len(speech)] = speech
     return out
+
+
+def piper_voice(path: Path) -> str:
+    """Check a Piper voice, and give its SHA-256.
+
+    Raises:
+        InputError: Piper is not installed, or the voice or its settings are not there.
+    """
+    if shutil.which("piper") is None:
+        raise InputError("--piper needs the program piper, with its phonemes: pip install piper-tts")
+    for file in (path, settings := Path(f"{path}.json")):
+        if not file.is_file():
+            raise InputError(f"--piper {path}: there is no {file}: VOICE.onnx with VOICE.onnx.json was expected")
+    try:
+        if json.loads(settings.read_text(encoding="utf-8"))["num_speakers"] < 1:
+            raise ValueError("no speaker")
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"--piper {path}: {settings} is not a Piper voice's settings ({error!r})") from None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _speaker(program: str, text: str, partner: Floats, rng: Generator) -> Callable[..., Floats]:
+    """What says a text at a rate."""
+    if program not in PROGRAMS:
+        n_speakers = json.loads(Path(f"{program}.json").read_text(encoding="utf-8"))["num_speakers"]
+        return partial(_piper, voice=program, speaker=int(rng.integers(n_speakers)), text=text)
+    track = f0(partner)
+    high = bool((track > 0).any() and np.median(track[track > 0]) > 165)
+    return partial(_espeak if program == "espeak-ng" else _flite, text=text, **_voice(program, high, rng))
 
 
 def _extent(waveform: Floats) -> tuple[int, int]:
@@ -120,6 +151,10 @@ def _flite(text: str, voice: str, spread: float, rate: float) -> Floats:
     return _synthesised(["flite", "-voice", voice, *options, "-t", text, "-o"])
 
 
+def _piper(text: str, voice: str, speaker: int, rate: float) -> Floats:
+    return _synthesised(["piper", "-m", voice, "-s", str(speaker), "--length-scale", f"{1 / rate:.4f}", "-f"], text)
+
+
 def _synthesised(command: list[str], text: str = "") -> Floats:
     """Speech that a command writes to the file given as its last argument, without silence at its ends."""
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +166,9 @@ def _synthesised(command: list[str], text: str = "") -> Floats:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise InputError(f"{command[0]} could not be run: {error}") from None
         if done.returncode or not path.is_file():
-            raise InputError(f"{command[0]} failed: {done.stderr.decode(errors='replace').strip() or done.returncode}")
+            said = done.stderr.decode(errors="replace").split("\n")  # the last line of a traceback says what it was
+            why = next((line.strip() for line in reversed(said) if line.strip()), done.returncode)
+            raise InputError(f"{command[0]} failed: {why}")
         speech = audio.load(path, sample_rate=SAMPLE_RATE).numpy().astype(np.float64)
     if not speech.any():
         raise InputError(f"{command[0]} produced silence for {text or command!r}")

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from deepfake.errors import InputError
-from deepfake.synthesis.tts import PROGRAMS, _text, read_texts, tts, version
+from deepfake.synthesis.systems import systems
+from deepfake.synthesis.tts import PROGRAMS, _text, piper_voice, read_texts, tts, version
 
 TEXTS = ("one two three four five", "six seven eight nine ten")
 
@@ -42,6 +43,36 @@ def test_speech_stands_where_the_partner_speaks(program, voice, name):
     assert np.array_equal(made, tts(name, partner, TEXTS, np.random.default_rng(0)))
     first, second, *_ = (program / "called").read_text().splitlines()
     assert first != second  # the second time at the rate that fits
+
+
+def test_a_piper_voice_speaks_by_the_program_piper(program, voice):
+    speaker = program / "bin" / "piper"
+    speaker.write_text(
+        f'#!/bin/sh\necho "$@" >> {program}/called\nfor last; do :; done\ncp {program}/said.wav "$last"\n'
+    )
+    speaker.chmod(0o755)
+    file = program / "en.onnx"
+    with pytest.raises(InputError, match=r"there is no .*en\.onnx: VOICE\.onnx with VOICE\.onnx\.json was expected"):
+        piper_voice(file)
+    file.write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"there is no .*en\.onnx\.json"):
+        piper_voice(file)
+    settings = program / "en.onnx.json"
+    for wrong in ("{}", "text", '{"num_speakers": 0}'):
+        settings.write_text(wrong)
+        with pytest.raises(InputError, match="is not a Piper voice's settings"):
+            piper_voice(file)
+    settings.write_text('{"num_speakers": 4}')
+    assert piper_voice(file) == "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
+    partner = voice(7, 1.4, noise=1e-5)
+    made = systems([], [str(file)])["P01"].spoof(partner, TEXTS, np.random.default_rng(0))
+    spoken = np.flatnonzero(np.abs(partner) > 0.02 * np.abs(partner).max())
+    assert len(made) == len(partner) and abs(np.flatnonzero(made)[0] - spoken[0]) < 800
+    first, second = (program / "called").read_text().splitlines()
+    assert f"-m {file} -s " in first and "--length-scale 1.0000 -f" in first and "--length-scale 1.0000" not in second
+    speaker.unlink()
+    with pytest.raises(InputError, match="needs the program piper, with its phonemes: pip install piper-tts"):
+        piper_voice(file)
 
 
 def test_version_and_failures(program, voice):
