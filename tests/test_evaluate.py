@@ -105,12 +105,14 @@ def test_balanced_subsets_are_those_of_the_runs_seed(trained):
     assert read_scores(trained / "evaluations/asvspoof2019_la-eval/scores.csv").ids == ids
 
 
-def test_training_speakers_are_warned_about(trained, tiny_la, tmp_path, caplog):
+@pytest.mark.parametrize(("partition", "theirs"), [("eval", "LA_2001"), ("dev", "LA_1001")])
+def test_training_speakers_are_warned_about(trained, tiny_la, tmp_path, caplog, partition, theirs):
     shutil.copytree(tiny_la, tmp_path / "LA")
-    protocol = tmp_path / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
-    protocol.write_text(protocol.read_text().replace("LA_2001", "LA_0001"))
-    evaluate(trained, f"++dataset.root={tmp_path}/LA")
-    assert "1 speakers of eval were in training (LA_0001" in caplog.text
+    protocol = tmp_path / f"LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{partition}.trl.txt"
+    assert theirs in protocol.read_text()
+    protocol.write_text(protocol.read_text().replace(theirs, "LA_0001"))
+    evaluate(trained, f"++dataset.root={tmp_path}/LA", f"partition={partition}")
+    assert f"1 speakers of {partition} were in training (LA_0001" in caplog.text
 
 
 def test_the_record_of_the_training_data_is_not_written_over(trained):
