@@ -10,19 +10,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 FORMULA = re.compile(r"'*[=+@\t\r-]")  # of which a spreadsheet makes one, or a cell that was marked as none
 
 
-def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
-    """Write a file so that neither a reader nor a crash, of the machine either, finds half of it.
+@contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, so that neither a reader nor a crash, of the machine either, finds half of it.
 
-    A temporary file beside it is brought to the disk and renamed to it.
+    It is a temporary one beside `path`, which is brought to the disk and renamed at the end; after an error nothing is
+    left of it.
 
     Args:
         path: Path of the file; its folder is created if needed.
-        data: Bytes, or text to be encoded in UTF-8.
 
     Raises:
         OSError: The disk is full, say; it names this file.
@@ -31,7 +32,7 @@ def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -41,6 +42,12 @@ def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
+    """Write bytes, or text to be encoded in UTF-8, see `written_atomically`."""
+    with written_atomically(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from deepfake.atomic import sync_folder
+from deepfake.atomic import written_atomically
 
 FULL_SCALE = 32768
 N_LENGTH = 8  # bytes at the end: the length of the index
@@ -97,22 +97,12 @@ def _known(file: str) -> list[int]:
 
 def _write(path: Path, known: dict[str, list[int]], sample_rate: int, decoded: Iterable[Tensor | None]) -> None:
     """Write a file, whole or not at all."""
-    part, entries, n_written = path.with_name(f".{path.name}.{os.getpid()}.part"), {}, 0
-    try:
-        with part.open("wb") as out:
-            for (file, facts), waveform in zip(known.items(), decoded, strict=True):
-                values = np.zeros(0) if waveform is None else waveform.numpy() * FULL_SCALE
-                out.write(np.rint(values).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
-                entries[file] = [*facts, n_written, len(values)]
-                n_written += len(values)
-            index = json.dumps({"sample_rate": sample_rate, "files": entries}).encode()
-            out.write(index + len(index).to_bytes(N_LENGTH, "little"))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+    entries, n_written = {}, 0
+    with written_atomically(path) as out:
+        for (file, facts), waveform in zip(known.items(), decoded, strict=True):
+            values = np.zeros(0) if waveform is None else waveform.numpy() * FULL_SCALE
+            out.write(np.rint(values).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
+            entries[file] = [*facts, n_written, len(values)]
+            n_written += len(values)
+        index = json.dumps({"sample_rate": sample_rate, "files": entries}).encode()
+        out.write(index + len(index).to_bytes(N_LENGTH, "little"))
