@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
 from deepfake.detector_format import (
+    SmallValues,
     check_settings,
     check_size,
     content_hash,
@@ -250,7 +251,7 @@ class Detector(nn.Module):
         if config.get("kind") == "critic":
             raise InputError(f"{file} is a critic, no detector: train.py with init_from={path} makes one of it")
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), SmallValues():
                 check_size(config, cls(config), state)
             detector = cls(config)
         except InputError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deepfake.atomic import write_atomically
 from deepfake.commandline import run_folder
@@ -177,6 +178,23 @@ def check_settings(config: Mapping[str, Any]) -> None:
         for number in _numbers(config[part]):
             if not abs(number) <= LARGEST:
                 raise InputError(f"{part} has the setting {number}: numbers up to {LARGEST:g} were expected")
+
+
+class SmallValues(TorchFunctionMode):
+    """Makes small tensors of given values on the CPU below `torch.device("meta")`, where only weights need not be held.
+
+    On `meta`, torch computes windows and ranges by functions in Python that load its compiler: a second at each start.
+    """
+
+    MADE = frozenset((torch.arange, torch.hamming_window, torch.hann_window, torch.linspace, torch.ones, torch.zeros))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `func`, on the CPU where it makes few values."""
+        kwargs = kwargs or {}
+        if func in self.MADE and "device" not in kwargs:
+            most = math.prod(max(abs(n), 1 / abs(n)) for n in _numbers([args, kwargs]) if n)
+            kwargs["device"] = "cpu" if most <= SPARE else "meta"
+        return func(*args, **kwargs)
 
 
 def check_size(config: Mapping[str, Any], described: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -32,3 +33,15 @@ def test_freed_memory_is_used_again_without_page_faults():
     if faults["kept"] == -1:
         pytest.skip("the C library is not glibc")
     assert faults["kept"] < faults["default"] / 5
+
+
+@pytest.mark.parametrize(
+    "given, spins",
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+    ids=["by default", "own count", "own policy"],
+)
+def test_idle_threads_spin_for_a_short_time_unless_told_otherwise(given, spins):
+    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-c", "import deepfake, os; print(os.environ.get('GOMP_SPINCOUNT'))"]
+    shown = subprocess.run(command, env=clean | given, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == str(spins)

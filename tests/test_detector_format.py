@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import subprocess
+import sys
 import zipfile
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from small_detectors import small
 
 from deepfake.cli import main
 from deepfake.detector import Detector
+from deepfake.detector_format import SmallValues
 from deepfake.errors import InputError
 
 
@@ -146,3 +151,22 @@ def test_an_archive_that_unpacks_to_more_than_its_size_is_not_unpacked(file):
             new.writestr(name, content + bytes(10_000_000 if name.endswith("/data/0") else 0))
     with pytest.raises(InputError, match="is not a detector: it is compressed"):
         Detector.load(file)
+
+
+def test_values_that_settings_give_are_small_on_the_cpu_and_nowhere_when_large():
+    with torch.device("meta"), SmallValues():
+        small, large, fine = torch.hann_window(400), torch.zeros(1 << 13, 1 << 12), torch.arange(0, 1, 1e-9)
+        assert [torch.linspace(0, 8000, 3).device.type, torch.empty(3).device.type] == ["cpu", "meta"]
+    assert [t.device.type for t in (small, large, fine)] == ["cpu", "meta", "meta"]
+    assert torch.equal(small, torch.hann_window(400))
+
+
+def test_what_only_fitting_and_compiling_need_is_not_loaded_for_a_verdict(file, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(16_000) / 9), 16_000)
+    script = (
+        "import sys\nfrom deepfake.cli import main\nassert main(sys.argv[1:]) in (0, None)\n"
+        "print(sorted({'sklearn', 'pandas', 'sympy', 'torch._dynamo', 'lightning', 'matplotlib'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script, "predict", "--run", str(file), str(tmp_path / "a.wav"), "--format", "json"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]" and json.loads(shown.rpartition("\n[]")[0])

@@ -6,7 +6,6 @@ An LLR here is the natural logarithm of P(evidence | bona fide) / P(evidence | s
 from __future__ import annotations
 
 import numpy as np
-from sklearn.isotonic import isotonic_regression
 
 from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
@@ -55,6 +54,8 @@ def pav(scores: Scored, labels: Labels = None) -> Floats:
     >>> pav([2.0, 1.0, 1.0, 0.0], [1, 1, 0, 0])
     array([ inf,   0.,   0., -inf])
     """
+    from sklearn.isotonic import isotonic_regression  # here: loading it takes a second
+
     trials = Trials.of(scores, labels)
     n_bonafide, n_spoof = (np.diff(rejected) for rejected in trials.rejected)  # of each distinct score [U]
     n = n_bonafide + n_spoof
