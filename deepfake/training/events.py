@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from deepfake.atomic import write_atomically
@@ -30,6 +30,23 @@ class CSVLog(CSVLogger):
         if self._experiment is None:
             self._experiment = _Continued(self.log_dir)
         return self._experiment  # type: ignore[return-value]
+
+
+def mlflow(save_dir: str, **settings: Any) -> MLFlowLogger:
+    """MLflow's logger on a database in a folder: its newer versions refuse plain files, which is Lightning's default.
+
+    Args:
+        save_dir: The folder. Where `MLFLOW_TRACKING_URI` names a server nothing is written into it.
+        **settings: See `MLFlowLogger`.
+    """
+    folder = Path(save_dir).absolute()
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        settings = {
+            "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+            "artifact_location": f"{folder}/mlflow",
+            **settings,
+        }
+    return MLFlowLogger(**settings)
 
 
 class _Continued(ExperimentWriter):

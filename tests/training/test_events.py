@@ -6,11 +6,13 @@ import inspect
 import hydra
 import pytest
 from interrupted import Stop, stop_at_once, train_until, train_without_report
+from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tiny import compose, tiny_run
 
 from deepfake import run
 from deepfake.runs.folder import RunFolder
+from deepfake.training import events
 from deepfake.training.checkpoints import read_checkpoint
 from deepfake.training.events import rewind
 
@@ -133,9 +135,20 @@ def test_without_a_logger_nothing_is_logged_and_the_run_is_resumed(tiny_la, tmp_
     assert not RunFolder(tmp_path).tensorboard.exists() and not RunFolder(tmp_path).csv_log.parent.exists()
 
 
-@pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_loggers_of_other_packages_take_their_settings(name, tmp_path):
+@pytest.mark.parametrize("name, made", [("wandb", WandbLogger), ("mlflow", MLFlowLogger)])
+def test_loggers_of_other_packages_take_their_settings(name, made, tmp_path):
     config = compose(f"logger={name}", f"run_dir={tmp_path}").logger
-    parameters = inspect.signature(hydra.utils.get_class(config._target_)).parameters
-    assert {*config} - {"_target_"} <= {*parameters}
+    assert {*config} - {"_target_"} <= {*inspect.signature(made).parameters}
     assert str(config.save_dir).startswith(str(tmp_path))  # or its runs could not be resumed, see `refuse_unknown`
+
+
+@pytest.mark.parametrize("server", [None, "http://localhost:5000"])
+def test_mlflow_writes_a_database_in_the_run_folder_or_asks_a_server(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    made = {}
+    monkeypatch.setattr(events, "MLFlowLogger", lambda **settings: made.update(settings))
+    hydra.utils.instantiate(compose("logger=mlflow", f"run_dir={tmp_path}", "name=x").logger)
+    own = {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db", "artifact_location": f"{tmp_path}/mlflow"}
+    assert made == {"experiment_name": "deepfake", "run_name": "x"} | ({} if server else own)
