@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from deepfake.errors import InputError
 from deepfake.metrics.bounds import supported
@@ -112,6 +111,8 @@ def dealt(
     >>> [len(outside) for _, outside in dealt(np.array([1, 1, 0, 0]), np.arange(4), folds=5, seed=0)]
     [2, 2]
     """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import, and seldom needed
+
     folds = min(folds, *(len(np.unique(groups[labels == label])) for label in (0, 1)))
     if folds < 2:
         raise InputError("each class needs two trials, or two speakers, to be cross-validated: there are too few")
