@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from drawing import blank_figures
 from hypothesis import settings
 from tiny import REPOSITORY, tiny_run, write_la
 
@@ -45,6 +46,13 @@ def logs() -> Iterator[None]:
     yield
     logger.setLevel(level)
     logger.propagate = propagates
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """For the module, see `blank_figures`; a test that looks at figures is in another one."""
+    with blank_figures():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from deepfake.cli import main
 from deepfake.detector import Detector
 from deepfake.runs import catalogue
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def audio(tmp_path):

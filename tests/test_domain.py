@@ -31,6 +31,8 @@ from deepfake.runs.environment import environment
 from deepfake.scores.domain import learn_domain, learn_domain_of
 from deepfake.training.weights import init_from
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def described(n, dimensions=12, shift=0.0, seed=0):
     """Correlated numbers, of two classes that lie apart."""

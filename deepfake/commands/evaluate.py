@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepfake.commands import audit, evaluate_runs, evaluate_scores
+from deepfake.commands import evaluate_runs, evaluate_scores
 from deepfake.commands.outcome import Outcome
 from deepfake.commands.scoring import Settings
 from deepfake.datasets.corpus import Corpus
@@ -91,6 +91,8 @@ def _fusion(config: Mapping[str, Any], settings: Settings) -> Outcome:
 
 
 def _audit(config: Mapping[str, Any], settings: Settings) -> Outcome:
+    from deepfake.commands import audit  # whose classifiers take longer to import than all else
+
     if "_target_" not in config["dataset"]:
         raise InputError("audit=true needs the corpus: say dataset=... dataset.root=DIR")
     if not settings.intervals.n:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Group
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from deepfake import terminal
 from deepfake.atomic import write_atomically
@@ -145,7 +145,7 @@ def _over_seeds(key: str, values: list[float], among: tuple[float, float] | None
     """Mean and spread over runs, with Student's interval of the mean."""
     n, mean = len(values), float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if n > 1 else None
-    half = float(student.ppf((1 + confidence) / 2, n - 1)) * sd / n**0.5 if sd is not None else None
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / n**0.5 if sd is not None else None
     return {
         "mean": mean,
         "sd": sd,

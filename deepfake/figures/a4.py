@@ -89,12 +89,25 @@ class Pages(FPDF):
         self.alias_nb_pages(N_PAGES)
         for (family, style), name in FONTS.items():
             self.add_font(family, style, own_font(name))
+        if find_spec("uharfbuzz"):  # otherwise letters of right-to-left scripts stand unjoined, from left to right
+            self.set_text_shaping(direction="ltr")
+        else:
+            self._add_fallbacks()  # which the library asks for character by character only where it shapes text
+        self.add_page()
+
+    def get_fallback_font(self, char: str, style: str = "") -> str | None:
+        """Called by the library for a character that the font at hand has no glyph for.
+
+        Only then are the fonts for other scripts read, which takes longer than all else of a short document.
+        """
+        if not self._fallback_font_ids:
+            self._add_fallbacks()
+        return super().get_fallback_font(char, style)
+
+    def _add_fallbacks(self) -> None:
         for name, file in fallbacks().items():
             self.add_font(name, "", file)
         self.set_fallback_fonts(list(fallbacks()), exact_match=False)
-        if find_spec("uharfbuzz"):  # otherwise letters of right-to-left scripts stand unjoined, from left to right
-            self.set_text_shaping(direction="ltr")
-        self.add_page()
 
     def file_id(self) -> Any:
         """None, which would hold the time."""

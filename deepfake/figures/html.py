@@ -59,9 +59,6 @@ def pictures(folder: Path, figures: Mapping[str, Callable[[], Figure]]) -> dict[
             for path in files.values():
                 path.unlink(missing_ok=True)
             continue
-        if (layout := figure.get_layout_engine()) is not None:
-            layout.execute(figure)
-            figure.set_layout_engine(None)  # found once for both files, without drawing to find it
         content = {suffix: saved(figure, suffix) for suffix in files}
         for suffix, path in files.items():
             write_atomically(path, content[suffix])
@@ -71,6 +68,9 @@ def pictures(folder: Path, figures: Mapping[str, Callable[[], Figure]]) -> dict[
 
 def saved(figure: Figure, form: str) -> bytes:
     """The bytes of a figure as `png` or `svg`, the same for the same figure."""
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)  # found once for all its files, without drawing to find it
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "deepfake", "svg.fonttype": "none"}):  # the same data gives the same file
         figure.savefig(file, format=form, metadata={"Software": None} if form == "png" else {"Date": None})

@@ -111,7 +111,7 @@ def dealt(
     >>> [len(outside) for _, outside in dealt(np.array([1, 1, 0, 0]), np.arange(4), folds=5, seed=0)]
     [2, 2]
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # here: loading it takes a second
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import, and seldom needed
 
     folds = min(folds, *(len(np.unique(groups[labels == label])) for label in (0, 1)))
     if folds < 2:

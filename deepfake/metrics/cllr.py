@@ -6,6 +6,7 @@ An LLR here is the natural logarithm of P(evidence | bona fide) / P(evidence | s
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
@@ -54,12 +55,10 @@ def pav(scores: Scored, labels: Labels = None) -> Floats:
     >>> pav([2.0, 1.0, 1.0, 0.0], [1, 1, 0, 0])
     array([ inf,   0.,   0., -inf])
     """
-    from sklearn.isotonic import isotonic_regression  # here: loading it takes a second
-
     trials = Trials.of(scores, labels)
     n_bonafide, n_spoof = (np.diff(rejected) for rejected in trials.rejected)  # of each distinct score [U]
     n = n_bonafide + n_spoof
-    share = isotonic_regression(n_bonafide / n, sample_weight=n)
+    share = isotonic_regression(n_bonafide / n, weights=n).x
     block = np.concatenate([[0], np.cumsum(np.diff(share) != 0)])  # [U]
     bonafide = np.bincount(block, weights=n_bonafide)  # counted again: exact where shares are near 0 or 1
     spoof = np.bincount(block, weights=n_spoof)

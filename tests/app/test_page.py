@@ -22,6 +22,8 @@ from deepfake.speakers import check
 from deepfake.speakers.embedding import Voice
 from deepfake.speakers.profiles import Profile, Profiles
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OUTER = {"One recording", "Many files", "Model card"}
 
 

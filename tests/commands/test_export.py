@@ -19,6 +19,8 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.export import onnx
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def run(run_folder, tmp_path_factory):

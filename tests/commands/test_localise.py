@@ -28,6 +28,8 @@ from deepfake.localisation.report import table
 from deepfake.localisation.scan import curve as scanned_curve
 from deepfake.localisation.scan import scan
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SCAN = {"window_seconds": 0.25, "overlap": 0.5}
 
 

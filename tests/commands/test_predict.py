@@ -21,6 +21,8 @@ from deepfake.detector import Detector
 from deepfake.metrics.calibration import Calibration
 from deepfake.scores.table import read_scores
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def calibrated(run_folder, tmp_path_factory):

@@ -19,6 +19,8 @@ from deepfake.commands import predict
 from deepfake.commands.rows import CsvRows, JsonRows
 from deepfake.detector import Detector
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROWS = [
     {"file": "a\u2028\n,\"b\".wav", "score": -1.25, "calibrated": False, "cautions": ["no_speech", "clipped"]},
     {"file": "=1+1.wav", "error": "=1+1.wav: not audio\nor damaged"},

@@ -25,6 +25,8 @@ from deepfake.features.ssl import SSL
 from deepfake.features.ssl_weights import read_weights
 from deepfake.training.train import new_detector
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 NAMES = [name for name in FRONT_ENDS if front_end_class(name) is SSL]
 SIZES = {"conv_channels": 4, "dim": 32, "n_layers": 3, "n_heads": 2, "ffn": 8}
 KINDS = {

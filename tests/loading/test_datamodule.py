@@ -18,6 +18,8 @@ from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def data_of(cfg):
     plain = OmegaConf.to_container(cfg, resolve=True)

@@ -25,6 +25,8 @@ from deepfake.loading.item import Clips
 from deepfake.loading.pcm import PCM, pcm
 from deepfake.loading.splices import Splices
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

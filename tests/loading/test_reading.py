@@ -16,6 +16,8 @@ from deepfake.loading.item import Clips, collate
 from deepfake.loading.reading import deaths_explained, end_where_memory_is_short, last_read, note
 from deepfake.loading.sampler import SeededSampler
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 class Deadly(Clips):
     """Clips whose third file kills the process that reads it."""

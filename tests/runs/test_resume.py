@@ -22,6 +22,8 @@ from deepfake.errors import InputError
 from deepfake.runs.resume import config_of, refuse_unknown, relocated, resumed
 from deepfake.training.detection import Detection
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PROGRAM = "torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler"
 
 

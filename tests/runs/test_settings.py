@@ -9,6 +9,8 @@ from deepfake import run
 from deepfake.errors import InputError, sentence
 from deepfake.runs.settings import GROUPS, check_settings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SEED = "a whole number from 0 to 4294967295 was expected"
 COUNT = "a whole number above zero was expected"
 

@@ -18,6 +18,8 @@ from deepfake.errors import InputError
 from deepfake.sweep.pruning import Pruning, worse_than_median
 from deepfake.sweep.trial import Trial, attempt
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 VALUES = st.dictionaries(st.integers(0, 6), st.one_of(st.just(math.nan), st.integers(0, 8).map(lambda n: n / 8)))
 
 

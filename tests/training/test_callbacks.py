@@ -11,6 +11,8 @@ from tiny import tiny_run
 from deepfake import run
 from deepfake.training.callbacks import Bars, BestCheckpoint, Pictures, PlainProgress, add_feature, progress
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_bars_for_a_person_and_lines_for_a_log(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)

@@ -19,6 +19,8 @@ from deepfake.errors import InputError
 from deepfake.runs.folder import RunFolder
 from deepfake.training.checkpoints import CheckpointIO, read_checkpoint
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CONTENT = {key: {} for key in ("callbacks", "config", "epoch", "loops", "lr_schedulers", "optimizer_states")}
 CONTENT["state_dict"] = {"weight": torch.arange(1000.0)}
 

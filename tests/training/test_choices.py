@@ -26,6 +26,8 @@ from deepfake.training.localisation import Localisation
 from deepfake.training.repeatable import Repeatable
 from deepfake.training.train import begin
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def state(path):
     return torch.load(path, weights_only=True)

@@ -16,6 +16,8 @@ from deepfake.training import events
 from deepfake.training.checkpoints import read_checkpoint
 from deepfake.training.events import rewind
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def values(folder):
     """Every scalar and picture: tag, step, and the scalar's value."""

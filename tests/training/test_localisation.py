@@ -19,6 +19,8 @@ from deepfake.errors import InputError
 from deepfake.training.detection import Detection
 from deepfake.training.localisation import bonafide_frames, frame_metrics
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FRAMES = ("model=frame_cnn", "task=localisation", "monitor=frame_eer", "optimizer.lr=1e-2")
 
 

@@ -22,6 +22,8 @@ from deepfake.errors import InputError
 from deepfake.training.gmm.em import standardise
 from deepfake.training.gmm.task import MixtureFit
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 GMM = ("model=lfcc_gmm", "task=gmm", "model.n_components=4")
 
 

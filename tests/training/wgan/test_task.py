@@ -32,6 +32,8 @@ from deepfake.training.wgan.gradient_penalty import gradient_norms
 from deepfake.training.wgan.samples import waveform_of
 from deepfake.training.wgan.task import WGANGP
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FEATURES = {"_target_": "deepfake.features.mel.Mel", "n_bands": 32, "n_fft": 512, "hop_length": 256}
 MODEL = {"_target_": "deepfake.models.wgan_gp_critic.WGANGPCritic", "channels": [8, 8, 8], "attention_rows": 8}
 SMALL = ["model.channels=[8,8,8]", "model.attention_rows=8", "features.n_bands=32", "features.n_fft=512"]
