@@ -288,7 +288,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate a run, several runs or score files; fuse or calibrate; or audit a corpus; see `conf/evaluate.yaml`.
 
     Returns:
-        What it wrote as `metrics.json`, `comparison.json` or `audit.json`.
+        What it wrote as `metrics.json`, `comparison.json` or `audit.json`; nothing in other processes than the first.
     """
     from deepfake.allocator import keep_freed_memory
     from deepfake.commands.evaluate import evaluate
@@ -296,7 +296,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
     keep_freed_memory()
     check_settings(plain := _plain(cfg))
-    return _reported(evaluate(plain))
+    done = evaluate(plain)
+    return {} if done is None else _reported(done)
 
 
 # ---------------------------------------------------------------- explain
