@@ -1,9 +1,13 @@
-"""The processes of one command, as torchrun starts them: which of them this one is."""
+"""The processes of one command, as torchrun or SLURM's srun starts them: which of them this one is."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from deepfake.errors import InputError
 
@@ -47,3 +51,45 @@ class Process:
             given = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
             raise InputError(f"{given}: whole numbers were expected, as torchrun sets them") from None
         return cls(*numbers)
+
+
+@dataclass(frozen=True)
+class SlurmStep:
+    """A step of a job of SLURM, which `srun` starts: the same one again after the job was requeued.
+
+    Args:
+        job: Id of the job, or `ARRAY_TASK` of one of an array.
+        step: Number of the step in the job.
+        rank: Number of this process in the step.
+        restarts: How often the job was requeued.
+    """
+
+    job: str
+    step: str
+    rank: int
+    restarts: int
+
+    @classmethod
+    def here(cls, variables: Mapping[str, str] = os.environ) -> SlurmStep | None:
+        """The step of this process; None where it was not started by srun in a batch job."""
+        if "SLURM_PROCID" not in variables or variables.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+            return None
+        job = variables["SLURM_JOB_ID"]
+        if "SLURM_ARRAY_JOB_ID" in variables:
+            job = f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
+        rank, restarts = int(variables["SLURM_PROCID"]), int(variables.get("SLURM_RESTART_COUNT", "0"))
+        return cls(job, variables.get("SLURM_STEP_ID", "0"), rank, restarts)
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder, the same for all processes and after a restart."""
+        return f"slurm-{self.job}-{self.step}"
+
+    def requeue_on_signal(self) -> None:
+        """Have SIGUSR1, which `sbatch --signal=USR1@120` asks for, requeue the job and end this process."""
+        signal.signal(signal.SIGUSR1, self._requeue)
+
+    def _requeue(self, *_: Any) -> None:
+        if self.rank == 0:
+            subprocess.run(["scontrol", "requeue", self.job], check=False)
+        raise KeyboardInterrupt

@@ -94,7 +94,7 @@ def test_what_works_on_whole_weights_is_refused_before_a_process_is_started(tiny
 def test_a_weight_that_is_one_number_is_refused():
     task = SimpleNamespace(shardable=True, detector=nn.ParameterDict({"gamma": nn.Parameter(torch.zeros(()))}))
     trainer = SimpleNamespace(strategy=FullySharded(), callbacks=[])
-    with pytest.raises(InputError, match="^trainer=fsdp, gamma: weights with an axis to split were expected"):
+    with pytest.raises(InputError, match=r"^trainer=fsdp, gamma: weights with an axis to split were expected"):
         require_shardable(task, SimpleNamespace(trainer=trainer, config={"task": {}}))  # type: ignore[arg-type]
 
 
