@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from deepfake import CONF, commandline
 from deepfake.errors import InputError, printable, sentence
+from deepfake.processes import SlurmStep
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.commands.outcome import Outcome
@@ -38,7 +39,8 @@ def _run_folder(name: str, resume: str | None, check: bool) -> str:
     resume = resume and str(commandline.run_folder(resume))
     if check or (resume and not Path(resume).is_dir()):
         return "."
-    return resume or f"outputs/train/{name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    step = SlurmStep.here()
+    return resume or f"outputs/train/{name}/{step.name if step else datetime.now().strftime('%Y-%m-%d_%H-%M-%S-%f')}"
 
 
 def _groups(*names: str) -> str:
@@ -92,6 +94,8 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
 
     prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    if step := SlurmStep.here():
+        step.requeue_on_signal()
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
     if refusal := commandline.refusal(sys.argv[1:], CONF):
         sys.exit(f"error: {refusal}")
@@ -190,6 +194,8 @@ def train(cfg: DictConfig) -> float | None:
         cfg.trainer.devices = trial_devices(cfg.trainer, HydraConfig.get().launcher)
     if cfg.resume:
         cfg = _resumed(cfg)
+    elif _restarted(cfg):
+        cfg = _resumed(cfg, restart=True)
     plain = _plain(cfg)
 
     from deepfake.datasets.corpus import Corpus
@@ -230,6 +236,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     from deepfake.training.callbacks import Resumable
     from deepfake.training.checkpoints import CheckpointIO
     from deepfake.training.setup import Setup, folder_of
+    from deepfake.training.slurm import cluster_plugins
     from deepfake.training.train import new_detector
 
     task_class, folder = _task_class(config), folder_of(config)
@@ -246,7 +253,8 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     parts = [new_detector(config), *(_build(config[part]) for part in task_class.parts)]
     task = _build(config["task"], *parts, _recursive_=False)
     callbacks = [_build(c) for c in config["callbacks"].values() if c] + [Resumable(config)]
-    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]) or False)
+    plugins = {"plugins": found} if (found := cluster_plugins()) else {}
+    trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]) or False, **plugins)
     trainer.strategy.checkpoint_io = CheckpointIO()
     return task, Setup(config, datamodule, trainer)
 
@@ -270,9 +278,20 @@ def _check(corpus: Corpus) -> None:
         raise InputError(f"{problems} problem(s) with {corpus.name}, listed above")
 
 
-def _resumed(cfg: DictConfig) -> DictConfig:
-    """The run's own config, with the paths of where it is now."""
-    if HydraConfig.initialized() and not _sweeping():
+def _restarted(cfg: DictConfig) -> bool:
+    """Whether SLURM has requeued this job, which began a run in its folder; `resume` is then set."""
+    from deepfake.runs.folder import RunFolder
+
+    step = SlurmStep.here()
+    if cfg.check or not (step and step.restarts and RunFolder(Path(cfg.run_dir)).config.is_file()):
+        return False
+    cfg.resume = cfg.run_dir
+    return True
+
+
+def _resumed(cfg: DictConfig, *, restart: bool = False) -> DictConfig:
+    """The run's own config, with the paths of where it is now; a restarted command has its overrides in there."""
+    if HydraConfig.initialized() and not _sweeping() and not restart:
         others = [o for o in HydraConfig.get().overrides.task if not o.startswith(("resume=", "trusted="))]
         if others:
             raise InputError(f"resume goes on with the run's own config: leave out {' '.join(others)}")
@@ -288,7 +307,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate a run, several runs or score files; fuse or calibrate; or audit a corpus; see `conf/evaluate.yaml`.
 
     Returns:
-        What it wrote as `metrics.json`, `comparison.json` or `audit.json`.
+        What it wrote as `metrics.json`, `comparison.json` or `audit.json`; nothing in other processes than the first.
     """
     from deepfake.allocator import keep_freed_memory
     from deepfake.commands.evaluate import evaluate
@@ -296,7 +315,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
     keep_freed_memory()
     check_settings(plain := _plain(cfg))
-    return _reported(evaluate(plain))
+    done = evaluate(plain)
+    return {} if done is None else _reported(done)
 
 
 # ---------------------------------------------------------------- explain

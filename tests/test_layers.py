@@ -25,7 +25,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("detector_parts",),
     ("datasets", "features", "models", "losses", "audio", "metrics", "domain"),
     ("download",),
-    ("terminal",),
+    ("terminal", "processes"),
     ("errors", "atomic", "commandline", "allocator", "replay"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}

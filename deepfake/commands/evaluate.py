@@ -17,6 +17,7 @@ from deepfake.evaluation import comparison, report, sasv
 from deepfake.evaluation.metrics import ON_REQUEST, Intervals
 from deepfake.evaluation.output import Evaluation, short_names
 from deepfake.metrics.resampling import check
+from deepfake.processes import Process
 from deepfake.scores.table import AsvScores
 
 METHODS = ("percentile", "bca")
@@ -35,11 +36,16 @@ NEEDS = {
 }
 
 
-def evaluate(config: Mapping[str, Any]) -> Outcome:
+def evaluate(config: Mapping[str, Any]) -> Outcome | None:
     """Do what the config of `conf/evaluate.yaml` asks for.
+
+    Several processes share the scoring of runs; all else is done by the first.
 
     Args:
         config: As plain data.
+
+    Returns:
+        None in other processes than the first.
 
     Raises:
         InputError: It asks for nothing, for two things at once, or for what cannot be combined.
@@ -58,17 +64,22 @@ def evaluate(config: Mapping[str, Any]) -> Outcome:
     settings = Settings(**{key: config[key] for key in shared}, intervals=_intervals(config["bootstrap"]))
     if settings.clips not in CLIPS:
         raise InputError(f"clips={settings.clips}: {' or '.join(CLIPS)} was expected")
+    if task != "run" and not Process.here().first:
+        return None
     return {"run": _runs, "scores": _scores, "fuse": _fusion, "audit": _audit}[task](config, settings)
 
 
-def _runs(config: Mapping[str, Any], settings: Settings) -> Outcome:
+def _runs(config: Mapping[str, Any], settings: Settings) -> Outcome | None:
     one = evaluate_runs.calibrate_run if config["calibrate"] else evaluate_runs.evaluate_run
     if not isinstance(config["run"], list):
-        return _evaluated(one(config["run"], config, settings))
+        done = one(config["run"], config, settings)
+        return None if done is None else _evaluated(done)
     if config["calibrate"]:
         raise InputError("calibrate=true takes one run at a time")
     own = replace(settings, output=None)  # each run has its own folder, `output` is for the comparison
-    runs = {run: one(run, config, own) for run in _several(config["run"], "run")}
+    evaluated = {run: one(run, config, own) for run in _several(config["run"], "run")}
+    if not (runs := {run: done for run, done in evaluated.items() if done is not None}):
+        return None
     return _compared(*evaluate_runs.compare_runs(runs, settings), any(run.skipped for run in runs.values()))
 
 

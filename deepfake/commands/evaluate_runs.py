@@ -22,6 +22,7 @@ from deepfake.evaluation.output import Evaluation, short_names, write_evaluation
 from deepfake.evaluation.tandem import Tandem
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.tdcf import Weights
+from deepfake.processes import Process
 from deepfake.runs.folder import RunFolder
 from deepfake.runs.provenance import OWN_DEV, hash_of_file
 from deepfake.runs.resume import config_of, refuse_unknown
@@ -32,13 +33,16 @@ from deepfake.scores.table import UNKNOWN, Scores, read_scores, write_scores
 log = logging.getLogger(__name__)
 
 
-def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
+def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation | None:
     """Score one partition of a corpus with a run's detector and evaluate the scores.
 
     Args:
         run: Run folder or detector file.
         config: As `conf/evaluate.yaml` has it: `dataset`, `partition`, `trusted`.
         settings: Settings that all commands share.
+
+    Returns:
+        None in other processes than the first, which have scored their shares.
 
     Raises:
         InputError: See `_dataset` and `score_partition`.
@@ -54,7 +58,7 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
     listed = folder.manifest(partition)
     tandem = settings.tandem(corpus.asv_scores(partition))  # before the hours of scoring
     output.path.mkdir(parents=True, exist_ok=True)
-    scores, rows = score_partition(
+    found = score_partition(
         detector,
         corpus,
         partition,
@@ -64,6 +68,9 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
         trained_on=trained_on,
         manifest=listed if unchanged and not listed.exists() and os.access(folder.path, os.W_OK) else None,
     )
+    if found is None:
+        return None
+    scores, rows = found
     metrics = evaluate(
         scores,
         threshold=detector.threshold,
@@ -79,10 +86,11 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
     write_evaluation(
         output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
     )
+    output.remove_shares()
     return Evaluation(metrics, scores, output.path, bool(rows["skipped"]))
 
 
-def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation:
+def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Evaluation | None:
     """Fit a run's calibration and store it with its detector; of a partition that is scored for it, the domain too.
 
     The report is cross-validated: each utterance's likelihood ratio comes from a map that was fitted without it and,
@@ -92,6 +100,9 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ev
         run: Run folder or detector file.
         config: As `conf/evaluate.yaml` has it: without `dataset` and `partition` the dev scores of the training serve.
         settings: Settings that all commands share.
+
+    Returns:
+        None in other processes than the first.
 
     Raises:
         InputError: There are no dev scores, or they cannot be calibrated.
@@ -104,12 +115,16 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ev
     rows: dict[str, Any] = {}
     if dataset:
         corpus = Corpus.of(dataset)
-        scores, rows = score_partition(detector, corpus, partition, settings, output, seed=seed)
+        if (found := score_partition(detector, corpus, partition, settings, output, seed=seed)) is None:
+            return None
+        scores, rows = found
         name, source = corpus.name, f"{corpus.name}, partition {partition}"
         scored = {*scores.ids}
         utterances = [u for u in corpus.select(partition, seed) if u.id in scored]
         loading = {"batch_size": settings.batch_size, "num_workers": settings.num_workers}
         learn_domain_of(detector, source, utterances, device=device_of(settings.device), **loading)
+    elif not Process.here().first:
+        return None
     elif folder.dev_scores.is_file():
         scores, source = read_scores(folder.dev_scores), OWN_DEV
         name = _config(folder).get("dataset", {}).get("name", "")
@@ -142,6 +157,7 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ev
     write_evaluation(
         output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
     )
+    output.remove_shares()
     return Evaluation(metrics, scores, output.path, bool(rows.get("skipped")))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class ReportFolder:
     figures = _Below("figures")
     tensorboard = _Below("tensorboard")
     scores = _Below("scores.csv")
+    shares = _Below("shares")  # of the scores, while they are computed
     manifest = _Below("manifest.csv")
     skipped = _Below("skipped.csv")  # the files that could not be used, and why
     metrics = _Below("metrics.json")  # of an evaluation; the numbers of other reports have a name of their own
@@ -45,6 +47,10 @@ class ReportFolder:
     cues = _Below("cues.csv")
     faithfulness = _Below("faithfulness.json")
     localisation = _Below("localisation.json")
+
+    def remove_shares(self) -> None:
+        """Delete what `scores.csv` was put together from."""
+        shutil.rmtree(self.shares, ignore_errors=True)
 
     def read_metrics(self) -> dict[str, Any] | None:
         """The content of `metrics.json`, None where there is none.

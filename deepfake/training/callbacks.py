@@ -28,6 +28,7 @@ from deepfake.runs.folder import RunFolder
 from deepfake.runs.resume import nested, relocated
 from deepfake.sweep.pruning import Pruning
 from deepfake.training import events
+from deepfake.training.sharding import whole_detector
 
 log = logging.getLogger(__name__)
 
@@ -261,11 +262,12 @@ class Pictures(Callback):
         labels, half = [u.label for u in dev.utterances], -(-self.n_clips // 2)
         first = [i for label in (1, 0) for i in [i for i, own in enumerate(labels) if own == label][:half]]
         items = [item for i in first if "waveform" in (item := dev[i, None])]
+        detector = whole_detector(trainer, pl_module.detector)  # split weights would need the other ranks
         for i, item in enumerate(items):
             clip, tag = item["waveform"], f"input/{i}_{('spoof', 'bonafide')[int(item['label'])]}"
-            board.add_audio(tag, clip.cpu(), trainer.global_step, sample_rate=pl_module.detector.sample_rate)
+            board.add_audio(tag, clip.cpu(), trainer.global_step, sample_rate=detector.sample_rate)
             with torch.no_grad():
-                feature = pl_module.detector.features(clip.unsqueeze(0).to(pl_module.device))[0].float()  # [C, L]
+                feature = detector.features(clip.unsqueeze(0).to(detector.device))[0].float()  # [C, L]
             if feature.shape[0] > 1:
                 add_feature(board, tag, feature, trainer.global_step)
 

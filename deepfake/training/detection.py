@@ -19,6 +19,7 @@ from deepfake.training.finish import best_weights, finish
 from deepfake.training.groups import optimizer_of
 from deepfake.training.repeatable import Repeatable
 from deepfake.training.setup import Setup, checkpoint_of
+from deepfake.training.sharding import FullySharded, whole_detector
 
 
 class Detection(Repeatable):
@@ -46,6 +47,7 @@ class Detection(Repeatable):
     """
 
     parts = ("loss", "optimizer", "scheduler")
+    shardable = True
     progress_metrics: ClassVar = {
         "loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc",
     }  # fmt: skip
@@ -88,6 +90,7 @@ class Detection(Repeatable):
         setup.trainer.fit(self, setup.datamodule, ckpt_path=checkpoint_of(setup.config), weights_only=True)
         if not setup.trainer.is_global_zero:
             return None
+        self.detector = whole_detector(setup.trainer, self.detector)
         best_weights(setup, self.detector)
         return finish(setup, self.detector, self.more_metrics(setup))
 
@@ -147,6 +150,11 @@ class Detection(Repeatable):
         dev = self.trainer.datamodule.dev  # type: ignore[attr-defined]
         values |= eer_by_corpus(scores, labels, [dev[i].conditions.get("corpus", "") for i in index.tolist()])
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
+
+    def configure_model(self) -> None:
+        """Called by the trainer before the optimiser is made: split the weights, where its strategy does that."""
+        if isinstance(strategy := self.trainer.strategy, FullySharded):
+            strategy.shard(self.detector, self.loss)
 
     def configure_optimizers(self) -> Any:
         optimizer = optimizer_of(self._optimizer, self)

@@ -39,6 +39,7 @@ class Localisation(Detection):
         InputError: The network does not score frames.
     """
 
+    shardable = False  # frames are asked of the network past its `forward`, which puts its weights together
     monitored = (*Detection.monitored, "dev/frame_eer", "dev/frame_auc")
     progress_metrics: ClassVar = {**Detection.progress_metrics, "frame EER": "dev/frame_eer"}
 

@@ -15,6 +15,7 @@ class Task:
     Attributes:
         parts: Parts of the run's config that the task is made with, after the detector: `loss`, `optimizer`,
             `scheduler`.
+        shardable: Whether its weights may be split over processes, see `deepfake.training.sharding`.
         supervised: Whether it needs both classes and a dev partition.
         monitored: Dev metrics by which checkpoints, early stopping and a sweep can select; none for a task without.
         detector: Detector to be trained.
@@ -22,6 +23,7 @@ class Task:
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
+    shardable: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
     monitored: ClassVar[tuple[str, ...]] = ("dev/eer", "dev/auc", "dev/accuracy")
     detector: Detector

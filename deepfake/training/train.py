@@ -33,6 +33,7 @@ from deepfake.training.checkpoints import REMEDY
 from deepfake.training.events import rewind
 from deepfake.training.finish import fit_normalisation
 from deepfake.training.setup import Setup, checkpoint_of, folder_of
+from deepfake.training.sharding import require_shardable
 from deepfake.training.task import Task
 from deepfake.training.weights import init_from
 
@@ -110,6 +111,7 @@ def train(task: Task, setup: Setup) -> Trained | None:
     Raises:
         InputError: The corpus cannot be used, or training was interrupted.
     """
+    require_shardable(task, setup)
     folder = setup.folder
     main = rank_zero_only.rank == 0
     on = f"`{_resume_command(folder)}` goes on from the last complete epoch"

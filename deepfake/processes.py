@@ -1,0 +1,95 @@
+"""The processes of one command, as torchrun or SLURM's srun starts them: which of them this one is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepfake.errors import InputError
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that run a command together.
+
+    Args:
+        rank: Its number, from 0.
+        n: How many there are, on all machines.
+        local_rank: Its number on its machine, by which it takes a GPU.
+
+    Raises:
+        InputError: `rank` is not among them.
+    """
+
+    rank: int = 0
+    n: int = 1
+    local_rank: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.rank < self.n and self.local_rank >= 0):
+            given = f"RANK={self.rank} WORLD_SIZE={self.n} LOCAL_RANK={self.local_rank}"
+            raise InputError(f"{given}: a rank from 0 to WORLD_SIZE - 1 was expected, as torchrun sets it")
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that reports and writes results."""
+        return self.rank == 0
+
+    @classmethod
+    def here(cls) -> Process:
+        """This process, by torchrun's RANK, WORLD_SIZE and LOCAL_RANK; the only one where RANK is not set."""
+        if "RANK" not in os.environ:
+            return cls()
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        try:
+            numbers = [int(os.environ.get(name, default)) for name, default in zip(names, "010", strict=True)]
+        except ValueError:
+            given = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
+            raise InputError(f"{given}: whole numbers were expected, as torchrun sets them") from None
+        return cls(*numbers)
+
+
+@dataclass(frozen=True)
+class SlurmStep:
+    """A step of a job of SLURM, which `srun` starts: the same one again after the job was requeued.
+
+    Args:
+        job: Id of the job, or `ARRAY_TASK` of one of an array.
+        step: Number of the step in the job.
+        rank: Number of this process in the step.
+        restarts: How often the job was requeued.
+    """
+
+    job: str
+    step: str
+    rank: int
+    restarts: int
+
+    @classmethod
+    def here(cls, variables: Mapping[str, str] = os.environ) -> SlurmStep | None:
+        """The step of this process; None where it was not started by srun in a batch job."""
+        if "SLURM_PROCID" not in variables or variables.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+            return None
+        job = variables["SLURM_JOB_ID"]
+        if "SLURM_ARRAY_JOB_ID" in variables:
+            job = f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
+        rank, restarts = int(variables["SLURM_PROCID"]), int(variables.get("SLURM_RESTART_COUNT", "0"))
+        return cls(job, variables.get("SLURM_STEP_ID", "0"), rank, restarts)
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder, the same for all processes and after a restart."""
+        return f"slurm-{self.job}-{self.step}"
+
+    def requeue_on_signal(self) -> None:
+        """Have SIGUSR1, which `sbatch --signal=USR1@120` asks for, requeue the job and end this process."""
+        signal.signal(signal.SIGUSR1, self._requeue)
+
+    def _requeue(self, *_: Any) -> None:
+        if self.rank == 0:
+            subprocess.run(["scontrol", "requeue", self.job], check=False)
+        raise KeyboardInterrupt

@@ -1,0 +1,87 @@
+"""A job of SLURM that is requeued goes on in its run folder. There is no SLURM here: its variables and its signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from interrupted import train_without_report
+from tiny import REPOSITORY, TINY, tiny_run
+
+from deepfake import run
+from deepfake.processes import SlurmStep
+from deepfake.training.slurm import cluster_plugins
+
+VARIABLES = {"SLURM_JOB_ID": "123", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
+VARIABLES |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_STEP_ID": "2"}
+
+LONG = ("trainer.max_epochs=20", "callbacks.early_stopping=null", "logger=none")
+
+
+def test_a_job_that_gets_the_signal_is_requeued_and_goes_on_in_its_folder(tiny_la, tmp_path):
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    scontrol.chmod(0o755)
+    arguments = ["dataset=asvspoof2019_la", f"dataset.root={tiny_la}", *TINY, *LONG]
+    environment = {**os.environ, **VARIABLES, "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+    job = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "outputs/train/default/slurm-123-2"
+    while job.poll() is None and not (folder / "checkpoints/last.ckpt").is_file():
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)
+    said = job.communicate(timeout=60)[1]
+    assert job.returncode == 1, said
+    assert (tmp_path / "asked").read_text() == "requeue 123\n"
+    assert said.splitlines()[-1].startswith("error: interrupted: `python train.py resume=") and "Traceback" not in said
+    assert [path.name for path in folder.glob("**/*ckpt*") if path.is_file()] == ["best.ckpt", "last.ckpt"]
+    n_epochs = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["epoch"] + 1
+    assert 0 < n_epochs < 20
+
+    environment["SLURM_RESTART_COUNT"] = "1"  # the same command again, in less time
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines() == [str(folder)]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    train_without_report(tiny_run(tiny_la, tmp_path / "whole", *LONG))
+    whole, resumed = (
+        torch.load(f / "detector.pt", weights_only=True)["state_dict"] for f in (tmp_path / "whole", folder)
+    )
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole if not name.startswith("domain."))
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, SlurmStep("123", "2", 0, 0)),
+        ({"SLURM_PROCID": "3", "SLURM_RESTART_COUNT": "2"}, SlurmStep("123", "2", 3, 2)),
+        ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, SlurmStep("120_7", "2", 0, 0)),
+        ({"SLURM_JOB_NAME": "bash"}, None),
+    ],
+)
+def test_a_step_is_known_by_slurms_variables(more, expected):
+    assert SlurmStep.here({**VARIABLES, **more}) == expected
+    assert SlurmStep.here({"SLURM_JOB_ID": "123"}) is None  # in a batch script, not started by srun
+
+
+def test_lightning_neither_saves_within_an_epoch_nor_requeues(monkeypatch):
+    assert cluster_plugins() == []
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    (plugin,) = cluster_plugins()
+    assert plugin.auto_requeue is False
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")  # torchrun below srun
+    assert cluster_plugins() == []
+
+
+def test_without_a_restart_a_folder_that_holds_a_run_is_refused(run_folder, tiny_la, monkeypatch):
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Exception, match="holds a run already"):
+        run.train(tiny_run(tiny_la, run_folder))
