@@ -103,7 +103,7 @@ class BestAveraging(Averaging):
         self._delete_others()
         weights = [self._read(epoch) for epoch in self.best]
         for name, parameter in _trained(pl_module).items():
-            parameter.copy_(sum(state[name].double() for state in weights) / len(weights))
+            parameter.copy_(torch.stack([state[name].double() for state in weights]).mean(dim=0))
         words = ", ".join(f"{epoch + 1} ({value:.4f})" for epoch, value in self.best.items())
         return f"the best epochs by {self.monitor}: {words}"
 
