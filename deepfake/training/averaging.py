@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from deepfake.atomic import written_atomically
+from deepfake.atomic import save_atomically
 from deepfake.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,7 @@ class BestAveraging(Averaging):
         chosen = sorted(self.best, key=lambda e: (self.sign * self.best[e], -e))[: self.k]
         self.best = {e: self.best[e] for e in sorted(chosen)}
         if epoch in self.best and trainer.is_global_zero:
-            with written_atomically(self._file(epoch)) as file:
-                torch.save({name: p.detach() for name, p in _trained(pl_module).items()}, file)
+            save_atomically(self._file(epoch), {name: p.detach() for name, p in _trained(pl_module).items()})
 
     def average(self, pl_module: lightning.LightningModule) -> str | None:
         if not self.best:
