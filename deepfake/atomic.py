@@ -50,6 +50,22 @@ def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def save_atomically(path: Path, content: Any) -> None:
+    """Write tensors and plain data as `torch.save` does, straight to the disk, see `written_atomically`.
+
+    Torch makes a RuntimeError of an error of the file and of an interruption: these are raised instead.
+    """
+    import torch  # what only decodes does without
+
+    with written_atomically(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the entries of a folder to the disk, where its file system can do that."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import save_atomically
 from deepfake.commandline import run_folder
 from deepfake.detector_parts import part_of
 from deepfake.domain import is_domain
@@ -52,15 +51,14 @@ def write_detector_file(path: Path, config: dict[str, Any], network: nn.Module) 
 
     Weights that are still those of `features.weights` are not written but that file's name and SHA-256.
     """
-    file, state = io.BytesIO(), network.state_dict()
+    state = network.state_dict()
     content: dict[str, Any] = {"format": FORMAT, "config": config, "sha256": content_hash(config, state)}
     base = Path(str(config.get("features", {}).get("weights")))
     if base.is_file():
         given = _pretrained(config, base)
         state = {k: v for k, v in state.items() if k not in given or not torch.equal(v.cpu(), given[k])}
         content["base"] = {"file": str(base.resolve()), "sha256": _file_hash(base)}
-    torch.save({**content, "state_dict": state}, file)
-    write_atomically(path, file.getvalue())
+    save_atomically(path, {**content, "state_dict": state})
 
 
 def read_detector_file(file: Path) -> dict[str, Any]:

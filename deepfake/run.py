@@ -244,6 +244,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     datamodule = DataModule(
         corpus=corpus,
         **{key: config[key] for key in numbers},
+        batch_seconds=config.get("batch_seconds"),
         bonafide_share=config.get("bonafide_share"),
         augment=[_build(a) for a in (config.get("augment") or {}).values()],
         supervised=task_class.supervised,

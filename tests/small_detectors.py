@@ -11,6 +11,7 @@ import inspect
 import re
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
@@ -18,6 +19,7 @@ from tiny import REPOSITORY, compose
 from torch import Tensor, nn
 
 from deepfake.detector import Detector
+from deepfake.domain import Described, Domain, band_levels
 from deepfake.explain.clip import Clip
 from deepfake.features.frontend import FrontEnd
 from deepfake.features.pretrained import Pretrained
@@ -180,3 +182,14 @@ def of_single_cells(clip: Clip) -> Tensor:
             gain[torch.arange(n_frames), f, torch.arange(n_frames)] = 1
             rows.append(clip.spoof(gain) - base)
     return torch.stack(rows)
+
+
+def with_domain(detector: Detector) -> Detector:
+    """The detector, made to know noises of many levels as its domain."""
+    waveform = torch.stack([0.1 * (1 + i) * noise(detector.seconds, i) for i in range(12)])
+    with torch.no_grad():
+        embedding = detector.logits_and_embedding(waveform)[1]
+    spectrum = band_levels(waveform, detector.sample_rate)
+    clips = Described(embedding.double().numpy(), spectrum.double().numpy(), np.arange(12) % 2)
+    detector.set_domain(Domain.fit(clips, clips, detector.sample_rate), "noises", n_train=12, n_dev=12)
+    return detector

@@ -1,12 +1,15 @@
 import csv
 import errno
+import io
 import os
+import resource
 import stat
 from pathlib import Path
 
 import pytest
+import torch
 
-from deepfake.atomic import named_disk, restored, write_atomically, write_csv
+from deepfake.atomic import named_disk, restored, save_atomically, write_atomically, write_csv
 from deepfake.datasets import manifest
 from deepfake.datasets.protocol import layout_of, read_protocol
 from deepfake.datasets.utterance import Utterance, write_manifest
@@ -47,6 +50,32 @@ def test_on_a_full_disk_the_file_is_named_and_the_old_one_kept(tmp_path, monkeyp
     assert caught.value.filename == str(file)
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_tensors_are_saved_as_torch_saves_them_or_not_at_all(tmp_path):
+    file, content = tmp_path / "x.pt", {"weights": torch.arange(500_000.0), "name": "x"}
+    save_atomically(file, content)
+    torch.save(content, plain := io.BytesIO())
+    assert file.read_bytes() == plain.getvalue()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # the file needs two megabytes
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            save_atomically(file, {**content, "name": "y"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(file)
+    assert file.read_bytes() == plain.getvalue() and [path.name for path in tmp_path.iterdir()] == ["x.pt"]
+
+
+def test_an_interruption_within_a_save_is_one(tmp_path, monkeypatch):
+    class File(io.BytesIO):
+        def write(self, data):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("deepfake.atomic.written_atomically", lambda path: File())
+    with pytest.raises(KeyboardInterrupt):
+        save_atomically(tmp_path / "x.pt", {})
 
 
 @pytest.mark.parametrize(

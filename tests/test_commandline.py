@@ -121,7 +121,7 @@ def test_a_plugin_that_is_not_installed_is_named(monkeypatch):
     ("argument", "message"),
     [
         ("logger=null", "logger=null: one of csv, mlflow, none, tensorboard, wandb was expected"),
-        ("callbacks=null", "callbacks=null: one of default, snapshot_averaging, wgan_gp was expected"),
+        ("callbacks=null", "callbacks=null: one of best_averaging, default, snapshot_averaging, wgan_gp was expected"),
         ("logger=wandb", "logger=wandb needs the package wandb: pip install wandb"),
         ("logger=mlflow", "logger=mlflow needs the package mlflow: pip install mlflow"),
         ("resume=null", None),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from small_detectors import small
 
 from deepfake.cli import main
 from deepfake.detector import Detector
-from deepfake.detector_format import SmallValues
+from deepfake.detector_format import SmallValues, write_detector_file
 from deepfake.errors import InputError
 
 
@@ -48,6 +50,24 @@ def test_the_hash_is_that_of_settings_and_weights(file):
         tensor = content["state_dict"][name]
         text += f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode() + tensor.numpy().tobytes()
     assert content["sha256"] == hashlib.sha256(text).hexdigest() == Detector.load(file).sha256
+
+
+def test_a_detector_is_written_without_a_copy_of_its_weights(tmp_path):
+    """Nor with one of half of them: XLS-R has 1.2 GB."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not os.access(reset, os.W_OK):
+        pytest.skip("the system tells no peak of memory")
+
+    def kilobytes(name):
+        return int(status.read_text().split(f"{name}:")[1].split()[0])
+
+    network = torch.nn.Linear(4000, 4000)  # 64 MB
+    write_detector_file(tmp_path / "warm.pt", {}, torch.nn.Linear(1, 1))
+    reset.write_text("5")  # the peak is what there is now
+    before = kilobytes("VmRSS")
+    write_detector_file(tmp_path / "detector.pt", {}, network)
+    assert (tmp_path / "detector.pt").stat().st_size > 64_000_000
+    assert kilobytes("VmHWM") - before < 20_000
 
 
 def test_every_flipped_bit_of_a_weight_or_a_setting_is_noticed(file, capsys):

@@ -12,6 +12,7 @@ from deepfake.atomic import write_atomically
 from deepfake.detector import Detector
 from deepfake.errors import InputError, printable
 from deepfake.export.export import TOLERANCE, export
+from deepfake.export.exported import outputs
 
 FORMATS = {"onnx": "Onnx", "torch_export": "TorchExport"}  # of `deepfake.export`
 
@@ -37,8 +38,8 @@ def export_run(run: Path, form: str, output: Path, files: Sequence[Path] = ()) -
     write_atomically(output, made.content)
     batch = "B any number of clips" if made.any_batch else "B = 1: its recurrent layers take one clip at a time"
     low, high = made.scores
-    say = partial(print, file=sys.stderr)
+    say, rest = partial(print, file=sys.stderr), ", ".join(outputs(detector)[1:])
     say(f"{printable(str(output))}: {made.format}, {len(made.content) / 1e6:.1f} MB")
-    say(f"waveform [B, {detector.n_samples}], {detector.sample_rate} Hz, from -1 to 1 -> score [B], logits; {batch}")
+    say(f"waveform [B, {detector.n_samples}], {detector.sample_rate} Hz, from -1 to 1 -> score [B], {rest}; {batch}")
     said = f"{made.n_clips} clips, digital silence among them, scores from {low:.4g} to {high:.4g}"
     say(f"{said}: at most {made.difference:.1e} off those of torch (allowed: {TOLERANCE:g})")

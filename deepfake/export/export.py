@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from deepfake.detector_format import one_line
 from deepfake.errors import InputError
 from deepfake.export.exported import Exported, metadata
 
-TOLERANCE = 1e-4  # of a score and of a logit
+TOLERANCE = 1e-4  # of a score, a logit, and a distance from the domain: of that relative, where it is above 1
 N_VOICES = 4  # made for the check
 
 
@@ -34,7 +34,7 @@ class Export(NamedTuple):
         any_batch: Whether it takes any number of clips at once; else one.
         n_clips: That were compared.
         scores: Least and greatest of them.
-        difference: The greatest in a score or a logit.
+        difference: The greatest in a score, a logit or a distance from the domain, see `TOLERANCE`.
     """
 
     content: bytes
@@ -61,10 +61,12 @@ def export(detector: Detector, form: type[Exported], files: Sequence[Path] = ())
     outputs, clips = _Outputs(detector.eval()), _clips(detector, files)
     content, exported, any_batch = _exported(outputs, form)
     with torch.inference_mode():
-        expected = _joined([outputs(clip) for clip in clips.split(1)])
-        found = [_joined([exported(clip) for clip in clips.split(1)])]
-        found += [_joined([exported(clips)])] if any_batch else []
-    difference = max((one - expected).abs().max().item() for one in found)
+        expected = _joined(detector, outputs, clips.split(1))
+        found = [_joined(detector, exported, batches) for batches in ([clips.split(1), [clips]][: 1 + any_batch])]
+    unit = torch.ones_like(expected)
+    if detector.domain is not None:
+        unit[:, -1] = expected[:, -1].clamp(min=1)
+    difference = max(((one - expected) / unit).abs().max().item() for one in found)
     if not difference <= TOLERANCE:
         what = f"scores differ by {difference:.2g} from those of torch, at most {TOLERANCE:g} was expected"
         raise InputError(f"{_named(detector)} as {exported.format}: {what}; score it with torch")
@@ -73,15 +75,18 @@ def export(detector: Detector, form: type[Exported], files: Sequence[Path] = ())
 
 
 class _Outputs(nn.Module):
-    """Score and logits of a detector, `[B, T]` -> `[B]`, `[B, 1 or 2]`."""
+    """The outputs of a file, see `Exported`."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
-    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.detector.logits(waveform)
-        return self.detector.score(logits), logits
+    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
+        if self.detector.domain is None:
+            logits = self.detector.logits(waveform)
+            return self.detector.score(logits), logits
+        logits, embedding = self.detector.logits_and_embedding(waveform)
+        return self.detector.score(logits), logits, embedding
 
 
 def _exported(outputs: _Outputs, form: type[Exported]) -> tuple[bytes, Exported, bool]:
@@ -128,9 +133,14 @@ def _clips(detector: Detector, files: Sequence[Path]) -> Tensor:
     return torch.stack([*clips, clips[0] * half, torch.zeros_like(clips[0])])
 
 
-def _joined(outputs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Scores and logits side by side, `[N, 2 or 3]`, in double precision."""
-    return torch.cat([torch.cat([score[:, None], logits], dim=1) for score, logits in outputs]).double()
+def _joined(detector: Detector, run: Callable[[Tensor], tuple[Tensor, ...]], batches: Sequence[Tensor]) -> Tensor:
+    """Scores, logits and distances from the domain side by side, `[N, 2 to 4]`, in double precision."""
+    rows = []
+    for batch in batches:
+        score, logits, *embedding = run(batch)
+        distance = [detector.domain(batch, embedding[0])[:, None]] if detector.domain is not None else []
+        rows.append(torch.cat([score[:, None], logits, *distance], dim=1))
+    return torch.cat(rows).double()
 
 
 def _named(detector: Detector) -> str:

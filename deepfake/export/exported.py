@@ -11,6 +11,8 @@ from torch.export import ExportedProgram
 import deepfake
 from deepfake.detector import Detector
 
+OUTPUTS = ("score", "logits", "embedding")
+
 
 class Exported(ABC):
     """A file of a detector, opened: it scores clips as the detector does.
@@ -23,7 +25,7 @@ class Exported(ABC):
         format: Name and version of its format.
 
     Shape:
-        waveform `[B, T]` -> score `[B]`, logits `[B, 1 or 2]`
+        waveform `[B, T]` -> score `[B]`, logits `[B, 1 or 2]` and, of a detector with a domain, embedding `[B, D]`
     """
 
     metadata: dict[str, str]
@@ -34,13 +36,18 @@ class Exported(ABC):
         pass
 
     @abstractmethod
-    def __call__(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, waveform: Tensor) -> tuple[Tensor, ...]:
         pass
 
     @staticmethod
     @abstractmethod
     def encoded(program: ExportedProgram, metadata: dict[str, str]) -> bytes:
         """The content of a file for a traced detector."""
+
+
+def outputs(detector: Detector) -> tuple[str, ...]:
+    """Names of what the file of a detector gives, in order."""
+    return OUTPUTS if detector.domain is not None else OUTPUTS[:2]
 
 
 def metadata(detector: Detector) -> dict[str, str]:

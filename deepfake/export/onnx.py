@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import torch
@@ -13,7 +14,7 @@ from torch.export import ExportedProgram
 from deepfake.atomic import write_atomically
 from deepfake.detector import Detector
 from deepfake.export.export import export
-from deepfake.export.exported import Exported
+from deepfake.export.exported import OUTPUTS, Exported, outputs
 
 log = logging.getLogger(__name__)
 ERRORS_ALONE = 3
@@ -29,9 +30,14 @@ class Onnx(Exported):
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.format = f"ONNX opset {self.metadata.get('opset')}"
 
-    def __call__(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        score, logits = self._session.run(["score", "logits"], {"waveform": waveform.numpy()})
-        return torch.from_numpy(score), torch.from_numpy(logits)
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Their names; files of before embeddings were exported have two."""
+        return tuple(output.name for output in self._session.get_outputs())
+
+    def __call__(self, waveform: Tensor) -> tuple[Tensor, ...]:
+        found: Any = self._session.run(None, {"waveform": waveform.numpy()})
+        return tuple(torch.from_numpy(value) for value in found)
 
     @staticmethod
     def encoded(program: ExportedProgram, metadata: dict[str, str]) -> bytes:
@@ -40,18 +46,21 @@ class Onnx(Exported):
             (),
             dynamo=True,
             input_names=["waveform"],
-            output_names=["score", "logits"],
+            output_names=OUTPUTS[: len(program.graph_signature.user_outputs)],
             optimize=False,  # onnxscript's optimizer leaves out "+ 1e-10" below a log
             verbose=False,
         )
         assert made is not None
+        for value in [value for node in made.model.graph for value in node.outputs]:
+            if value.name in OUTPUTS and value not in made.model.graph.outputs:  # torch names some by their operation
+                value.name = f"{value.name}_within"
         opset = {"opset": str(made.model.opset_imports[""])}
         made.model.metadata_props.update({**metadata, **opset})
         return made.model_proto.SerializeToString()
 
 
 class OnnxDetector(Detector):
-    """A detector whose logits ONNX Runtime computes; all else is that of the detector.
+    """A detector whose logits and embedding ONNX Runtime computes; all else is that of the detector.
 
     Args:
         detector: The detector, on the CPU.
@@ -68,19 +77,21 @@ class OnnxDetector(Detector):
         return self._exported(waveform)[1]
 
     def logits_and_embedding(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding is computed by torch: the file does not give it."""
-        return self.logits(waveform), super().logits_and_embedding(waveform)[1]
+        _, logits, embedding = self._exported(waveform)
+        return logits, embedding
 
 
 def onnx_detector(detector: Detector, file: Path) -> OnnxDetector:
     """The detector with its logits from a file, which is made where there is none of this very detector.
+
+    One without the embedding that the detector's domain needs is made again, too.
 
     Raises:
         InputError: It cannot be exported.
     """
     try:
         exported = Onnx(file.read_bytes())
-        if exported.metadata["detector_sha256"] == detector.sha256:
+        if exported.metadata["detector_sha256"] == detector.sha256 and exported.outputs == outputs(detector):
             return OnnxDetector(detector, exported)
     except Exception:  # there is none, or it is damaged, or another program's
         pass

@@ -22,7 +22,7 @@ class TorchExport(Exported):
         self._run = torch.export.load(io.BytesIO(content), extra_files=beside).module()
         self.metadata, self.format = json.loads(beside[METADATA]), f"torch.export of torch {torch.__version__}"
 
-    def __call__(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, waveform: Tensor) -> tuple[Tensor, ...]:
         return self._run(waveform)
 
     @staticmethod

@@ -19,6 +19,7 @@ from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.manifest import rows
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.errors import InputError
+from deepfake.loading.buckets import BucketSampler, buckets
 from deepfake.loading.item import Clips, collate
 from deepfake.loading.pcm import PCM, pcm
 from deepfake.loading.reading import deaths_explained, end_where_memory_is_short
@@ -27,6 +28,7 @@ from deepfake.terminal import progress
 
 log = logging.getLogger(__name__)
 CACHE = Path("data/cache")
+SHORTEST_SECONDS = 1.0  # of a clip at its own length: shorter utterances are repeated
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,6 +42,9 @@ class DataModule(lightning.LightningDataModule):
         seconds: Length of a clip in scoring.
         train_seconds: Length of a clip in training, cropped at random.
         batch_size: Utterances per step and process.
+        batch_seconds: Most seconds of speech per step and process. Training clips then have the length of their
+            utterance, from `SHORTEST_SECONDS` to `train_seconds`, and those of a batch one length, see
+            `deepfake.loading.buckets`. None = `batch_size` clips of `train_seconds`.
         score_batch_size: Utterances per scoring step.
         num_workers: Loader processes.
         seed: Seed of order, crops and subsets.
@@ -60,6 +65,7 @@ class DataModule(lightning.LightningDataModule):
     score_batch_size: int
     num_workers: int
     seed: int
+    batch_seconds: float | None = None
     bonafide_share: float | None = None
     augment: Sequence[Any] = ()
     supervised: bool = True
@@ -74,6 +80,11 @@ class DataModule(lightning.LightningDataModule):
         super().__init__()
         if self.bonafide_share is not None and not 0 < self.bonafide_share < 1:
             raise InputError(f"bonafide_share={self.bonafide_share}: a share between 0 and 1, or null, was expected")
+        if self.batch_seconds is not None and self.batch_seconds < self.train_seconds:
+            raise InputError(
+                f"batch_seconds={self.batch_seconds}: at least the longest clip was expected, that of "
+                f"train_seconds={self.train_seconds}"
+            )
         self.in_loader = [a for a in self.augment if not a.batched]
         self.on_device = [a for a in self.augment if a.batched]
         self.clips: dict[str, Callable[..., Clips]] = {"train": Clips, "dev": Clips}
@@ -152,22 +163,42 @@ class DataModule(lightning.LightningDataModule):
         return kind(utterances, n_samples=n_samples, **more)
 
     def _loader(self, clips: Clips, *, seed: int | None = None, sharded: bool = True) -> DataLoader[dict[str, Any]]:
-        rank, world_size = 0, 1
-        if sharded and self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
         weights = None if seed is None else self._weights(clips.utterances)
-        sampler = SeededSampler(len(clips), seed=seed, rank=rank, world_size=world_size, weights=weights)
+        sampler = SeededSampler(len(clips), seed=seed, weights=weights, **(self._rank if sharded else {}))
+        size = self.score_batch_size if seed is None else min(self.batch_size, len(sampler))
+        return self._made(clips, sharded, batch_size=size, sampler=sampler, drop_last=seed is not None)
+
+    def _made(self, clips: Clips, persistent: bool, **batches: Any) -> DataLoader[dict[str, Any]]:
         return Loader(
             clips,
-            batch_size=self.score_batch_size if seed is None else min(self.batch_size, len(sampler)),
-            sampler=sampler,
+            **batches,
             collate_fn=collate,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0 and sharded,
-            drop_last=seed is not None,
+            persistent_workers=self.num_workers > 0 and persistent,
             worker_init_fn=end_where_memory_is_short,
             pin_memory=torch.cuda.is_available(),
         )
+
+    @property
+    def _rank(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _of_like_lengths(self, clips: Clips) -> DataLoader[dict[str, Any]]:
+        """Batches of clips of one length each, by the headers of the files."""
+        shortest, rate = min(SHORTEST_SECONDS, self.train_seconds), self.sample_rate
+        seconds = [clips.own_seconds(i) for i in progress(range(len(clips)), "lengths of train")]
+        bounded = [self.train_seconds if s is None else min(max(s, shortest), self.train_seconds) for s in seconds]
+        weights = self._weights(clips.utterances)
+        found = buckets([int(s * rate + 1e-3) for s in bounded], weights)
+        lengths = np.zeros(len(clips), dtype=np.int64)
+        for bucket in found:
+            lengths[bucket.members] = bucket.n_samples
+        clips.n_samples = lengths.tolist()
+        n_most = int((self.batch_seconds or 0) * rate)
+        sampler = BucketSampler(found, n_most, seed=self.seed, weights=weights, **self._rank)
+        return self._made(clips, True, batch_sampler=sampler)
 
     def _weights(self, utterances: Sequence[Utterance]) -> list[float]:
         """Weights of the draws in training: the corpus's own, scaled to `bonafide_share`."""
@@ -200,8 +231,12 @@ class DataModule(lightning.LightningDataModule):
         return self._loader(self._clips(self.clips["dev"], self.dev, self.seconds), sharded=False)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Random crops, shuffled or drawn by weight; a last batch that is not full is dropped, unless it is alone."""
-        return self._loader(self._clips(self.clips["train"], self.train, self.train_seconds), seed=self.seed)
+        """Random crops, shuffled or drawn by weight; a last batch that is not full is dropped, unless it is alone.
+
+        With `batch_seconds` none is dropped.
+        """
+        clips = self._clips(self.clips["train"], self.train, self.train_seconds)
+        return self._loader(clips, seed=self.seed) if self.batch_seconds is None else self._of_like_lengths(clips)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The dev partition whole, in order."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepfake.audio import crop_or_repeat, load, load_clip
+from deepfake.audio import crop_or_repeat, info, load, load_clip
 from deepfake.audio.sound import Source
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import InputError
@@ -29,7 +29,8 @@ class Clips(Dataset[dict[str, Any]]):
 
     Args:
         utterances: The list.
-        n_samples: Length of a clip in samples; None for whole files, which cannot be stacked.
+        n_samples: Length of a clip in samples, or of the clip of each utterance; None for whole files, which cannot be
+            stacked.
         sample_rate: In hertz.
         whole: Decode a file to its end even where the clip is only its beginning, so that damage further on is noticed.
         augment: Augmentations of a clip that has a seed, in this order: `(waveform [T], rng) -> [T]`.
@@ -38,7 +39,7 @@ class Clips(Dataset[dict[str, Any]]):
 
     utterances: Sequence[Utterance]
     _: KW_ONLY
-    n_samples: int | None
+    n_samples: int | Sequence[int] | None
     sample_rate: int
     whole: bool = False
     augment: Sequence[Callable[[Tensor, np.random.Generator], Tensor]] = ()
@@ -64,9 +65,21 @@ class Clips(Dataset[dict[str, Any]]):
         """What an utterance is decoded from."""
         return next((found for pcm in self.pcm if (found := pcm.get(path))), path)
 
+    def length(self, index: int) -> int | None:
+        """Samples of the clip of an utterance, None for all that it has."""
+        return self.n_samples if isinstance(self.n_samples, int | None) else self.n_samples[index]
+
+    def own_seconds(self, index: int) -> float | None:
+        """The length of an utterance by its header, None where that does not know it.
+
+        Raises:
+            InputError: As in `deepfake.audio.info`.
+        """
+        return info(self.source(self.utterances[index].path)).seconds
+
     def item(self, index: int, seed: int | None) -> dict[str, Any]:
         """An item before augmentation: `waveform` `[T]`, `label` (-1 = unknown) and `seconds` decoded."""
-        u, n = self.utterances[index], self.n_samples
+        u, n = self.utterances[index], self.length(index)
         if self.whole or n is None:
             decoded = load(self.source(u.path), sample_rate=self.sample_rate)
             clip = decoded if n is None else crop_or_repeat(decoded, n)

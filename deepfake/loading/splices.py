@@ -61,7 +61,7 @@ class Splices(Clips):
 
     def item(self, index: int, seed: int | None) -> dict[str, Any]:
         rng = np.random.default_rng([index] if seed is None else [seed, 0])
-        clip, spoofed = self._clip(index, rng, random=seed is not None)
+        clip, spoofed = self._clip(index, self.length(index), rng, random=seed is not None)
         if self.segments is None and rng.random() < self.share:
             for _ in range(int(rng.integers(1, 3))):
                 clip, spoofed = self._spliced(clip, spoofed, index, rng)
@@ -79,11 +79,13 @@ class Splices(Clips):
         """Samples of a unit."""
         return round(UNIT_SECONDS * self.sample_rate)
 
-    def _clip(self, index: int, rng: np.random.Generator, *, random: bool) -> tuple[Tensor, Tensor]:
+    def _clip(
+        self, index: int, n_samples: int | None, rng: np.random.Generator, *, random: bool
+    ) -> tuple[Tensor, Tensor]:
         """A clip and which of its samples are spoofed, `[T]` and `[T]`."""
         u = self.utterances[index]
         waveform = load(self.source(u.path), sample_rate=self.sample_rate)
-        n = self.n_samples or len(waveform)
+        n = n_samples or len(waveform)
         spoofed = torch.full((len(waveform),), u.label == SPOOF and self.segments is None)
         for start, end, _ in self.segments[u.id] if self.segments is not None else ():
             end = min(end, len(waveform) / self.sample_rate)
@@ -95,7 +97,7 @@ class Splices(Clips):
         """The clip with a stretch of another utterance in it."""
         label = self.utterances[index].label
         others = self.of_class[label if rng.random() < 1 / 3 else SPOOF + BONAFIDE - label]  # type: ignore[index,operator]
-        other, other_spoofed = self._clip(others[int(rng.integers(len(others)))], rng, random=True)
+        other, other_spoofed = self._clip(others[int(rng.integers(len(others)))], len(clip), rng, random=True)
         longest = min(self.seconds[1], 0.8 * len(clip) / self.sample_rate)
         n = round(rng.uniform(min(self.seconds[0], longest), longest) * self.sample_rate)
         start = int(rng.integers(len(clip) - n + 1))

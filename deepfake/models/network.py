@@ -99,7 +99,7 @@ class Network(nn.Module):
             for hook in hooks:
                 hook.remove()
         embedding = given[-1] if given else self.embed(features)  # [B or B x L, D]
-        return logits, embedding.unflatten(0, (len(features), -1)).mean(dim=1)
+        return logits, embedding.unflatten(0, (features.shape[0], -1)).mean(dim=1)
 
     def branch_logits(self, features: Tensor) -> dict[str, Tensor]:
         """What each of `branches` adds to the logit, and `bias`, `[B, C, L]` -> `[B]` each; their sum is the logit."""

@@ -27,6 +27,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "seconds": SECONDS,
     "train_seconds": SECONDS,
     "batch_size": COUNT,
+    "batch_seconds": (lambda value: value is None or SECONDS[0](value), "something above zero, or null, was expected"),
     "score_batch_size": COUNT,
     "num_workers": (_whole(0), "a whole number from 0 was expected; 0 reads without loader processes"),
     "trainer.max_epochs": (

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import nn
 
 from deepfake.errors import InputError
 from deepfake.runs.folder import RunFolder
 from deepfake.runs.resume import nested, relocated
 from deepfake.sweep.pruning import Pruning
 from deepfake.training import events
+from deepfake.training.averaging import Averaging
 from deepfake.training.sharding import whole_detector
 
 log = logging.getLogger(__name__)
@@ -169,11 +169,10 @@ class PlainProgress(ProgressBar):
         log.info("%s, %.1f s", ", ".join(words), time.monotonic() - self._start)
 
 
-class SnapshotAveraging(WeightAveraging):
+class SnapshotAveraging(Averaging, WeightAveraging):
     """AASIST's weight averaging: snapshots whenever the dev metric ties or improves, and their mean at the end.
 
-    Jung et al. (ICASSP 2022) train with it; after training, batch-norm statistics are recomputed over the training
-    partition (Izmailov et al., UAI 2018). Dev is scored with the current weights, not with the average, and the
+    Jung et al. (ICASSP 2022) train with it. Dev is scored with the current weights, not with the average, and the
     learning-rate schedule stays as it is.
 
     Args:
@@ -215,23 +214,11 @@ class SnapshotAveraging(WeightAveraging):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """`apply` does this, also where a run was stopped between its last epoch and its end."""
 
-    @torch.no_grad()
-    def apply(self, pl_module: lightning.LightningModule, clips: Iterable[dict[str, Any]]) -> None:
-        """Put the average into the module and fit the batch-norm statistics of its trained parts to the clips."""
+    def average(self, pl_module: lightning.LightningModule) -> str | None:
         if self.n_snapshots == 0:
-            return
+            return None
         super()._copy_average_to_current(pl_module)
-        pl_module.train()
-        norms = [m for m in pl_module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean over the batches
-        for batch in clips:
-            pl_module.detector(batch["waveform"].to(pl_module.device))  # type: ignore[operator,union-attr]
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        log.info("averaged the weights of %d snapshots", self.n_snapshots)
+        return f"{self.n_snapshots} snapshots"
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "best": self.best, "n_snapshots": self.n_snapshots}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from deepfake.atomic import write_atomically
+from deepfake.atomic import save_atomically
 from deepfake.errors import InputError
 
 REMEDY = "copy best.ckpt over it to go on from the best epoch, or delete it to begin anew"
@@ -26,9 +25,7 @@ class CheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        file = io.BytesIO()
-        torch.save(checkpoint, file)
-        write_atomically(Path(path), file.getbuffer())
+        save_atomically(Path(path), checkpoint)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """The content of a checkpoint, on the CPU.

@@ -87,6 +87,11 @@ class Detection(Repeatable):
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Train, and write the files of the run, see `deepfake.training.finish.finish`."""
+        if self._compiled and setup.datamodule.batch_seconds is not None:
+            raise InputError(
+                "task.compile=true with batch_seconds: clips of one length were expected, since a network is compiled "
+                "for each: leave one of the two out"
+            )
         setup.trainer.fit(self, setup.datamodule, ckpt_path=checkpoint_of(setup.config), weights_only=True)
         if not setup.trainer.is_global_zero:
             return None

@@ -23,7 +23,8 @@ from deepfake.scores.compute import score
 from deepfake.scores.domain import learn_domain
 from deepfake.scores.table import write_scores
 from deepfake.terminal import progress
-from deepfake.training.callbacks import SnapshotAveraging, board_of
+from deepfake.training.averaging import Averaging
+from deepfake.training.callbacks import board_of
 from deepfake.training.checkpoints import read_checkpoint
 from deepfake.training.setup import Setup
 
@@ -40,9 +41,9 @@ def fit_normalisation(detector: Detector, datamodule: DataModule) -> None:
 
 
 def best_weights(setup: Setup, detector: Detector) -> None:
-    """Give a trained detector the weights of its best epoch, or their average with `SnapshotAveraging`."""
+    """Give a trained detector the weights of its best epoch, or the mean of an `Averaging`."""
     best = setup.folder.best_checkpoint
-    averaging = [c for c in setup.trainer.callbacks if isinstance(c, SnapshotAveraging)]  # type: ignore[attr-defined]
+    averaging = [c for c in setup.trainer.callbacks if isinstance(c, Averaging)]  # type: ignore[attr-defined]
     if averaging:
         torch.manual_seed(setup.config["seed"])
         averaging[0].apply(setup.trainer.lightning_module, setup.datamodule.train_clips())

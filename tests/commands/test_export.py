@@ -10,6 +10,7 @@ import sys
 import onnxruntime
 import pytest
 import torch
+from small_detectors import small, with_domain
 from tiny import write_audio
 
 from deepfake.audio import load
@@ -18,6 +19,8 @@ from deepfake.commands.predict import predict
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.export import onnx
+from deepfake.export.export import export
+from deepfake.models.network import Network
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -123,3 +126,27 @@ def test_another_device_and_a_missing_package_are_named(run, audio, monkeypatch)
     monkeypatch.delitem(sys.modules, "deepfake.export.onnx")
     with pytest.raises(InputError, match=r'^onnxruntime is not installed: pip install "deepfake\[export\]"$'):
         predict(run, [audio / "0.wav"], **{**how, "device": torch.device("cpu")})
+
+
+def test_the_domain_is_told_from_the_embedding_in_the_file(audio, tmp_path, capsys, monkeypatch):
+    detector = with_domain(small("cnn", "linear"))
+    detector.save(tmp_path / "detector.pt")
+    expected = rows(capsys, "--run", tmp_path, audio)
+    without = {name: value for name, value in detector.config.items() if name != "domain"}
+    plain = Detector(without)
+    plain.load_state_dict({name: x for name, x in detector.state_dict().items() if not name.startswith("domain.")})
+    with monkeypatch.context() as patch:  # a file of a version that did not export embeddings
+        patch.setattr(Detector, "sha256", detector.sha256)
+        (tmp_path / "detector.onnx").write_bytes(export(plain, onnx.Onnx).content)
+    assert stated(tmp_path / "detector.onnx") == detector.sha256
+    rows(capsys, "--run", tmp_path, audio / "0.wav", "--backend", "onnx")
+    outputs = onnxruntime.InferenceSession(tmp_path / "detector.onnx").get_outputs()
+    assert [output.name for output in outputs] == ["score", "logits", "embedding"]
+
+    monkeypatch.setattr(Network, "forward", None)  # torch has no part in it
+    monkeypatch.setattr(Network, "with_embedding", None)
+    found = rows(capsys, "--run", tmp_path, audio, "--backend", "onnx")
+    for one, other in zip(found, expected, strict=True):
+        assert one["domain"] == other["domain"] in ("in", "edge", "outside")
+        assert one["domain_percentile"] == pytest.approx(other["domain_percentile"], abs=1e-2)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)

@@ -8,7 +8,7 @@ import json
 import onnxruntime
 import pytest
 import torch
-from small_detectors import ACCEPTED, FRONT_ENDS, MODELS, default_front_end, noise, small, tone
+from small_detectors import ACCEPTED, FRONT_ENDS, MODELS, default_front_end, noise, small, tone, with_domain
 
 from deepfake.errors import InputError
 from deepfake.export import export as exporting
@@ -44,18 +44,23 @@ def assert_same(found, expected):
 @pytest.mark.parametrize(("model", "features"), DEFAULT + OTHERS)
 def test_onnx_runtime_gives_the_scores_of_every_model(model, features):
     published = ["score=bonafide_logit"] if model == "aasist_l" else []
-    detector = small(model, features, *published)
+    detector = with_domain(small(model, features, *published))
     made = export(detector, Onnx)
     assert made.any_batch == (model not in ONE_AT_A_TIME)
     assert made.difference < 1e-4
-    run = session(made.content)
+    run, domain = session(made.content), detector.domain
     waveform = clips(detector)
+    assert domain is not None
     with torch.no_grad():
-        expected, logits = detector(waveform), detector.logits(waveform)
+        expected, (logits, embedding) = detector(waveform), detector.logits_and_embedding(waveform)
+        distances = domain(waveform, embedding)
     batches = [waveform[:3], waveform[3:]] if made.any_batch else waveform.split(1)
-    found = [run.run(["score", "logits"], {"waveform": batch.numpy()}) for batch in batches]
-    assert_same(torch.cat([torch.from_numpy(score) for score, _ in found]), expected)
-    assert_same(torch.cat([torch.from_numpy(out) for _, out in found])[:, 0], logits[:, 0])
+    found = [run.run(["score", "logits", "embedding"], {"waveform": batch.numpy()}) for batch in batches]
+    scores, outs, embeddings = (torch.cat([torch.from_numpy(x) for x in given]) for given in zip(*found, strict=True))
+    assert_same(scores, expected)
+    assert_same(outs[:, 0], logits[:, 0])
+    assert embeddings.shape == embedding.shape
+    torch.testing.assert_close(domain(waveform, embeddings), distances, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", ["cnn", "cnn_bilstm"])

@@ -102,7 +102,7 @@ def test_bad_input_is_said(listed, tmp_path):
 def test_seven_in_ten_clips_get_one_or_two_stretches_two_thirds_of_the_other_class(listed, monkeypatch):
     data, clips, n_stretches = splices(listed), [], []
 
-    def clip(index, rng, *, random):
+    def clip(index, n_samples, rng, *, random):
         clips.append(index)
         return torch.ones(RATE), torch.zeros(RATE, dtype=torch.bool)
 

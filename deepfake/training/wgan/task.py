@@ -122,6 +122,11 @@ class WGANGP(Repeatable):
     def setup(self, stage: str) -> None:
         """Keep the utterances of one class in the training partition, before its loader is made."""
         datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if datamodule.batch_seconds is not None:
+            raise InputError(
+                "task=wgan_gp with batch_seconds: clips of one length were expected, as its generator makes them: "
+                "leave batch_seconds out"
+            )
         datamodule.train = [u for u in datamodule.train if u.label in REAL_CLASSES[self.real_class]]
         if not datamodule.train:
             raise InputError(
