@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deepfake.audio.measures import LONGEST_SECONDS
 from deepfake.audio.sound import Info, Source
-from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
+from deepfake.detector import Detector, Window, Windows
 from deepfake.domain import Place
 from deepfake.errors import InputError
 from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, reasons, state
@@ -23,6 +23,7 @@ from deepfake.forensics.reading import Reading, reading
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
 from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
+from deepfake.metrics.calibration import LikelihoodRatio
 
 EVEN = 0.5
 WHOLE, FIRST = "whole", "first"
