@@ -47,11 +47,11 @@ class Rows:
     """The rows of a scan that goes on.
 
     Args:
-        detector: Whose scores they are.
+        threshold: Of the scores.
     """
 
-    def __init__(self, detector: Detector) -> None:
-        self.threshold = detector.frame_threshold if detector.locates else detector.threshold
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
         self._total, self._n = 0.0, 0
 
     def of(self, found: Scan) -> list[Row]:
@@ -105,7 +105,8 @@ class Stream:
         overlap = overlap_of(detector, hop, seconds)
         self.detector, self.sample_rate = detector, sample_rate or detector.sample_rate
         self._scanner = scanner(detector, NAME, seconds=seconds, overlap=overlap, batch_size=1, keeps=False)
-        self._arrays, self._rows = Arrays(NAME), Rows(detector)
+        self._arrays = Arrays(NAME)
+        self._rows = Rows(detector.frame_threshold if detector.locates else detector.threshold)
         self._live: Live | None = None
         self._ended = False
 
