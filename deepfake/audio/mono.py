@@ -187,7 +187,8 @@ class Mixer:
         self.n_read += len(block)
         if self.n_read > self.max_seconds * rate:
             hours = self.max_seconds / 3600
-            raise BeyondLimits(f"{sound.name}: longer than the {hours:g} hours that are read; cut it")
+            most = f"{hours:g} hours" if hours >= 1 else f"{60 * hours:g} minutes"
+            raise BeyondLimits(f"{sound.name}: longer than the {most} that are read; cut it")
         if self._channel is not None:
             return block[:, self._channel]
         mixed = _mixed(block)
