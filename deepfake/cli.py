@@ -115,9 +115,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER")
+    inputs = "- reads audio from standard input, and prints a line for each hop while it comes"
+    command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER", help=inputs)
     command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    lines = "--format json; of standard input, lines of JSON"
+    command.add_argument("--json", action="store_const", dest="format", const="json", help=lines)
+    command.add_argument("--hop", type=float, metavar="SECONDS", help="of standard input, between lines (half a clip)")
+    command.add_argument("--raw-rate", type=int, metavar="HZ", help="standard input has samples, and no WAV header")
+    command.add_argument("--raw-format", choices=("s16le", "f32le"), help="of these samples (s16le)")
+    command.add_argument("--raw-channels", type=int, metavar="N", help="of these samples (1)")
     output = "write a row of each file into FILE as it comes, CSV or (*.json, --format json) JSON, and print FILE; the "
     output += "same command goes on with one that was interrupted; FILE.settings.json names the detector"
     command.add_argument("--output", type=Path, metavar="FILE", help=output)
@@ -242,8 +249,14 @@ def _newest_run() -> Path:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from deepfake.allocator import keep_freed_memory
+    from deepfake.commands.live import live_settings, predict_live
     from deepfake.commands.predict import audio_files, device_for, predict
 
+    if (settings := live_settings(vars(arguments))) is not None:
+        keep_freed_memory()
+        device = device_for(arguments.backend, arguments.device)
+        predict_live(arguments.run or _newest_run(), device=device, **settings)
+        return 0
     paths = audio_files(arguments.inputs, arguments.manifest)
     if arguments.random:
         paths = [random.choice(paths)]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,21 +32,12 @@ from deepfake.detector_parts import build, part_of
 from deepfake.domain import SOURCES, Domain, Place
 from deepfake.errors import InputError
 from deepfake.features.frontend import FrontEnd
-from deepfake.metrics.calibration import Calibration
+from deepfake.metrics.calibration import Calibration, LikelihoodRatio
 from deepfake.models.network import FrameNetwork, Network
 from deepfake.replay import replayed
 
-
-class LikelihoodRatio(NamedTuple):
-    """How much more probable a score is of spoofed than of bona fide speech.
-
-    Attributes:
-        log10_lr_spoof: Base-10 logarithm of the ratio, above 0 in favour of spoof.
-        capped: Whether it is limited to what the calibration set supports.
-    """
-
-    log10_lr_spoof: float
-    capped: bool
+if TYPE_CHECKING:
+    from deepfake.localisation.stream import Stream
 
 
 class Detector(nn.Module):
@@ -191,6 +182,14 @@ class Detector(nn.Module):
         windows.finish()
         return windows.score
 
+    def stream(
+        self, *, sample_rate: int | None = None, hop: float | None = None, seconds: float | None = None
+    ) -> Stream:
+        """What scores audio while it comes, in constant memory: `deepfake.localisation.stream.Stream`."""
+        from deepfake.localisation.stream import Stream  # which stands above: the one door upwards
+
+        return Stream(self, sample_rate=sample_rate, hop=hop, seconds=seconds)
+
     @property
     def calibration(self) -> Calibration | None:
         """Map from scores to likelihood ratios, None for a detector that is not calibrated."""
@@ -305,6 +304,7 @@ class Windows:
         scores: Scores of the windows in order of time `[W]`.
         spoof: Evidence for spoof of each window, in nats `[W]`.
         distances: From the detector's domain `[W]`; empty where it has none.
+        n_scored: Windows that were scored, also where their scores were forgotten.
     """
 
     def __init__(
@@ -323,6 +323,7 @@ class Windows:
         self.scores: list[float] = []
         self.spoof: list[float] = []
         self.distances: list[float] = []
+        self.n_scored = 0
         self._waiting: list[Tensor] = []
         self._last = torch.zeros(0)  # window that was scored
 
@@ -357,7 +358,13 @@ class Windows:
         self._keep(*self.score_clips([clip], [start]))
         return [*windows, Window(start, last, self.scores[-1])]
 
+    def forget(self) -> None:
+        """Forget all scores but the last one, for a recording without end."""
+        for values in (self.scores, self.spoof, self.distances):
+            del values[:-1]
+
     def _keep(self, scores: list[float], spoof: list[float], distances: list[float]) -> None:
+        self.n_scored += len(scores)
         self.scores += scores
         self.spoof += spoof
         self.distances += distances
@@ -376,7 +383,7 @@ class Windows:
         return scores, self.detector.spoof(logits).double().cpu().tolist(), of_clips
 
     def _scored(self, n: int) -> list[Window]:
-        clips, self._waiting, done = self._waiting[:n], self._waiting[n:], len(self.scores)
+        clips, self._waiting, done = self._waiting[:n], self._waiting[n:], self.n_scored
         starts = [(done + i) * self.cutter.hop for i in range(n)]
         for i in range(0, n, self.batch_size):
             batch = clips[i : i + self.batch_size]
@@ -386,4 +393,4 @@ class Windows:
                 found = self.score_clips([mirrored(c, self.n_filled) for c in batch], starts[i:][: len(batch)])
             self._keep(*found)
             self._last = batch[-1]
-        return [Window(*window) for window in zip(starts, clips, self.scores[done:], strict=True)]
+        return [Window(*window) for window in zip(starts, clips, self.scores[len(self.scores) - n :], strict=True)]

@@ -21,7 +21,7 @@ import soundfile as sf
 
 from deepfake.audio import ffmpeg, libsndfile
 from deepfake.audio.libsndfile import HEADS, INSTALL, TAG_BYTES
-from deepfake.audio.sound import WAYS_OUT, Info, Sound, Source, broken, reason
+from deepfake.audio.sound import WAYS_OUT, Info, Sound, Source, broken, frames_of, reason
 from deepfake.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,14 +99,10 @@ def _guarded(sound: Sound) -> Callable[[int, int], Iterator[np.ndarray]]:
 
 
 def _array(array: np.ndarray | Tensor, rate: int) -> Sound:
-    name, values = "the given array", array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
-    if values.ndim not in (1, 2) or values.dtype.kind not in "fi":
-        got = f"shape {list(values.shape)} of {values.dtype}"
-        raise InputError(f"{name}: {got}, [samples] or [channels, samples] of float or signed integer was expected")
-    scale = 1.0 if values.dtype.kind == "f" else -float(np.iinfo(values.dtype).min)
-    frames = np.atleast_2d(values).T  # [T, C]
+    name = "the given array"
+    frames, scale = frames_of(name, array)
     n, channels = frames.shape
-    header = Info(n / rate if rate > 0 else None, rate, channels, "array", str(values.dtype), n)
+    header = Info(n / rate if rate > 0 else None, rate, channels, "array", str(frames.dtype), n)
 
     def blocks(first: int, size: int) -> Iterator[np.ndarray]:
         for i in range(first, n, size):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import numpy as np
 import soxr
 
 from deepfake.audio.decode import opened
-from deepfake.audio.sound import Note, Sound, Source
+from deepfake.audio.sound import Info, Note, Sound, Source
 from deepfake.errors import InputError
 
 BLOCK = 65_536  # frames decoded at once
@@ -40,14 +39,7 @@ def accepted(source: Source) -> Iterator[Sound]:
     """
     with opened(source) as sound:
         name, header = sound.name, sound.info
-        if not 1 <= header.channels <= MAX_CHANNELS:
-            raise BeyondLimits(
-                f"{name}: {header.channels} channels, 1 to {MAX_CHANNELS} are accepted; mix it down first"
-            )
-        if not MIN_RATE <= header.sample_rate <= MAX_RATE:
-            raise BeyondLimits(
-                f"{name}: {header.sample_rate} Hz, {MIN_RATE} to {MAX_RATE} are accepted; resample it first"
-            )
+        check(name, header)
         promised = max(sound.at_least, sound.indexed) / header.sample_rate  # an estimate refuses nothing
         if promised > MAX_SECONDS:
             raise BeyondLimits(
@@ -57,48 +49,183 @@ def accepted(source: Source) -> Iterator[Sound]:
         yield sound
 
 
+def check(name: str, header: Info) -> None:
+    """Check the channels and the rate that a header claims.
+
+    Raises:
+        BeyondLimits: They are not accepted.
+    """
+    if not 1 <= header.channels <= MAX_CHANNELS:
+        raise BeyondLimits(f"{name}: {header.channels} channels, 1 to {MAX_CHANNELS} are accepted; mix it down first")
+    if not MIN_RATE <= header.sample_rate <= MAX_RATE:
+        raise BeyondLimits(f"{name}: {header.sample_rate} Hz, {MIN_RATE} to {MAX_RATE} are accepted; resample it first")
+
+
 def mono(sound: Sound, first: int, size: int) -> Iterator[np.ndarray]:
     """Blocks `[N]` from frame `first` on, each checked and mixed, and the whole counted.
 
     Raises:
         InputError: Samples are not finite or far above full scale, or there are too many or too few of them.
     """
-    rate, n_read, powers = sound.info.sample_rate, first, np.zeros(2)
-    scale, channel, blocks = _probed(sound, first, size)
-    for block in blocks:
-        block = block if scale == 1 else block * np.float32(scale)
+    mixer = Mixer(sound, n_read=first, max_seconds=MAX_SECONDS)
+    if first and mixer.probes:  # by the beginning too, so that a part is treated as the whole is
+        for block in sound.blocks(0, size):
+            if mixer.probe(block):
+                break
+        mixer.judge()
+    for block in sound.blocks(first, size):
+        yield from mixer.take(block)
+    yield from mixer.finish()
+
+
+class Mixer:
+    """The blocks of a source, as they come, as one channel, each checked and mixed, and the whole counted.
+
+    By what to multiply, and which channel to take (none: the mean of all), is judged by the first 5 s, and what comes
+    until then is held back; integers of one channel are not, as there is nothing to judge.
+
+    Args:
+        sound: The source, whose blocks are not read here; what is done to the samples is added to its notes.
+        n_read: Frames of it that come before the first block.
+        max_seconds: A longer source is refused.
+    """
+
+    def __init__(self, sound: Sound, *, n_read: int = 0, max_seconds: float = math.inf) -> None:
+        self.sound, self.n_read, self.max_seconds = sound, n_read, max_seconds
+        self.at_least = sound.at_least
+        self._scale, self._channel = 1.0, 0 if sound.info.channels == 1 else None
+        self._held: list[np.ndarray] | None = None
+        if self._channel is None or sound.info.subtype.upper().startswith(FLOATING):
+            self._held = []
+        self._n_missing = round(PROBE_SECONDS * sound.info.sample_rate)
+        self._powers = np.zeros(2)
+
+    @property
+    def n_came(self) -> int:
+        """Frames that came, also those that are held back."""
+        return self.n_read + sum(map(len, self._held or ()))
+
+    @property
+    def probes(self) -> bool:
+        """Whether it is still to be judged what to do to the samples."""
+        return self._held is not None
+
+    def take(self, block: np.ndarray) -> Iterator[np.ndarray]:
+        """The blocks `[N]` that are ready, now that this one `[N, C]` came.
+
+        Raises:
+            InputError: Samples are not finite or far above full scale, or there are too many of them.
+        """
+        if self._held is None:
+            yield self._checked(block)
+        elif self.probe(block):
+            yield from self._released()
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """Those that were held back, after the last block.
+
+        Raises:
+            InputError: As for `take`; or there are too few samples, or the channels cancel each other.
+        """
+        yield from self._released()
+        sound, rate, n_read = self.sound, self.sound.info.sample_rate, self.n_read
+        if self._powers[0] < CANCELLED * self._powers[1]:
+            raise InputError(f"{sound.name}: its channels cancel each other; give one of them alone")
+        if n_read < self.at_least:
+            raise InputError(
+                f"{sound.name}: {n_read / rate:.2f} s of audio where the header promises {self.at_least / rate:.2f} s: "
+                f"truncated{' or forged' if sound.uncompressed else ''}; get the file again"
+            )
+        if n_read < MIN_SECONDS * rate:
+            raise InputError(
+                f"{sound.name}: {n_read} samples of audio, {MIN_SECONDS:g} s is needed; leave the file out"
+            )
+
+    def probe(self, block: np.ndarray) -> bool:
+        """Hold a block back to judge by, and return whether that is enough."""
+        assert self._held is not None
+        self._held.append(block)
+        self._n_missing -= len(block)
+        return self._n_missing <= 0
+
+    def judge(self) -> list[np.ndarray]:
+        """Judge by the blocks that are held back, and return them."""
+        held, self._held = self._held or [], None
+        channels, rate = self.sound.info.channels, self.sound.info.sample_rate
+        probe = np.concatenate([*held, np.zeros((0, channels), np.float32)])[: round(PROBE_SECONDS * rate)]
+        peak = max(probe.max(initial=0), -probe.min(initial=0))
+        if not 0 < peak <= 2.0 ** (INTEGER_BITS[-1] - 1):
+            return held
+        if peak > MAX_AMPLITUDE and (rms := math.sqrt(np.mean(np.square(probe, dtype=np.float64)))) > INTEGER_RMS:
+            bits = next(bits for bits in INTEGER_BITS if peak <= 2.0 ** (bits - 1))
+            self._scale = 2.0 ** (1 - bits)
+            sentence = (
+                f"Its floats hold {bits}-bit integers, with an RMS of {rms:.0f}: they are divided by 2^{bits - 1}."
+            )
+            self.sound.notes.append(Note("integer_range", float(rms), sentence))
+        spread = probe.var(axis=0, dtype=np.float64)  # [C]
+        share = probe.mean(axis=1).var(dtype=np.float64) / max(spread.sum() / channels**2, 1e-30)
+        if channels > 1 and spread.any() and share < CANCELLED:
+            self._channel = channel = int(spread.argmax())
+            sentence = "Its channels cancel each other when they are mixed: "
+            sentence += f"channel {channel + 1} of {channels} is taken."
+            self.sound.notes.append(Note("channels_cancel", float(share), sentence))
+        return held
+
+    def _released(self) -> Iterator[np.ndarray]:
+        if self._held is not None:
+            yield from map(self._checked, self.judge())
+
+    def _checked(self, block: np.ndarray) -> np.ndarray:
+        sound, rate = self.sound, self.sound.info.sample_rate
+        block = block if self._scale == 1 else block * np.float32(self._scale)
         if block.size and not max(block.max(), -block.min()) <= MAX_AMPLITUDE:  # NaN is not <= either
             raise InputError(
                 f"{sound.name}: samples that are NaN, infinite or above {MAX_AMPLITUDE:g} where full scale is 1, after "
-                f"{n_read / rate:.2f} s; export the audio again"
+                f"{self.n_read / rate:.2f} s; export the audio again"
             )
-        n_read += len(block)
-        if n_read > MAX_SECONDS * rate:
-            raise BeyondLimits(f"{sound.name}: longer than the {MAX_SECONDS / 3600:g} hours that are read; cut it")
-        mixed = _mixed(block) if channel is None else block[:, channel]
-        if channel is None:
-            powers += _powers(block, mixed)
-        yield mixed
-    if powers[0] < CANCELLED * powers[1]:
-        raise InputError(f"{sound.name}: its channels cancel each other; give one of them alone")
-    if n_read < sound.at_least:
-        raise InputError(
-            f"{sound.name}: {n_read / rate:.2f} s of audio where the header promises {sound.at_least / rate:.2f} s: "
-            f"truncated{' or forged' if sound.uncompressed else ''}; get the file again"
-        )
-    if n_read < MIN_SECONDS * rate:
-        raise InputError(f"{sound.name}: {n_read} samples of audio, {MIN_SECONDS:g} s is needed; leave the file out")
+        self.n_read += len(block)
+        if self.n_read > self.max_seconds * rate:
+            hours = self.max_seconds / 3600
+            most = f"{hours:g} hours" if hours >= 1 else f"{60 * hours:g} minutes"
+            raise BeyondLimits(f"{sound.name}: longer than the {most} that are read; cut it")
+        if self._channel is not None:
+            return block[:, self._channel]
+        mixed = _mixed(block)
+        self._powers += _powers(block, mixed)
+        return mixed
 
 
 def resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
     """Blocks `[N]` at another rate, both in hertz."""
-    if rate == sample_rate:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    resampler = Resampler(rate, sample_rate)
     for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        yield resampler.take(block)
+    if rate != sample_rate:
+        yield resampler.finish()
+
+
+class Resampler:
+    """Blocks, as they come, at another rate: the same samples however they are cut.
+
+    What comes out is behind what comes in by 0.04 s from 44.1 or 48 to 16 kHz, by 0.12 s from 8 kHz.
+
+    Args:
+        rate: Of what comes, in hertz.
+        sample_rate: Of what it is made, in hertz.
+    """
+
+    def __init__(self, rate: int, sample_rate: int) -> None:
+        self._stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+
+    def take(self, block: np.ndarray) -> np.ndarray:
+        """What can be said now that this block `[N]` came."""
+        return block if self._stream is None else self._stream.resample_chunk(block)
+
+    def finish(self) -> np.ndarray:
+        """The rest, after the last block."""
+        none = np.zeros(0, dtype=np.float32)
+        return none if self._stream is None else self._stream.resample_chunk(none, last=True)
 
 
 def _mixed(block: np.ndarray) -> np.ndarray:
@@ -112,35 +239,3 @@ def _mixed(block: np.ndarray) -> np.ndarray:
 def _powers(block: np.ndarray, mixed: np.ndarray) -> tuple[float, float]:
     """Energy of the mean of the channels, and what it would be were they independent."""
     return float(np.vdot(mixed, mixed)), float(np.vdot(block, block)) / block.shape[1] ** 2
-
-
-def _probed(sound: Sound, first: int, size: int) -> tuple[float, int | None, Iterator[np.ndarray]]:
-    """By what to multiply, which channel to take (None: the mean of all), and the blocks from frame `first` on.
-
-    Both are judged by the beginning of the source, so that a part of it is treated as the whole is.
-    """
-    channels, rate = sound.info.channels, sound.info.sample_rate
-    if channels == 1 and not sound.info.subtype.upper().startswith(FLOATING):
-        return 1.0, 0, sound.blocks(first, size)
-    blocks, pieces, n_missing = sound.blocks(0, size), [], round(PROBE_SECONDS * rate)
-    while n_missing > 0 and (block := next(blocks, None)) is not None:
-        pieces.append(block)
-        n_missing -= len(block)
-    probe = np.concatenate([*pieces, np.zeros((0, channels), np.float32)])[: round(PROBE_SECONDS * rate)]
-    following = sound.blocks(first, size) if first else itertools.chain(pieces, blocks)
-    peak = max(probe.max(initial=0), -probe.min(initial=0))
-    scale, channel = 1.0, None if channels > 1 else 0
-    if not 0 < peak <= 2.0 ** (INTEGER_BITS[-1] - 1):
-        return scale, channel, following
-    if peak > MAX_AMPLITUDE and (rms := math.sqrt(np.mean(np.square(probe, dtype=np.float64)))) > INTEGER_RMS:
-        bits = next(bits for bits in INTEGER_BITS if peak <= 2.0 ** (bits - 1))
-        scale = 2.0 ** (1 - bits)
-        sentence = f"Its floats hold {bits}-bit integers, with an RMS of {rms:.0f}: they are divided by 2^{bits - 1}."
-        sound.notes.append(Note("integer_range", float(rms), sentence))
-    spread = probe.var(axis=0, dtype=np.float64)  # [C]
-    share = probe.mean(axis=1).var(dtype=np.float64) / max(spread.sum() / channels**2, 1e-30)
-    if channels > 1 and spread.any() and share < CANCELLED:
-        channel = int(spread.argmax())
-        sentence = f"Its channels cancel each other when they are mixed: channel {channel + 1} of {channels} is taken."
-        sound.notes.append(Note("channels_cancel", float(share), sentence))
-    return scale, channel, following

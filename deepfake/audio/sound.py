@@ -97,6 +97,20 @@ class Sound:
         return n_bytes, sha256
 
 
+def frames_of(name: str, array: np.ndarray | Tensor) -> tuple[np.ndarray, float]:
+    """Samples `[T]` or `[channels, T]` as frames `[T, channels]`, and what is full scale among them.
+
+    Raises:
+        InputError: They have another shape, or are neither floats nor signed integers.
+    """
+    values = array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+    if values.ndim not in (1, 2) or values.dtype.kind not in "fi":
+        got = f"shape {list(values.shape)} of {values.dtype}"
+        raise InputError(f"{name}: {got}, [samples] or [channels, samples] of float or signed integer was expected")
+    scale = 1.0 if values.dtype.kind == "f" else -float(np.iinfo(values.dtype).min)
+    return np.atleast_2d(values).T, scale
+
+
 def broken(name: str, seconds: float, error: Exception) -> InputError:
     """The error of a file whose decoding ended after so many seconds."""
     return InputError(

@@ -14,8 +14,8 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from deepfake.audio.measures import LONGEST_SECONDS
-from deepfake.audio.sound import Info, Source
-from deepfake.detector import Detector, LikelihoodRatio, Window, Windows
+from deepfake.audio.sound import Info, Note, Source
+from deepfake.detector import Detector, Window, Windows
 from deepfake.domain import Place
 from deepfake.errors import InputError
 from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, Reason, reasons, state
@@ -23,6 +23,7 @@ from deepfake.forensics.reading import Reading, reading
 from deepfake.localisation.measures import FRAME_SECONDS
 from deepfake.localisation.scan import Frames, Trend, scanner
 from deepfake.localisation.segments import THRESHOLD, Threshold, Timeline
+from deepfake.metrics.calibration import LikelihoodRatio
 
 EVEN = 0.5
 WHOLE, FIRST = "whole", "first"
@@ -160,83 +161,132 @@ def assess(
     Raises:
         InputError: The recording cannot be used, a score is not finite, or no window begins at `clip_start`.
     """
-    if clips not in (WHOLE, FIRST):
-        raise InputError(f"clips={clips}: {WHOLE} or {FIRST} was expected")
-    measured = LONGEST_SECONDS if clips == WHOLE else detector.seconds
-    with reading(source, sample_rate=detector.sample_rate, seconds=measured) as opened:
+    with reading(source, sample_rate=detector.sample_rate, seconds=measured_seconds(detector, clips)) as opened:
         n_bytes, file_sha256 = opened.digest or (None, None)
-        one_pass = _Pass(detector, opened.name, ALL if clips == WHOLE else detector.n_samples, scanning)
+        one_pass = Pass(detector, opened.name, clips=clips, scanning=scanning, clip_start=clip_start)
         blocks = map(torch.from_numpy, opened.blocks)
-        watched = blocks if progress is None else _reported(blocks, detector.sample_rate, progress)
-        clip = _clip(one_pass.windows_of(watched), clip_start, detector.sample_rate)
-        if clip is None:
-            raise InputError(f"{opened.name}: no window of the detector begins at {clip_start} s")
-        windows = one_pass.windows
-        scored_seconds = windows.cutter.n_taken / detector.sample_rate
-        noted = [Reason(note.name, note.value, LIMITS[note.name].value, note.sentence) for note in opened.notes]
+        for block in blocks if progress is None else _reported(blocks, detector.sample_rate, progress):
+            one_pass.take(block)
+        one_pass.finish()
         quality = opened.quality()
-    return Assessment(
-        detector=detector,
-        score=windows.score,
-        reasons=[
-            *noted,
-            *reasons(
-                quality,
-                detector,
-                windows.score,
-                windows=windows.scores,
-                score_range=score_range,
-                domain=windows.place,
-                judge_outside=judge_outside,
-            ),
-        ],
-        name=opened.name,
-        path=Path(source).absolute() if isinstance(source, str | os.PathLike) else None,
+    return one_pass.assessment(
         header=opened.header,
+        notes=opened.notes,
+        quality=quality,
+        path=Path(source).absolute() if isinstance(source, str | os.PathLike) else None,
         n_bytes=n_bytes,
         file_sha256=file_sha256,
-        samples_sha256=one_pass.digest.hexdigest(),
-        seconds=one_pass.n_samples / detector.sample_rate,
-        scored_seconds=scored_seconds,
-        quality=quality,
-        scores=windows.scores,
-        domain=windows.place,
-        clip=clip,
-        timeline=one_pass.timeline(),
+        score_range=score_range,
+        judge_outside=judge_outside,
     )
 
 
-class _Pass:
+def measured_seconds(detector: Detector, clips: str) -> float:
+    """How much of a recording is measured, from the beginning.
+
+    Raises:
+        InputError: `clips` is none of those that there are.
+    """
+    if clips not in (WHOLE, FIRST):
+        raise InputError(f"clips={clips}: {WHOLE} or {FIRST} was expected")
+    return LONGEST_SECONDS if clips == WHOLE else detector.seconds
+
+
+class Pass:
     """One pass through the blocks of a recording, whatever is made of them.
 
     Args:
         detector: The detector.
         name: Of the recording.
-        n_scored: How many samples the score may rest on.
-        scanning: How to scan it; None for not at all.
+        clips: As in `assess`.
+        scanning: As in `assess`.
+        clip_start: As in `assess`.
+        batch_size: Windows per step; None for what suits the device.
     """
 
-    def __init__(self, detector: Detector, name: str, n_scored: int, scanning: Scanning | None) -> None:
-        self.name, self.n_scored, self.scanning = name, n_scored, scanning
-        self.windows = Windows(detector, name)
+    def __init__(
+        self,
+        detector: Detector,
+        name: str,
+        *,
+        clips: str,
+        scanning: Scanning | None = None,
+        clip_start: float | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.name, self.scanning, self.clip_start = name, scanning, clip_start
+        self.n_scored = ALL if clips == WHOLE else detector.n_samples
+        self.windows = Windows(detector, name, batch_size=batch_size)
         self.scanner: Trend | Frames | None = None
         if scanning is not None:
             options = {"seconds": scanning.seconds, "overlap": scanning.overlap, "batch_size": scanning.batch_size}
-            self.scanner = scanner(detector, name, **options, windows=self.windows if n_scored == ALL else None)
+            self.scanner = scanner(detector, name, **options, windows=self.windows if clips == WHOLE else None)
         self.n_samples, self.digest = 0, hashlib.sha256()
+        self.clip: Window | None = None
 
-    def windows_of(self, blocks: Iterable[Tensor]) -> Iterator[Window]:
-        """The windows of the score, as they are scored."""
-        for block in blocks:
-            self.digest.update(block.numpy().astype("<f4").tobytes())
-            if self.scanner is not None:
-                self.scanner.take(block)
-            yield from self.windows.take(block[: max(0, self.n_scored - self.n_samples)])
-            self.n_samples += len(block)
-        yield from self.windows.finish()
+    def take(self, block: Tensor) -> None:
+        """Take the next block `[T]`."""
+        self.digest.update(block.numpy().astype("<f4").tobytes())
+        if self.scanner is not None:
+            self.scanner.take(block)
+        self._choose(self.windows.take(block[: max(0, self.n_scored - self.n_samples)]))
+        self.n_samples += len(block)
 
-    def timeline(self) -> Timeline | None:
-        """After the last block."""
+    def finish(self) -> None:
+        """Score what is left, after the last block."""
+        self._choose(self.windows.finish())
+
+    def _choose(self, windows: Iterable[Window]) -> None:
+        """Keep the window that begins when it was asked for, or whose score is lowest."""
+        for window in windows:
+            if self.clip_start is None:
+                chosen = self.clip is None or window.score < self.clip.score
+            else:
+                chosen = window.start == round(self.clip_start * self.windows.detector.sample_rate)
+            self.clip = window if chosen else self.clip
+
+    def assessment(
+        self,
+        *,
+        header: Info,
+        notes: Sequence[Note],
+        quality: Mapping[str, float],
+        path: Path | None = None,
+        n_bytes: int | None = None,
+        file_sha256: str | None = None,
+        score_range: tuple[float, float] | None,
+        judge_outside: bool,
+    ) -> Assessment:
+        """What was found, after the end; the arguments are those of `Assessment` and `assess`.
+
+        Raises:
+            InputError: No window begins when it was asked for.
+        """
+        windows, detector = self.windows, self.windows.detector
+        if self.clip is None:
+            raise InputError(f"{self.name}: no window of the detector begins at {self.clip_start} s")
+        noted = [Reason(note.name, note.value, LIMITS[note.name].value, note.sentence) for note in notes]
+        known = {"windows": windows.scores, "score_range": score_range, "domain": windows.place}
+        return Assessment(
+            detector=detector,
+            score=windows.score,
+            reasons=[*noted, *reasons(quality, detector, windows.score, **known, judge_outside=judge_outside)],
+            name=self.name,
+            path=path,
+            header=header,
+            n_bytes=n_bytes,
+            file_sha256=file_sha256,
+            samples_sha256=self.digest.hexdigest(),
+            seconds=self.n_samples / detector.sample_rate,
+            scored_seconds=windows.cutter.n_taken / detector.sample_rate,
+            quality=quality,
+            scores=windows.scores,
+            domain=windows.place,
+            clip=self.clip,
+            timeline=self._timeline(),
+        )
+
+    def _timeline(self) -> Timeline | None:
         if self.scanner is None or self.scanning is None:
             return None
         found, name = self.scanner.finish(), Path(self.name).name
@@ -251,11 +301,3 @@ def _reported(blocks: Iterable[Tensor], sample_rate: int, progress: Callable[[fl
         yield block
         n_samples += len(block)
         progress(n_samples / sample_rate)
-
-
-def _clip(windows: Iterable[Window], start: float | None, sample_rate: int) -> Window | None:
-    """Of all windows the one that begins at a time in seconds, or whose score is lowest; no other is kept."""
-    if start is None:
-        return min(windows, key=lambda window: window.score)
-    found = [window for window in windows if window.start == round(start * sample_rate)]
-    return found[0] if found else None

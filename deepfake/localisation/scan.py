@@ -93,6 +93,7 @@ def scanner(
     overlap: float = 0.5,
     batch_size: int = 8,
     windows: Windows | None = None,
+    keeps: bool = True,
 ) -> Trend | Frames:
     """The scanner of a recording that comes in blocks.
 
@@ -109,6 +110,7 @@ def scanner(
         overlap: Share of a window that the next one overlaps, from 0 to 0.99.
         batch_size: Windows per step.
         windows: Those that the recording is scored by in any case: if they are the same, they are not scored again.
+        keeps: Whether `finish` is to be asked for; without it, what `latest` gave is forgotten.
 
     Raises:
         InputError: An argument is out of range.
@@ -123,11 +125,11 @@ def scanner(
     n = round(seconds * detector.sample_rate)
     options = {"n_samples": n, "overlap": overlap, "batch_size": batch_size}
     if detector.locates:
-        return Frames(detector.eval(), name, **options)
+        return Frames(detector.eval(), name, **options, keeps=keeps)
     own = Windows(detector, name, **options)
     if windows is not None and (windows.cutter.n_samples, windows.cutter.hop) == (n, own.cutter.hop):
         return Trend(windows, shared=True)
-    return Trend(own)
+    return Trend(own, keeps=keeps)
 
 
 class Trend:
@@ -136,30 +138,54 @@ class Trend:
     Args:
         windows: Of the recording.
         shared: Whether the caller feeds and finishes them.
+        keeps: As in `scanner`.
     """
 
-    def __init__(self, windows: Windows, *, shared: bool = False) -> None:
-        self.windows, self.shared = windows, shared
+    def __init__(self, windows: Windows, *, shared: bool = False, keeps: bool = True) -> None:
+        self.windows, self.shared, self.keeps = windows, shared, keeps
+        self.n_given = 0
 
     def take(self, block: Tensor) -> None:
         """Take the next block `[T]`."""
         if not self.shared:
             self.windows.take(block)
 
-    def finish(self) -> Scan:
-        """The scan, after the last block."""
-        windows, cutter, detector = self.windows, self.windows.cutter, self.windows.detector
+    def latest(self) -> Scan:
+        """The windows that were scored since they were last asked for; the last one comes with `rest`."""
+        first, values = self.n_given, self._values()
+        self.n_given += len(values[0])
+        if not self.keeps:
+            self.windows.forget()
+        return self._scan(first, *values)
+
+    def rest(self) -> Scan:
+        """Those that `latest` did not give, after the last block."""
+        windows, cutter = self.windows, self.windows.cutter
         if not self.shared:
             windows.flush()
         if self.shared and len(cutter.rest) == windows.n_filled:  # it ends with the recording
             last = windows.scores[-1:], windows.spoof[-1:]
         else:
             last = windows.score_clips([mirrored(cutter.rest, windows.n_filled)], [cutter.n_cut * cutter.hop])[:2]
-        scores, spoof = (
-            [*values[: cutter.n_cut], *more] for values, more in zip((windows.scores, windows.spoof), last, strict=True)
-        )
+        values = [[*found, *more] for found, more in zip(self._values(), last, strict=True)]
+        return self._scan(self.n_given, *values)
+
+    def finish(self) -> Scan:
+        """The scan, after the last block."""
+        self.n_given = 0
+        return self.rest()
+
+    def _values(self) -> tuple[list[float], list[float]]:
+        """Scores and evidence of the windows that were cut, from the first that was not given on."""
+        windows = self.windows
+        first = self.n_given - windows.n_scored + len(windows.scores)
+        n = min(windows.n_scored, windows.cutter.n_cut) - self.n_given
+        return windows.scores[first : first + n], windows.spoof[first : first + n]
+
+    def _scan(self, first: int, scores: list[float], spoof: list[float]) -> Scan:
+        cutter, detector = self.windows.cutter, self.windows.detector
         return Scan(
-            starts=np.arange(len(scores), dtype=np.float64) * (cutter.hop / detector.sample_rate),
+            starts=np.arange(first, first + len(scores), dtype=np.float64) * (cutter.hop / detector.sample_rate),
             scores=np.array(scores),
             spoof=np.array(spoof),
             p_fake=np.array([detector.p_fake(score) for score in scores]),
@@ -178,17 +204,20 @@ class Frames:
         n_samples: Of a clip; one shorter than the detector's is mirrored to fill that.
         overlap: Share of a clip that the next one overlaps, rounded to whole frames.
         batch_size: Clips per step.
+        keeps: As in `scanner`.
     """
 
     @torch.inference_mode()
-    def __init__(self, detector: Detector, name: str, *, n_samples: int, overlap: float, batch_size: int) -> None:
-        self.detector, self.name, self.batch_size = detector, name, batch_size
+    def __init__(
+        self, detector: Detector, name: str, *, n_samples: int, overlap: float, batch_size: int, keeps: bool = True
+    ) -> None:
+        self.detector, self.name, self.batch_size, self.keeps = detector, name, batch_size, keeps
         self.n_filled = max(n_samples, detector.n_samples)
         self.frame = self.n_filled / detector.frames(torch.zeros(1, self.n_filled, device=detector.device)).shape[1]
         whole = int(n_samples / self.frame + ROUNDING)  # frames
         self.stride = max(1, min(round(n_samples * (1 - overlap) / self.frame), whole))  # frames from clip to clip
         self.cutter = Cutter(n_samples, round(self.stride * self.frame))
-        self.n_clips = 0
+        self.n_clips = self.n_given = self.n_done_given = 0
         self.done: list[Floats] = []  # frames that no later clip contains
         self.total, self.count = np.zeros(0), np.zeros(0)  # of the frames from the next clip's start on
         self._waiting: list[Tensor] = []
@@ -200,14 +229,31 @@ class Frames:
             clips, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
             self._score(clips)
 
+    def latest(self) -> Scan:
+        """The frames that no later clip contains, since they were last asked for."""
+        first, scores = self.n_given, np.concatenate([np.zeros(0), *self.done[self.n_done_given :]])
+        self.n_given += len(scores)
+        if not self.keeps:
+            self.done.clear()
+        self.n_done_given = len(self.done)
+        return self._scan(first, scores)
+
+    def rest(self) -> Scan:
+        """Those that `latest` did not give, after the last block."""
+        self._score([*self._waiting, self.cutter.rest])
+        n_frames = max(1, math.ceil(self.cutter.n_taken / self.frame - ROUNDING)) - self.n_given
+        scores = np.concatenate([*self.done[self.n_done_given :], self.total / self.count])[:n_frames]
+        return self._scan(self.n_given, scores)
+
     def finish(self) -> Scan:
         """The scan, after the last block."""
-        self._score([*self._waiting, self.cutter.rest])
-        n_frames = max(1, math.ceil(self.cutter.n_taken / self.frame - ROUNDING))
-        scores = np.concatenate([*self.done, self.total / self.count])[:n_frames]
+        self.n_given = self.n_done_given = 0
+        return self.rest()
+
+    def _scan(self, first: int, scores: Floats) -> Scan:
         frame_seconds = self.frame / self.detector.sample_rate
         return Scan(
-            starts=np.arange(len(scores), dtype=np.float64) * frame_seconds,
+            starts=np.arange(first, first + len(scores), dtype=np.float64) * frame_seconds,
             scores=scores,
             spoof=-scores,
             p_fake=expit(self.detector.frame_threshold - scores),

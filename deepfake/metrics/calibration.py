@@ -13,6 +13,18 @@ from deepfake.metrics.logistic import fit
 from deepfake.metrics.trials import Floats, Labels, Scored, Trials
 
 
+class LikelihoodRatio(NamedTuple):
+    """How much more probable a score is of spoofed than of bona fide speech.
+
+    Attributes:
+        log10_lr_spoof: Base-10 logarithm of the ratio, above 0 in favour of spoof.
+        capped: Whether it is limited to what the calibration set supports.
+    """
+
+    log10_lr_spoof: float
+    capped: bool
+
+
 class Calibration(NamedTuple):
     """An affine map from score to natural-log LLR of bona fide, and the bounds beyond which it is not stated.
 

@@ -26,6 +26,7 @@ from deepfake.serve.limits import Door, Limits
 from deepfake.serve.metrics import CONTENT_TYPE, Metrics
 from deepfake.serve.problems import MEDIA_TYPE, RETRY_SECONDS, STATUSES, Problem, documented
 from deepfake.serve.service import Service, Settings
+from deepfake.serve.stream import Streams
 
 DESCRIPTION = """\
 Is the speech in a recording bona fide or spoofed? Scores are larger for bona fide speech. A score is evidence and not a
@@ -57,11 +58,13 @@ def application(settings: Settings) -> ASGIApp:
     """
     metrics, keys = Metrics(), Keys.read(settings.key_file) if settings.key_file else None
     service = Service(settings, metrics)
+    streams = Streams(service, keys=keys, origins=settings.allow_origins, metrics=metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 1.0  # or idle TLS connections delay the end by 30 s each
-        yield
+        with streams.drained_first():
+            yield
         service.close()
 
     app = FastAPI(
@@ -78,7 +81,7 @@ def application(settings: Settings) -> ASGIApp:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
-    app.state.door = door = Door(app, limits=Limits(), keys=keys, metrics=metrics)
+    app.state.door = door = Door(app, limits=Limits(), keys=keys, metrics=metrics, streams=streams)
     if not settings.allow_origins:
         return door
     methods, headers = ["GET", "POST"], ["Authorization", "X-API-Key", "X-Request-ID"]

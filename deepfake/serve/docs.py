@@ -6,6 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deepfake.localisation.stream import Row
+from deepfake.serve.problems import Problem
+from deepfake.serve.schemas import StreamHeader
+
 Schema = Mapping[str, Any]
 
 
@@ -19,6 +23,9 @@ def page(openapi: Schema) -> str:
         description=openapi["info"]["description"],
         operations=list(_operations(openapi["paths"], objects)),
         objects={name: (one, _fields(one)) for name, one in objects.items() if not name.startswith("Body_")},
+        header=_fields(StreamHeader.model_json_schema()),
+        row=Row._fields,
+        refusal=Problem("origin-not-allowed", "What is wrong with this request.").content("4f1c"),
         pretty=_pretty,
         provenance=None,
     )

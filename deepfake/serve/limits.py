@@ -56,10 +56,13 @@ class Door:
         limits: On requests.
         keys: Those accepted; None for no check.
         metrics: Of this process.
+        streams: What answers WebSockets, and checks for itself what is let in; None for nothing.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, keys: Keys | None, metrics: Metrics) -> None:
-        self.app, self.limits, self.keys, self.metrics = app, limits, keys, metrics
+    def __init__(
+        self, app: ASGIApp, *, limits: Limits, keys: Keys | None, metrics: Metrics, streams: ASGIApp | None = None
+    ) -> None:
+        self.app, self.limits, self.keys, self.metrics, self.streams = app, limits, keys, metrics, streams
         self.n_inside = self.n_bytes_inside = 0
 
     @property
@@ -72,11 +75,13 @@ class Door:
             await self._answer(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.app(scope, receive, send)
+        elif scope["type"] == "websocket" and self.streams is not None:
+            await self.streams(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         body = Body(scope, receive, self)
-        answer = Answer(send, _request_id(scope), body)
+        answer = Answer(send, request_id(scope), body)
         scope.setdefault("state", {})["request_id"] = answer.request_id
         upload = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         try:
@@ -252,7 +257,7 @@ class Answer:
         return [*kept, (b"x-request-id", self.request_id.encode())]
 
 
-def _request_id(scope: Scope) -> str:
+def request_id(scope: Scope) -> str:
     """The client's own, if it is harmless; else a new one."""
     given = dict(scope["headers"]).get(b"x-request-id", b"")
     return given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

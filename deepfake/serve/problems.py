@@ -20,6 +20,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "bad-request": Kind(400, "The request is malformed"),
     "unauthorized": Kind(401, "An API key is needed"),
+    "origin-not-allowed": Kind(403, "Pages of this origin may not ask"),
     "not-found": Kind(404, "There is nothing at this address"),
     "not-enrolled": Kind(404, "Nobody, or not this speaker, is enrolled"),
     "method-not-allowed": Kind(405, "The method is not allowed here"),

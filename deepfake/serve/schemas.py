@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 VERDICTS = Literal["bonafide", "spoof", "inconclusive"]
 STATES = Literal["reported", "reported_with_caution", "inconclusive"]
@@ -212,3 +212,14 @@ class Card(BaseModel):
     dev: Judged | None
     evaluations: list[Judged]
     limits: list[str]
+
+
+class StreamHeader(BaseModel):
+    """The first message of a stream: how its samples are to be read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sample_rate: int = Field(description="In hertz.")
+    format: Literal["s16le", "f32le"] = Field("s16le", description="Of a sample; channels are interleaved.")
+    channels: int = 1
+    hop: float | None = Field(None, description="Seconds from one row to the next; half a clip without it.")

@@ -22,6 +22,7 @@ from deepfake.serve.service import Settings
 
 DRAIN_SECONDS = 300  # what runs when the server is told to end may take as long
 
+MESSAGE_BYTES = 1 << 20  # of a WebSocket
 START_SECONDS = 120  # a worker answers its parent only after it has imported torch
 
 
@@ -64,6 +65,8 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_worker_healthcheck=START_SECONDS,
         **files,  # type: ignore[arg-type]

@@ -19,14 +19,18 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import torch
 
+from deepfake.audio.mono import BeyondLimits
+from deepfake.audio.sound import Info
 from deepfake.commands.predict import device_for, loaded, row
 from deepfake.commands.speakers import comparison
 from deepfake.detector import Detector
 from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment, Scanning, assess
+from deepfake.forensics.live import LiveAssessment
 from deepfake.forensics.reading import Reading
 from deepfake.localisation.segments import RULES, Timeline, share_of
+from deepfake.localisation.stream import Row
 from deepfake.runs import provenance
 from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
@@ -120,9 +124,6 @@ class Service:
         """
         async with self._decoded(file) as recording:
             found = await self._computed(lambda: self._assess(recording, Scanning() if timeline else None))
-        self.metrics.verdicts.labels(found.verdict).inc()
-        for reason in found.reasons:
-            self.metrics.cautions.labels(reason.name).inc()
         return self._prediction(found)
 
     async def _computed(self, work: Callable[[], Result]) -> Result:
@@ -154,6 +155,39 @@ class Service:
         known = await asyncio.to_thread(_enrolled, speaker)
         async with self._decoded(file) as recording:
             return await self._computed(lambda: self._compared(recording, known))
+
+    def live(self, name: str, header: Info, hop: float | None) -> LiveAssessment:
+        """The assessment of a stream, with `hop` seconds from row to row.
+
+        Raises:
+            Problem: A setting cannot be used.
+        """
+        judging = {"score_range": self.score_range, "judge_outside": self.settings.judge_outside}
+        try:
+            return LiveAssessment(
+                self.detector, name, header, hop=hop, **judging, max_seconds=60 * self.settings.max_minutes
+            )
+        except BeyondLimits:
+            raise
+        except InputError as error:
+            raise Problem("invalid-request", str(error)) from error
+
+    async def heard(self, live: LiveAssessment, frames: np.ndarray) -> list[Row]:
+        """The rows that frames of a stream complete.
+
+        Raises:
+            InputError: The audio cannot be used.
+        """
+        return await self._computed(lambda: live.take(frames))
+
+    async def ended(self, live: LiveAssessment) -> tuple[list[Row], dict[str, Any]]:
+        """The rows that are left of a stream, and what `predict` answers.
+
+        Raises:
+            InputError: The audio cannot be used.
+        """
+        rows, found = await self._computed(live.finish)
+        return rows, self._prediction(found)
 
     @asynccontextmanager
     async def _decoded(self, file: IO[bytes]) -> AsyncIterator[Reading]:
@@ -192,6 +226,9 @@ class Service:
         return comparison(found, assessment)
 
     def _prediction(self, found: Assessment) -> dict[str, Any]:
+        self.metrics.verdicts.labels(found.verdict).inc()
+        for reason in found.reasons:
+            self.metrics.cautions.labels(reason.name).inc()
         numbers, is_fake = row(found), found.detector.verdict(found.score) == "spoof"
         return {
             "is_fake": is_fake,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_detector import RATE, LinearDetector
+from linear_detector import RATE, FrameStub, LinearDetector, encode, noise
 from omegaconf import OmegaConf
 from scipy.special import expit, logit
 from tiny import REPOSITORY, compose
@@ -27,16 +26,6 @@ from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.localisation.scan import Scan, curve, scan
 from deepfake.metrics.calibration import Calibration
-
-
-def noise(n, seed=0):
-    return np.random.default_rng(seed).normal(scale=0.1, size=n).astype(np.float32)
-
-
-def encode(samples, rate=RATE, **keywords):
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, **({"format": "WAV", "subtype": "FLOAT"} | keywords))
-    return file.getvalue()
 
 
 def cut_by_hand(samples, n, hop, n_filled):
@@ -227,20 +216,6 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
     duration, n_windows, n_edges, grown = map(float, done.stdout.split())
     assert (duration, n_windows, n_edges) == (3600, 1439, 36_001)
     assert grown < 20
-
-
-class FrameStub(LinearDetector):
-    """Its scores of frames of 10 ms are the mean of their samples, plus their position in the clip."""
-
-    locates = True
-
-    def __init__(self, seconds):
-        super().__init__(seconds)
-        self.config["frame_threshold"] = {"value": 0.25, "source": "a test"}
-
-    def frames(self, waveform):
-        means = waveform.view(len(waveform), -1, 80).mean(2)
-        return 100 * means + torch.arange(means.shape[1])
 
 
 @settings(deadline=None, max_examples=40)
