@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import selectors
@@ -26,7 +27,8 @@ from deepfake.serve.sandbox import COUNT, NAME
 DECODING_SECONDS = 120.0
 BLOCK_SECONDS = 10.0
 LONGEST_LINE = 65_536  # bytes
-PIECE = 1 << 18
+PIECE = 1 << 20
+PIPE_BYTES = 1 << 20  # 16 s of samples, in one piece; the most that Linux gives
 KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")  # no secrets
 
 
@@ -50,12 +52,13 @@ class Decoder:
         with self._lock:
             self._end()
 
-    def read(self, file: IO[bytes], samples: IO[bytes]) -> Reading:
+    def read(self, file: IO[bytes], samples: IO[bytes], *, alone: bool = True) -> Reading:
         """Decode a file.
 
         Args:
             file: What was uploaded; a temporary file.
             samples: Where the samples are kept; the reading reads them from there.
+            alone: Whether nobody else waits: then the next process may use the processor to make itself ready.
 
         Raises:
             Problem: The recording cannot be used, or its process ended or took too long.
@@ -64,9 +67,11 @@ class Decoder:
             file.rollover()  # to a file without a name, which a descriptor leads to
         file.flush()
         ours, theirs = os.pipe()
+        with suppress(AttributeError, OSError):  # of Linux alone, and as long as this user has few of them
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         with os.fdopen(ours, "rb", buffering=0) as pipe:
             try:
-                child = self._start(file.fileno(), theirs)
+                child = self._start(file.fileno(), theirs, alone)
             finally:
                 os.close(theirs)
             answer = _Answer(pipe, child, time.monotonic() + self.seconds)
@@ -81,15 +86,16 @@ class Decoder:
         quality = dict(end["quality"])
         return Reading(NAME, Info(**start["header"]), digest, blocks, [Note(**note) for note in notes], lambda: quality)
 
-    def _start(self, file: int, pipe: int) -> int:
-        """Have a child started, and return its id; its parent is started too if it is not there any more."""
+    def _start(self, file: int, pipe: int, alone: bool) -> int:
+        """Give a child its file, and return its id; its parent is started too if it is not there any more."""
         cpu_seconds = round(self.seconds) + 1
         limits = {"sample_rate": self.sample_rate, "max_seconds": self.max_seconds, "cpu_seconds": cpu_seconds}
+        message = json.dumps({"limits": limits, "alone": alone}).encode()
         with self._lock:
             for _ in range(2):
                 with suppress(OSError, ValueError):
                     requests = self._requests or self._begin()
-                    socket.send_fds(requests, [json.dumps(limits).encode()], [file, pipe])
+                    socket.send_fds(requests, [message], [file, pipe])
                     return int(requests.recv(64))
                 self._end()
         raise Problem("decoder-ended", "No process could be started to decode the recording; try again.")
@@ -130,7 +136,7 @@ class _Answer:
     def __init__(self, pipe: IO[bytes], child: int, deadline: float) -> None:
         self._pipe, self._child, self._deadline = pipe, child, deadline
         self._held = bytearray()
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # which holds no descriptor, unlike that of epoll
         self._selector.register(pipe, selectors.EVENT_READ)
 
     def peek(self) -> bytes:

@@ -101,6 +101,7 @@ class Service:
         self._decoder = Decoder(sample_rate=self.detector.sample_rate, max_seconds=60 * settings.max_minutes)
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._n_inside = 0
         with torch.inference_mode():  # the first forward pass is slow, and shows whether there can be others
             self.detector(torch.zeros(1, self.detector.n_samples, device=self.detector.device))
 
@@ -158,11 +159,16 @@ class Service:
     @asynccontextmanager
     async def _decoded(self, file: IO[bytes]) -> AsyncIterator[Reading]:
         """An upload, decoded in a process of its own; only so many are at once, so that their samples find room."""
-        async with self._places:
-            with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
-                with self.metrics.seconds.labels("decoding").time():
-                    recording = await asyncio.to_thread(self._decoder.read, file, samples)
-                yield recording
+        self._n_inside += 1
+        try:
+            async with self._places:
+                with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
+                    with self.metrics.seconds.labels("decoding").time():
+                        alone = self._n_inside == 1
+                        recording = await asyncio.to_thread(self._decoder.read, file, samples, alone=alone)
+                    yield recording
+        finally:
+            self._n_inside -= 1
 
     def _explained(self, recording: Reading, media_type: str) -> bytes:
         from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks

@@ -98,10 +98,10 @@ def decoder():
     made.close()
 
 
-def read(decoder, content: bytes):
+def read(decoder, content: bytes, **how):
     with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as samples:
         file.write(content)
-        return np.concatenate(list(decoder.read(file, samples).blocks))
+        return np.concatenate(list(decoder.read(file, samples, **how).blocks))
 
 
 def test_samples_are_those_of_the_file_and_no_child_or_secret_is_left(decoder, monkeypatch):
@@ -109,12 +109,41 @@ def test_samples_are_those_of_the_file_and_no_child_or_secret_is_left(decoder, m
     wanted = noise(25.0).astype(np.float32)
     assert np.array_equal(read(decoder, encoded(wanted, subtype="FLOAT")), wanted)
     parent = psutil.Process(decoder._parent.pid)
-    for _ in range(50):
-        if not parent.children():
-            break
-        time.sleep(0.1)
-    assert not parent.children()
+    assert_only_the_next_one_waits(parent)
     assert "SECRET_OF_A_TEST" not in parent.environ()
+
+
+def assert_only_the_next_one_waits(parent) -> psutil.Process:
+    for _ in range(50):
+        if len(children := parent.children()) == 1:
+            return children[0]
+        time.sleep(0.1)
+    raise AssertionError(children)
+
+
+def test_no_process_decodes_two_files_and_one_that_was_killed_while_it_waited_is_replaced(decoder, monkeypatch):
+    started, used = decoder._start, []
+    monkeypatch.setattr(decoder, "_start", lambda *how: used.append(started(*how)) or used[-1])
+    for i in range(5):
+        assert len(read(decoder, encoded(noise()), alone=i % 2 == 0)) == RATE
+    waiting = assert_only_the_next_one_waits(psutil.Process(decoder._parent.pid))
+    assert len({*used, waiting.pid}) == 6
+    waiting.kill()
+    time.sleep(0.2)
+    assert len(read(decoder, encoded(noise()))) == RATE and used[-1] != waiting.pid
+    parent, waiting = decoder._parent, assert_only_the_next_one_waits(psutil.Process(decoder._parent.pid))
+    decoder.close()
+    parent.wait(10)
+    waiting.wait(10)  # for a file that never comes
+
+
+def test_what_is_refused_leaves_no_open_file(decoder):
+    read(decoder, encoded(noise()))
+    n_before = psutil.Process().num_fds()
+    for _ in range(5):
+        with pytest.raises(Problem):
+            read(decoder, b"no audio")
+    assert psutil.Process().num_fds() == n_before
 
 
 def test_a_recording_that_is_longer_than_accepted_is_refused_while_it_is_decoded(decoder):
@@ -137,8 +166,8 @@ def test_decoding_ends_when_its_time_is_up(decoder):
 def test_a_killed_child_fails_its_own_request_and_a_killed_parent_is_replaced(decoder, monkeypatch):
     started = decoder._start
 
-    def killing(file, pipe):
-        child = started(file, pipe)
+    def killing(file, pipe, alone):
+        child = started(file, pipe, alone)
         os.kill(child, signal.SIGKILL)
         return child
 
