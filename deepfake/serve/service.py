@@ -21,6 +21,7 @@ import torch
 
 from deepfake.commands.predict import device_for, loaded, row
 from deepfake.commands.speakers import comparison
+from deepfake.decoding.decoder import SPOOLED_BYTES, Decoder, Undecodable
 from deepfake.detector import Detector
 from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
@@ -28,7 +29,6 @@ from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.reading import Reading
 from deepfake.localisation.segments import RULES, Timeline, share_of
 from deepfake.runs import provenance
-from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
 from deepfake.serve.problems import Problem
 from deepfake.speakers.check import check
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 MOST_MINUTES = 120.0
-SPOOLED_BYTES = 16 << 20  # samples of a recording that are held in memory, 4 minutes at 16 kHz; more go to a file
 AT_ONCE = min(4, os.cpu_count() or 1) + 1  # recordings that are decoded, or decoded and waiting for the network
 
 
@@ -165,10 +164,16 @@ class Service:
                 with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
                     with self.metrics.seconds.labels("decoding").time():
                         alone = self._n_inside == 1
-                        recording = await asyncio.to_thread(self._decoder.read, file, samples, alone=alone)
+                        recording = await asyncio.to_thread(self._read, file, samples, alone)
                     yield recording
         finally:
             self._n_inside -= 1
+
+    def _read(self, file: IO[bytes], samples: IO[bytes], alone: bool) -> Reading:
+        try:
+            return self._decoder.read(file, samples, alone=alone)
+        except Undecodable as error:
+            raise Problem(error.kind, str(error)) from error
 
     def _explained(self, recording: Reading, media_type: str) -> bytes:
         from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks
