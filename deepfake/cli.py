@@ -150,6 +150,8 @@ def _add_judge_outside(command: argparse.ArgumentParser) -> None:
 def _add_speaker_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     command = add("enroll", _enroll, "make an encrypted profile of a speaker from three to five samples")
     command.add_argument("--speaker", required=True, metavar="NAME")
+    command.add_argument("--expires", type=float, metavar="DAYS", help="after which the profile is deleted (never)")
+    command.add_argument("--purpose", default="", metavar="TEXT", help="what it is kept for, as `speakers list` shows")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     for name, what in (("identify", "which enrolled speaker is this?"), ("verify", "is this the speaker it claims?")):
         command = add(name, _compare, what)
@@ -274,7 +276,7 @@ def _enroll(arguments: argparse.Namespace) -> int:
     from deepfake.commands.speakers import enroll
     from deepfake.speakers.profiles import Profiles
 
-    print(enroll(arguments.speaker, arguments.files, Profiles()))
+    print(enroll(arguments.speaker, arguments.files, Profiles(), days=arguments.expires, purpose=arguments.purpose))
     return 0
 
 

@@ -16,6 +16,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("run",),
     ("app", "serve"),
     ("commands", "training"),
+    ("decoding",),
     ("evaluation", "faithfulness", "forensics", "audit", "sweep"),
     ("runs",),
     ("scores", "localisation", "explain", "export"),

@@ -29,7 +29,7 @@ def show(detector: Loaded, megabytes: int, minutes: float) -> None:
     bar, rows = st.progress(0.0), list[Row]()
     for i, one in enumerate(given):
         bar.progress(i / len(given), f"{i} of {len(given)}: {look.plain(one.name)}")
-        rows.append({"file": one.name, **_row(detector, one, minutes)})
+        rows.append({"file": one.name, **_row(detector, one)})
     errors = [look.plain(row["error"]) for row in rows if "error" in row]
     bar.progress(1.0, f"{len(rows)} of {len(rows)} done" + (f", {len(errors)} cannot be used" if errors else ""))
     st.dataframe([{**row, **_words(row)} for row in rows], hide_index=True, column_order=SHOWN)
@@ -50,9 +50,9 @@ def show(detector: Loaded, megabytes: int, minutes: float) -> None:
     )
 
 
-def _row(detector: Loaded, given: Recording, minutes: float) -> Row:
+def _row(detector: Loaded, given: Recording) -> Row:
     try:
-        return row(assessed(detector, Settings(), given, minutes=minutes, progress=lambda _: None))
+        return row(assessed(detector, Settings(), given, progress=lambda _: None))
     except InputError as error:
         return {"error": str(error)}
 

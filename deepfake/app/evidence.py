@@ -60,7 +60,7 @@ def show(detector: Loaded, settings: Settings, given: Recording, found: Assessme
         _summary(finding, None)
     if SPEAKER in slots:
         with slots[SPEAKER].container():
-            speaker.show(given, found)
+            speaker.show(detector, given, found)
     try:
         with progress.status("Explaining") as status:
             evidence = explained(detector, settings, given, found, stage=partial(_stage, status))

@@ -51,7 +51,7 @@ def page(runs: Path, *, megabytes: int = MOST_MEGABYTES, minutes: float = MOST_M
         st.markdown(HELP)
         return
     try:
-        detector = loaded(run_among(found, runs) if found else runs)
+        detector = loaded(run_among(found, runs) if found else runs, minutes)
     except InputError as error:
         st.error(look.plain(f"The detector cannot be used: {error}"), icon=":material/error:")
         st.markdown(HELP)
@@ -65,12 +65,12 @@ def page(runs: Path, *, megabytes: int = MOST_MEGABYTES, minutes: float = MOST_M
         batch.show(judge, megabytes, minutes)
     with one:
         if given := recording(megabytes, minutes):
-            _check(judge, choice, given, minutes, listen)
+            _check(judge, choice, given, listen)
         else:
             st.info("The verdict, and the reasons for it, will be shown here.", icon=":material/arrow_upward:")
 
 
-def _check(detector: Loaded, settings: Settings, given: Recording, minutes: float, listen: bool) -> None:
+def _check(detector: Loaded, settings: Settings, given: Recording, listen: bool) -> None:
     """The verdict on a recording, and what moved it where that speaks for spoof."""
     st.subheader(look.plain(given.name), anchor=False)
     player = st.empty()
@@ -81,7 +81,7 @@ def _check(detector: Loaded, settings: Settings, given: Recording, minutes: floa
     if listen and not _listened(given):
         return
     try:
-        found = _assessed(detector, settings, given, minutes)
+        found = _assessed(detector, settings, given)
     except InputError as error:
         player.empty()
         st.error(look.plain(str(error)), icon=":material/error:")
@@ -106,7 +106,7 @@ def _listened(given: Recording) -> bool:
     st.rerun()
 
 
-def _assessed(detector: Loaded, settings: Settings, given: Recording, minutes: float) -> Assessment:
+def _assessed(detector: Loaded, settings: Settings, given: Recording) -> Assessment:
     """The assessment, with what was scored so far shown meanwhile."""
     place = st.empty()
     place.status("Decoding and scoring")
@@ -119,6 +119,6 @@ def _assessed(detector: Loaded, settings: Settings, given: Recording, minutes: f
             place.status(f"Decoding and scoring: {clock(seconds, hours=seconds >= 3600)} so far")
 
     try:
-        return assessed(detector, settings, given, minutes=minutes, progress=progress)
+        return assessed(detector, settings, given, progress=progress)
     finally:
         place.empty()

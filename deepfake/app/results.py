@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,17 +20,19 @@ from matplotlib.figure import Figure
 from deepfake.app.detector import Loaded
 from deepfake.app.recording import Recording
 from deepfake.commands.explain import Settings
+from deepfake.decoding.decoder import SPOOLED_BYTES
+from deepfake.decoding.sandbox import NAME
 from deepfake.errors import InputError
 from deepfake.figures.html import saved
 from deepfake.forensics import figures
 from deepfake.forensics.assess import EVEN, Assessment
 from deepfake.forensics.bundle import bundle
+from deepfake.forensics.reading import Reading
 from deepfake.forensics.report import Explanation
 from deepfake.runs.folder import ExplanationFolder
 
 Result = TypeVar("Result")
 KEPT = 6
-BYTES = "the given bytes"  # as errors call them
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Evidence:
 
 
 def assessed(
-    detector: Loaded, settings: Settings, given: Recording, *, minutes: float, progress: Callable[[float], object]
+    detector: Loaded, settings: Settings, given: Recording, *, progress: Callable[[float], object]
 ) -> Assessment:
     """The assessment of a recording.
 
@@ -60,27 +63,33 @@ def assessed(
         detector: By which.
         settings: How; a live recording has the rule of live recordings.
         given: The recording.
-        minutes: Longest that is assessed.
         progress: Called with the seconds that were scored so far.
 
     Raises:
-        InputError: The recording cannot be used, or is longer than that.
+        InputError: The recording cannot be used, or is too long.
     """
 
-    def watched(seconds: float) -> None:
-        if seconds > 60 * minutes:
-            raise InputError(f"{BYTES}: longer than {minutes:g} minutes, which is the limit of this page")
-        progress(seconds)
-
     def make() -> Assessment:
-        with detector.turn:
-            return detector.explainer.under(settings).assess(given.data, progress=watched)
+        with decoded(detector, given) as recording, detector.turn:
+            return detector.explainer.under(settings).assess(recording, progress=progress)
 
     try:
         found = _kept(("assessment", *_key(detector, settings, given)), make)
     except InputError as error:
-        raise InputError(str(error).replace(BYTES, given.name)) from error
+        raise InputError(str(error).replace(NAME, given.name)) from error
     return replace(found, name=given.name)
+
+
+@contextmanager
+def decoded(detector: Loaded, given: Recording) -> Iterator[Reading]:
+    """A recording, decoded in a process of its own as the API does it: a file of a stranger can harm that one alone.
+
+    Raises:
+        InputError: It cannot be used, or is too long.
+    """
+    with tempfile.TemporaryFile() as file, tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
+        file.write(given.data)
+        yield detector.decoder.read(file, samples)
 
 
 def explained(

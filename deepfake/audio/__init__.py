@@ -14,7 +14,7 @@ __all__ = ["crop_or_repeat", "info", "load", "load_clip", "recording", "stream"]
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch, when it is asked for: decoding alone does without (`deepfake.serve.sandbox`)."""
+    """What needs torch, when it is asked for: decoding alone does without (`deepfake.decoding.sandbox`)."""
     if name in __all__:
         return getattr(import_module("deepfake.audio.waveform"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,8 @@ LOWEST_DB = -150.0
 TOP_POWER = 1e-6  # 60 dB below the peak
 QUIET_DB = 40.0  # below the loudest frame
 HOLE_DB = 20.0
-WINDOWS_AT_ONCE = 1024  # bounds the memory
+WINDOWS_AT_ONCE = 1024  # whose powers are summed by themselves
+WINDOWS_IN_CACHE = 64  # of which so many are transformed together, in memory that is soon used again
 
 Floats = NDArray[np.float64]
 
@@ -56,14 +57,18 @@ class LongTermSpectrum:
             self._rest = self._rest[n * (self.size // 2) :]
 
     def _add(self, windows: NDArray[np.floating]) -> None:
-        transformed = np.fft.rfft(windows * self._taper, axis=1)
-        power = transformed.real**2 + transformed.imag**2
-        self._total += power.sum(axis=0)
-        self._lowest += transformed[:, :2].sum(axis=0)
+        total, lowest = np.zeros((1, len(self._total))), np.zeros((1, 2), np.complex128)
+        for i in range(0, len(windows), WINDOWS_IN_CACHE):
+            transformed = np.fft.rfft(windows[i : i + WINDOWS_IN_CACHE] * self._taper, axis=1)
+            power = transformed.real**2 + transformed.imag**2
+            total = np.concatenate([total, power]).sum(axis=0, keepdims=True)  # in order, as if all were summed at once
+            lowest = np.concatenate([lowest, transformed[:, :2]]).sum(axis=0, keepdims=True)
+            if self.band_bins:
+                n = (power.shape[1] - 1) // self.band_bins
+                self.bands.append(power[:, : n * self.band_bins].reshape(len(power), n, self.band_bins).mean(axis=2))
+        self._total += total[0]
+        self._lowest += lowest[0]
         self._n_windows += len(windows)
-        if self.band_bins:
-            n = (power.shape[1] - 1) // self.band_bins
-            self.bands.append(power[:, : n * self.band_bins].reshape(len(power), n, self.band_bins).mean(axis=2))
 
     def power(self) -> Floats:
         """Mean power of the bins `[size/2 + 1]`, after the last block; what is shorter than a window is padded."""

@@ -19,13 +19,26 @@ from deepfake.speakers.profiles import Profile, Profiles
 from deepfake.terminal import show, table, with_notes
 
 
-def enroll(name: str, files: Sequence[Path], profiles: Profiles) -> str:
-    """Enrol a speaker; returns the sentence that says so."""
+def enroll(
+    name: str, files: Sequence[Path], profiles: Profiles, *, days: float | None = None, purpose: str = ""
+) -> str:
+    """Enrol a speaker; returns the sentence that says so.
+
+    Args:
+        name: Of the speaker.
+        files: The samples.
+        profiles: Where the profile is added.
+        days: After which it ends; None for never.
+        purpose: What it is kept for.
+    """
     profile, unlike = enrolled(name, files)
+    profile = profile.kept(days=days, purpose=purpose)
     profiles.add(profile)
     for sentence in unlike:
         print(f"warning: {sentence}", file=sys.stderr)
-    return f"{profile.name} is enrolled, from {profile.n_samples} samples with {profile.speech_seconds:.1f} s of speech"
+    until = f", until {profile.expires}" if profile.expires else ""
+    speech = f"{profile.n_samples} samples with {profile.speech_seconds:.1f} s of speech"
+    return f"{profile.name} is enrolled, from {speech}{until}"
 
 
 def compare(
@@ -110,6 +123,10 @@ def _decision(said: dict[str, Any]) -> str:
 
 
 def show_speakers(profiles: Iterable[Profile]) -> None:
-    """Print who is enrolled."""
-    lines = [[p.name, str(p.n_samples), f"{p.speech_seconds:.1f}", p.created] for p in profiles]
-    show(table(["speaker", "samples", "seconds of speech", "enrolled"], lines, left=(0, 3)), stdout=True)
+    """Print who is enrolled, until when and what for."""
+    lines = [
+        [p.name, str(p.n_samples), f"{p.speech_seconds:.1f}", p.created, p.expires or "never", p.purpose]
+        for p in profiles
+    ]
+    head = ["speaker", "samples", "seconds of speech", "enrolled", "expires", "purpose"]
+    show(table(head, lines, left=(0, 3, 4, 5)), stdout=True)

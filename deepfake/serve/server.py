@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
+import uuid
+from asyncio import Transport
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from uvicorn import Config, Server
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.supervisors import Multiprocess
 
 from deepfake.errors import InputError
@@ -18,6 +21,7 @@ from deepfake.serve.app import application
 from deepfake.serve.keys import Keys
 from deepfake.serve.logs import LOGGING
 from deepfake.serve.private import sweep
+from deepfake.serve.problems import MEDIA_TYPE, Problem
 from deepfake.serve.service import Settings
 
 DRAIN_SECONDS = 300  # what runs when the server is told to end may take as long
@@ -60,6 +64,7 @@ def serve(
     config = Config(
         partial(application, settings),
         factory=True,
+        http=Protocol,
         workers=workers,
         log_config=LOGGING,
         access_log=False,
@@ -76,9 +81,43 @@ def serve(
         print(f"http{'s' if secure else ''}://{name}:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):  # with which uvicorn repeats the signal that ended it
             if workers > 1:
-                Multiprocess(config, sockets=[listening]).run()
+                Workers(config, sockets=[listening]).run()
             else:
                 Server(config).run(sockets=[listening])
+
+
+class Workers(Multiprocess):
+    """The parent of several workers, which starts another one as soon as one was killed.
+
+    It asks each worker whether it lives through a pipe, of which uvicorn leaves the worker's end open on this side too:
+    if the worker is killed before it answers, nobody notices until the time for an answer is over. Closed here, it
+    shows at once.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        """Called twice a second."""
+        for process in self.processes:
+            process.child_conn.close()  # the worker has its own since it was started
+        with suppress(EOFError, OSError):  # of a worker that ends now: the next call starts another
+            super().keep_subprocess_alive()
+
+
+class Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+    """HTTP as uvicorn speaks it, but what is no HTTP is answered with a problem too."""
+
+    transport: Transport
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read any further, and close the connection.
+
+        Args:
+            msg: What uvicorn would say.
+        """
+        content = Problem("bad-request", msg).body(request_id := uuid.uuid4().hex)
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(content)}\r\n"
+        head += f"X-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
+        self.transport.write(head.encode() + content)
+        self.transport.close()
 
 
 def _is_loopback(host: str) -> bool:

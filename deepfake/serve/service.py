@@ -23,6 +23,7 @@ from deepfake.audio.mono import BeyondLimits
 from deepfake.audio.sound import Info
 from deepfake.commands.predict import device_for, loaded, row
 from deepfake.commands.speakers import comparison
+from deepfake.decoding.decoder import SPOOLED_BYTES, Decoder, Undecodable
 from deepfake.detector import Detector
 from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
@@ -32,7 +33,6 @@ from deepfake.forensics.reading import Reading
 from deepfake.localisation.segments import RULES, Timeline, share_of
 from deepfake.localisation.stream import Row
 from deepfake.runs import provenance
-from deepfake.serve.decoding import Decoder
 from deepfake.serve.metrics import Metrics
 from deepfake.serve.problems import Problem
 from deepfake.speakers.check import check
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 MOST_MINUTES = 120.0
-SPOOLED_BYTES = 16 << 20  # samples of a recording that are held in memory, 4 minutes at 16 kHz; more go to a file
 AT_ONCE = min(4, os.cpu_count() or 1) + 1  # recordings that are decoded, or decoded and waiting for the network
 
 
@@ -105,6 +104,7 @@ class Service:
         self._decoder = Decoder(sample_rate=self.detector.sample_rate, max_seconds=60 * settings.max_minutes)
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._n_inside = 0
         with torch.inference_mode():  # the first forward pass is slow, and shows whether there can be others
             self.detector(torch.zeros(1, self.detector.n_samples, device=self.detector.device))
 
@@ -192,11 +192,22 @@ class Service:
     @asynccontextmanager
     async def _decoded(self, file: IO[bytes]) -> AsyncIterator[Reading]:
         """An upload, decoded in a process of its own; only so many are at once, so that their samples find room."""
-        async with self._places:
-            with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
-                with self.metrics.seconds.labels("decoding").time():
-                    recording = await asyncio.to_thread(self._decoder.read, file, samples)
-                yield recording
+        self._n_inside += 1
+        try:
+            async with self._places:
+                with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as samples:
+                    with self.metrics.seconds.labels("decoding").time():
+                        alone = self._n_inside == 1
+                        recording = await asyncio.to_thread(self._read, file, samples, alone)
+                    yield recording
+        finally:
+            self._n_inside -= 1
+
+    def _read(self, file: IO[bytes], samples: IO[bytes], alone: bool) -> Reading:
+        try:
+            return self._decoder.read(file, samples, alone=alone)
+        except Undecodable as error:
+            raise Problem(error.kind, str(error)) from error
 
     def _explained(self, recording: Reading, media_type: str) -> bytes:
         from deepfake.serve.evidence import Evidence  # matplotlib and captum, for the first who asks

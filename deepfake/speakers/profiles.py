@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import os
 import struct
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ from deepfake.errors import InputError
 from deepfake.speakers.embedding import Vector
 from deepfake.speakers.key import VARIABLE, key_file, make_key, profile_folder, read_key
 
+log = logging.getLogger(__name__)
+
 VERSION = 1
 SUFFIX = ".profile"
 N_NONCE = 12
+LONGEST_DAYS = 36_500
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Profile:
         n_samples: How many samples were given.
         speech_seconds: How much speech they held.
         created: When, in UTC, ISO 8601.
+        purpose: What it is kept for, in the words of whoever enrolled the speaker; empty where nothing was said.
+        expires: When it ends, in UTC, ISO 8601; from then on it matches nobody and is deleted. None for never.
     """
 
     name: str
@@ -47,16 +53,36 @@ class Profile:
     n_samples: int
     speech_seconds: float
     created: str
+    purpose: str = ""
+    expires: str | None = None
 
     @classmethod
     def new(cls, name: str, embedding: Vector, *, n_samples: int, speech_seconds: float) -> Profile:
-        """A profile made now."""
-        created = datetime.now(UTC).isoformat(timespec="seconds")
+        """A profile made now, without an end."""
+        created = _now().isoformat(timespec="seconds")
         return cls(plain_name(name), embedding, n_samples, speech_seconds, created)
+
+    def kept(self, *, days: float | None = None, purpose: str = "") -> Profile:
+        """The same for a purpose, and for so many days from now on; None for without an end.
+
+        Raises:
+            InputError: It would end at once, or in centuries.
+        """
+        if days is None:
+            return replace(self, purpose=purpose)
+        if not 0 < days <= LONGEST_DAYS:
+            raise InputError(f"expires={days:g}: days, more than 0 and at most {LONGEST_DAYS}, were expected")
+        expires = (_now() + timedelta(days=days)).isoformat(timespec="seconds")
+        return replace(self, purpose=purpose, expires=expires)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and datetime.fromisoformat(self.expires) <= _now()
 
 
 class Profiles:
-    """The profiles of a folder.
+    """The profiles of a folder, of which those whose time is over are deleted by whoever comes upon them.
 
     Args:
         folder: Where they are; None for the user's own.
@@ -80,15 +106,18 @@ class Profiles:
         Raises:
             InputError: One cannot be decrypted: it was changed, or made with another key.
         """
-        return iter(sorted(map(self._read, self._files()), key=lambda profile: profile.name))
+        found = [self._read_in_time(file) for file in self._files()]
+        return iter(sorted(filter(None, found), key=lambda profile: profile.name))
 
     def get(self, name: str) -> Profile:
         """The profile of a speaker.
 
         Raises:
-            InputError: There is none, or one cannot be decrypted.
+            InputError: There is none, its time is over, or one cannot be decrypted.
         """
-        return self._read(self._existing(name))
+        if (found := self._read_in_time(self._existing(name))) is None:
+            raise InputError(f"{plain_name(name)} is not enrolled any more: the profile has expired, enrol again")
+        return found
 
     def add(self, profile: Profile) -> None:
         """Store a new profile.
@@ -111,7 +140,19 @@ class Profiles:
         Raises:
             InputError: There is none, or one cannot be decrypted.
         """
-        path = self._existing(name)
+        self._erase(self._existing(name))
+
+    def _read_in_time(self, file: Path) -> Profile | None:
+        """A profile; None where its time is over, and then its file is deleted."""
+        if not (profile := self._read(file)).ended:
+            return profile
+        try:
+            self._erase(file)
+        except OSError as error:  # of a folder that may not be written, say
+            log.warning("%s: a profile that has expired cannot be deleted: %s", file, error.strerror)
+        return None
+
+    def _erase(self, path: Path) -> None:
         for file in (path, *self.folder.glob(f".{path.name}.*.part")):
             file.unlink(missing_ok=True)
         sync_folder(self.folder)
@@ -167,6 +208,10 @@ class Profiles:
         except ImportError as error:
             raise InputError(f'speaker profiles need cryptography ({error}): pip install -e ".[speaker]"') from error
         return AESGCM(self._derived("contents"))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def plain_name(name: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import tomllib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -89,8 +90,32 @@ def test_what_cannot_be_used_is_one_sentence(runs, name):
     at = given(page(runs, minutes=1), f"{name}.wav", data)
     assert not at.exception and "verdict" not in html(at).split("</style>")[-1]
     (error,) = at.error
-    assert error.value.startswith(f"{name}\\.wav") and "given bytes" not in error.value
-    assert name != "long" or "longer than 1 minutes" in error.value
+    assert error.value.startswith(f"{name}\\.wav") and "the recording" not in error.value
+    assert name != "long" or "longer than the 1 minutes" in error.value
+
+
+def test_no_file_is_decoded_in_the_process_of_the_page(runs, monkeypatch):
+    at = page(runs)  # whose detector has been loaded
+    monkeypatch.setattr("deepfake.audio.decode._file", None)  # where this process would open one
+    monkeypatch.setattr(speaker, "installed", lambda: True)
+    monkeypatch.setattr(check, "voice", heard := Mock(return_value=Voice(np.array([1, 0], dtype=np.float32), 2.0)))
+    Profiles().add(Profile.new("Bob", np.array([1, 0], dtype=np.float32), n_samples=3, speech_seconds=6.0))
+    samples = speech(2.0)
+    at = given(at, "clip.wav", encode(samples, subtype="FLOAT"))
+    assert not at.exception and "Spoofing detected" in html(at) and "matches Bob" in shown(at)
+    (array, rate), *_ = heard.call_args.args
+    assert rate == 16_000 and np.array_equal(array, samples)
+
+
+def test_a_process_that_ends_over_a_file_leaves_the_page_as_it_was(runs, monkeypatch):
+    at = page(runs)
+    with monkeypatch.context() as patched:
+        patched.setattr("deepfake.decoding.decoder.Decoder._start", lambda *_: 2**22)  # nobody writes to the pipe
+        at = given(at, "clip.wav", encode(speech()))
+    (error,) = at.error
+    assert error.value == r"The process that decodes clip\.wav ended; send it again, or as WAV\." and not at.exception
+    at = given(at, "other.wav", encode(speech()))
+    assert not at.exception and "Spoofing detected" in html(at)
 
 
 def test_silence_is_inconclusive_with_its_reason_and_without_maps(runs):

@@ -218,6 +218,8 @@ def test_a_long_file_is_measured_by_its_beginning(tmp_path, monkeypatch):
 def test_windows_are_the_same_in_any_portion(monkeypatch):
     samples = noise(2.0)
     whole = spectrum(samples, RATE)
+    monkeypatch.setattr(spectra, "WINDOWS_IN_CACHE", 5)
+    assert spectrum(samples, RATE) == whole  # to the last bit
     monkeypatch.setattr(spectra, "WINDOWS_AT_ONCE", 7)
     assert spectrum(samples, RATE) == pytest.approx(whole, rel=1e-9)
 

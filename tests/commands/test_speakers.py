@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -54,6 +55,18 @@ def test_from_enrolment_to_deletion(files, capsys):
     assert main(["speakers", "delete", "Zoë"]) == 0
     assert main(["verify", "--speaker", "Zoë", files[30]]) == 1
     assert "Zoë is not enrolled: one of the 1 speakers" in capsys.readouterr().err
+
+
+def test_a_profile_has_an_end_and_a_purpose(files, capsys):
+    three = [files[d] for d in (0, 10, 20)]
+    assert main(["enroll", "--speaker", "Ann", "--expires", "0", *three]) == 1
+    assert "expires=0: days" in capsys.readouterr().err
+    assert main(["enroll", "--speaker", "Ann", "--expires", "30", "--purpose", "case 7", *three]) == 0
+    assert f"until {(datetime.now(UTC) + timedelta(days=30)).date()}" in capsys.readouterr().out
+    assert main(["enroll", "--speaker", "Bob", *(files[d] for d in (80, 85, 90))]) == 0
+    assert main(["speakers", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "case 7" in out and str((datetime.now(UTC) + timedelta(days=30)).date()) in out and "never" in out
 
 
 def test_a_detector_scores_spoofing_beside_the_speaker(files, run_folder, tmp_path, capsys):

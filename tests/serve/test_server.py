@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+import psutil
 import pytest
 import requests
 
@@ -85,7 +86,7 @@ def test_what_runs_when_the_server_is_told_to_end_is_finished(serving, recording
         assert served.process.wait(30) == 0
 
 
-def test_workers_share_a_port_and_end_together(serving, recordings):
+def test_workers_share_a_port_replace_one_that_is_killed_and_end_together(serving, recordings):
     with serving("--workers", "2") as served:
         answers = []
 
@@ -98,7 +99,25 @@ def test_workers_share_a_port_and_end_together(serving, recordings):
         for thread in threads:
             thread.join()
         assert len(answers) == 6 and all(answer == answers[0] for answer in answers)
+        worker = next(child for child in psutil.Process(served.process.pid).children() if child.children())
+        worker.suspend()
+        time.sleep(1.5)  # it is asked meanwhile whether it lives, and is killed before it answers
+        worker.kill()
+        deadline = time.monotonic() + 100  # it would take 120 s
+        while served.log.read_text().count("startup complete") < 3:
+            assert time.monotonic() < deadline, "no other worker takes the place of the one that was killed"
+            time.sleep(0.2)
     assert served.process.wait(30) == 0
+
+
+def test_what_is_no_http_is_a_problem_too(serving):
+    with serving() as served:
+        broken = [b"hello\r\n\r\n", head(MULTIPART, "Transfer-Encoding: chunked") + b"zz\r\n"]
+        for sent in broken:
+            with socket.create_connection(served.address, timeout=60) as connection:
+                connection.sendall(sent)
+                status, found = answer_of(connection)
+            assert status == 400 and found["type"] == "urn:problem-type:deepfake:bad-request"
 
 
 @pytest.mark.parametrize(

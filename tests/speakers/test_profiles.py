@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
+from datetime import datetime, timedelta
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -130,6 +133,48 @@ def test_deleted_means_gone(home):
     assert not list(profiles.folder.iterdir()) and not list(Profiles())
     with pytest.raises(InputError, match="Amélie is not enrolled"):
         profiles.delete("Amélie")
+
+
+def test_a_profile_that_has_expired_matches_nobody_and_is_deleted(home, monkeypatch, caplog):
+    made = profile().kept(days=2, purpose="a test")
+    assert made.expires is not None
+    assert datetime.fromisoformat(made.expires) - datetime.fromisoformat(made.created) == timedelta(days=2)
+    profiles = Profiles()
+    for seed, one in enumerate([made, profile("Bob", 1).kept(days=3), profile("Cy", 2)]):
+        profiles.add(one)
+        assert len(list(profiles.folder.iterdir())) == seed + 1
+    assert (profiles.get("Amélie").expires, profiles.get("Amélie").purpose) == (made.expires, "a test")
+    assert (profiles.get("Cy").expires, profiles.get("Cy").purpose) == (None, "")
+    later = datetime.fromisoformat(made.expires)
+    monkeypatch.setattr("deepfake.speakers.profiles._now", lambda: later)
+    assert [one.name for one in profiles] == ["Bob", "Cy"] and len(list(profiles.folder.iterdir())) == 2
+    monkeypatch.setattr("deepfake.speakers.profiles._now", lambda: later + timedelta(days=1))
+    monkeypatch.setattr(Profiles, "_erase", fail := Mock(side_effect=PermissionError(1, "not permitted")))
+    assert [one.name for one in profiles] == ["Cy"] and fail.called and "cannot be deleted" in caplog.text
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setattr("deepfake.speakers.profiles._now", lambda: later + timedelta(days=1))
+    with pytest.raises(InputError, match="Bob is not enrolled any more: the profile has expired"):
+        profiles.get("Bob")
+    assert len(list(profiles.folder.iterdir())) == 1
+    profiles.add(profile("Bob", 1))  # anew
+
+
+@pytest.mark.parametrize("days", [0, -1, float("nan"), 40_000])
+def test_a_time_that_is_none_is_refused(days):
+    with pytest.raises(InputError, match=r"expires=.*: days, more than 0 and at most 36500"):
+        profile().kept(days=days)
+
+
+def test_a_profile_of_before_there_were_ends_is_read():
+    profiles, made = Profiles(), profile()
+    profiles.add(made)
+    path = only_file(profiles.folder)
+    header = {"name": "Amélie", "n_samples": 3, "speech_seconds": 8.25, "created": made.created}
+    text = json.dumps(header).encode()
+    plain = len(text).to_bytes(4, "little") + text + made.embedding.tobytes()
+    path.write_bytes(bytes(12) + profiles._cipher().encrypt(bytes(12), plain, f"{path.stem} 1".encode()))
+    assert profiles.get("Amélie").expires is None and not profiles.get("Amélie").ended
 
 
 def test_nobody_is_replaced_silently():
