@@ -95,9 +95,15 @@ def test_what_cannot_be_exported_is_one_sentence():
 
 
 @pytest.mark.parametrize("off", [1e-3, float("nan")])
-def test_a_file_that_scores_otherwise_is_refused(off, monkeypatch):
+@pytest.mark.parametrize("batches", [{1, 6}, {1}, {6}], ids=["always", "single clips", "several at once"])
+def test_a_file_that_scores_otherwise_is_refused(off, batches, monkeypatch):
     call = TorchExport.__call__
-    monkeypatch.setattr(TorchExport, "__call__", lambda self, clip: (call(self, clip)[0] + off, call(self, clip)[1]))
+
+    def otherwise(self, clips):
+        score, *others = call(self, clips)
+        return (score + off * (len(clips) in batches), *others)
+
+    monkeypatch.setattr(TorchExport, "__call__", otherwise)
     with pytest.raises(InputError, match=r"^CNN on Mel as torch.export of torch .*: scores differ by (0.001|nan) "):
         export(small("cnn", "mel"), TorchExport)
 

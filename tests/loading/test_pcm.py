@@ -67,6 +67,17 @@ def test_a_run_takes_the_file_of_an_earlier_one_until_a_recording_changes(here):
     assert torch.equal(load(PCM(file).get(str(changed))), load(changed))
 
 
+def test_a_recording_of_the_same_size_that_was_written_later_is_decoded_again(here):
+    file = write_audio(here / "a.wav", spoof=False, seed=1)
+    pcm(here / "x.pcm", [str(file)], 16000, lambda: [load(file)])
+    before = file.stat()
+    write_audio(file, spoof=False, seed=2)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    assert file.stat().st_size == before.st_size
+    found = pcm(here / "x.pcm", [str(file)], 16000, lambda: [load(file)])
+    assert torch.equal(load(found.get(str(file))), load(file))
+
+
 def test_a_file_that_cannot_be_decoded_is_named_as_without(here):
     good, bad = write_audio(here / "good.wav", spoof=False, seed=1), here / "bad.wav"
     bad.write_bytes(b"no audio")
