@@ -27,7 +27,7 @@ from deepfake.figures.style import (
     span,
     thin,
 )
-from deepfake.metrics.cllr import cllr, min_cllr
+from deepfake.metrics.cllr import cllr
 from deepfake.metrics.cllr import pav as calibrated
 from deepfake.metrics.probability import empirical_cross_entropy, posterior
 from deepfake.metrics.trials import Labels, Scored, Trials
@@ -169,7 +169,8 @@ def ece(llrs: Scored, labels: Labels = None) -> Figure:
     tamed = _tamed(trials)
     odds = PRIORS * LN10
     nothing = empirical_cross_entropy(np.zeros(2), [0, 1], odds)
-    best = empirical_cross_entropy(calibrated(tamed), trials.bonafide, odds)
+    recalibrated = Trials.unchecked(calibrated(tamed), trials.bonafide)
+    best = empirical_cross_entropy(recalibrated, None, odds)
     given = empirical_cross_entropy(trials, None, odds)
 
     names = "Empirical cross-entropy", "log$_{10}$ prior odds of bona fide", "empirical cross-entropy (bits)"
@@ -182,7 +183,7 @@ def ece(llrs: Scored, labels: Labels = None) -> Figure:
     elif given.min() > MOST_BITS:
         words += ": above these axes"
     axes.plot(PRIORS, np.where(np.isfinite(given), given, np.nan), color=CURVE, linewidth=1.8, label=words)
-    words = f"after the best recalibration, min Cllr {min_cllr(tamed):.4f}"
+    words = f"after the best recalibration, min Cllr {cllr(recalibrated):.4f}"
     axes.plot(PRIORS, best, color=SPOOF, linestyle=(0, (6, 2)), linewidth=1.8, label=words)
     highest = float(np.max(given, where=np.isfinite(given), initial=1.0))
     axes.set(xlim=(PRIORS[0], PRIORS[-1]), ylim=(0, min(1.05 * highest, MOST_BITS)))

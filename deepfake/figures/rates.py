@@ -303,11 +303,12 @@ def _by_attack(trials: Trials, attacks: list[str]) -> dict[str | None, np.ndarra
     s, y = trials.scores, trials.bonafide
     if len(attacks) != len(s):
         raise InputError(f"got {len(attacks)} attacks of {len(s)} trials: one name each was expected")
-    rows: dict[str | None, list[float]] = {}
-    for score, bonafide, attack in zip(s.tolist(), y.tolist(), attacks, strict=True):
-        name = None if bonafide else "unknown" if attack in ("", "-") else attack
-        rows.setdefault(name, []).append(score)
-    return {name: np.array(rows[name]) for name in sorted(rows, key=lambda name: (name is not None, name or ""))}
+    names = sorted({"unknown" if attack in ("", "-") else attack for attack in set(attacks)})
+    code = {name: i for i, name in enumerate(names)}
+    code |= dict.fromkeys(("", "-"), code.get("unknown", -1))
+    codes = np.fromiter(map(code.__getitem__, attacks), dtype=np.int64, count=len(attacks))
+    rows: dict[str | None, np.ndarray] = {None: s[y]} | {name: s[~y & (codes == i)] for i, name in enumerate(names)}
+    return {name: of_row for name, of_row in rows.items() if len(of_row)}
 
 
 def _draw_row(axes: Axes, row: int, scores: np.ndarray, edges: np.ndarray, colour: str) -> None:

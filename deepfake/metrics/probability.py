@@ -170,9 +170,11 @@ def empirical_cross_entropy(llrs: Scored, labels: Labels, prior_log_odds: ArrayL
     grid = np.asarray(prior_log_odds, dtype=np.float64)
     if grid.ndim != 1 or not (np.abs(grid) <= WIDEST_LOG_ODDS).all():
         raise InputError(f"prior log-odds of shape {grid.shape}: one row of numbers within +-700 was expected")
-    bonafide, spoof = s[y], s[~y]
+    (bonafide, of_bonafide), (spoof, of_spoof) = (np.unique(x, return_counts=True) for x in (s[y], s[~y]))
+    of_bonafide, of_spoof = of_bonafide / trials.n_bonafide, of_spoof / trials.n_spoof
     nats = [
-        expit(t) * np.logaddexp(0, -bonafide - t).mean() + expit(-t) * np.logaddexp(0, spoof + t).mean() for t in grid
+        expit(t) * (np.logaddexp(0, -bonafide - t) @ of_bonafide) + expit(-t) * (np.logaddexp(0, spoof + t) @ of_spoof)
+        for t in grid
     ]
     return np.array(nats) / np.log(2)
 

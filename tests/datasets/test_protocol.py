@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepfake.datasets import protocol
 from deepfake.datasets.protocol import (
     LAYOUTS,
     Columns,
@@ -245,11 +246,16 @@ def test_whatever_is_written_comes_back(tmp_path_factory, rows):
     text=st.text(st.sampled_from("ab \t|\r\n\n\0\x85\x0b"), max_size=20),
     separator=st.sampled_from([None, "\t", "|", ","]),
     n=st.integers(1, 3),
+    block=st.sampled_from([1, 4, protocol.BLOCK]),
 )
 @settings(max_examples=500, deadline=None)
-def test_a_text_cut_in_one_go_is_what_it_is_line_by_line(text, separator, n):
+def test_a_text_cut_in_blocks_is_what_it_is_line_by_line(text, separator, n, block):
     for whole in (text, (separator or " ").join("ab"[:n]) + "\n" + text, f"{text}\n" * n):
-        if columns := columns_of(whole, separator):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(protocol, "BLOCK", block)
+            columns = columns_of(whole, separator)
+        assert columns == columns_of(whole, separator)  # in one block, all of these
+        if columns:
             rows = [list(cells) for cells in zip(*columns, strict=True)]
             assert list(cells_of(whole, separator, Path("x"))) == list(enumerate(rows, start=1))
 
