@@ -85,3 +85,13 @@ def test_without_a_restart_a_folder_that_holds_a_run_is_refused(run_folder, tiny
         monkeypatch.setenv(name, value)
     with pytest.raises(Exception, match="holds a run already"):
         run.train(tiny_run(tiny_la, run_folder))
+
+
+def test_a_job_that_submitit_requeues_ends_as_submitit_wants(tiny_la, tmp_path, monkeypatch):
+    def requeued(*_: object) -> None:
+        sys.exit(144)  # by which its local executor knows that the job is to begin again
+
+    monkeypatch.setattr("deepfake.training.repeatable.Repeatable.on_train_batch_start", requeued)
+    with pytest.raises(SystemExit) as ended:
+        run.train(tiny_run(tiny_la, tmp_path, "logger=none"))
+    assert ended.value.code == 144
