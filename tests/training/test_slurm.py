@@ -63,11 +63,12 @@ def test_a_job_that_gets_the_signal_is_requeued_and_goes_on_in_its_folder(tiny_l
         ({"SLURM_PROCID": "3", "SLURM_RESTART_COUNT": "2"}, SlurmStep("123", "2", 3, 2)),
         ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, SlurmStep("120_7", "2", 0, 0)),
         ({"SLURM_JOB_NAME": "bash"}, None),
+        ({"SLURM_STEP_ID": "4294967291"}, None),  # the batch script
     ],
 )
 def test_a_step_is_known_by_slurms_variables(more, expected):
     assert SlurmStep.here({**VARIABLES, **more}) == expected
-    assert SlurmStep.here({"SLURM_JOB_ID": "123"}) is None  # in a batch script, not started by srun
+    assert SlurmStep.here({"SLURM_JOB_ID": "123", "SLURM_PROCID": "0"}) is None  # not started by srun
 
 
 def test_lightning_neither_saves_within_an_epoch_nor_requeues(monkeypatch):
