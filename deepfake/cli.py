@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, default=8501, help="at 127.0.0.1 (8501)")
     _add_corpus_arguments(add("make-corpus", _make_corpus, "spoofs of real speech, laid out as ASVspoof2019 LA is"))
 
+    command = add("make-shards", _make_shards, "a corpus as tar archives of many recordings, for dataset=shards")
+    command.add_argument("--manifest", type=Path, required=True, help="CSV (path,label,...) of the recordings")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the archives")
+    command.add_argument("--megabytes", type=float, default=1000.0, help="of an archive (1000)")
+
     _add_speaker_commands(add)
 
     command = add("export", _export, "a detector as one file, from waveform to score, for other programs")
@@ -368,6 +373,20 @@ def _runs(arguments: argparse.Namespace) -> int:
     from deepfake.terminal import show
 
     show(table(arguments.folder), stdout=True)
+    return 0
+
+
+def _make_shards(arguments: argparse.Namespace) -> int:
+    from deepfake.datasets.manifest import rows
+    from deepfake.datasets.shards import write_shards
+    from deepfake.datasets.utterance import disambiguated, unique
+
+    if arguments.megabytes <= 0:
+        raise InputError(f"--megabytes {arguments.megabytes:g}: a size above 0 was expected")
+    utterances = unique(disambiguated(rows(arguments.manifest)), str(arguments.manifest))
+    n_archives = write_shards(utterances, arguments.output, megabytes=arguments.megabytes)
+    print(f"{len(utterances):,} recordings in {n_archives:,} archives", file=sys.stderr)
+    print(arguments.output)
     return 0
 
 

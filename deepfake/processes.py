@@ -11,6 +11,8 @@ from typing import Any
 
 from deepfake.errors import InputError
 
+NO_STEP = 0xFFFFFFF0  # from here on SLURM's numbers of what srun did not start: the batch script, an allocation
+
 
 @dataclass(frozen=True)
 class Process:
@@ -72,13 +74,14 @@ class SlurmStep:
     @classmethod
     def here(cls, variables: Mapping[str, str] = os.environ) -> SlurmStep | None:
         """The step of this process; None where it was not started by srun in a batch job."""
-        if "SLURM_PROCID" not in variables or variables.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        step = variables.get("SLURM_STEP_ID", "")
+        if not step.isdecimal() or int(step) >= NO_STEP or variables.get("SLURM_JOB_NAME") in ("bash", "interactive"):
             return None
         job = variables["SLURM_JOB_ID"]
         if "SLURM_ARRAY_JOB_ID" in variables:
             job = f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
-        rank, restarts = int(variables["SLURM_PROCID"]), int(variables.get("SLURM_RESTART_COUNT", "0"))
-        return cls(job, variables.get("SLURM_STEP_ID", "0"), rank, restarts)
+        rank, restarts = int(variables.get("SLURM_PROCID", "0")), int(variables.get("SLURM_RESTART_COUNT", "0"))
+        return cls(job, step, rank, restarts)
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("datasets", "features", "models", "losses", "audio", "metrics", "domain"),
     ("download",),
     ("terminal", "processes"),
+    ("archive",),
     ("errors", "atomic", "commandline", "allocator", "replay"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}

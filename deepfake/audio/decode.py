@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile as sf
 
+from deepfake.archive import member_of
 from deepfake.audio import ffmpeg, libsndfile
 from deepfake.audio.libsndfile import HEADS, INSTALL, TAG_BYTES
 from deepfake.audio.sound import WAYS_OUT, Info, Sound, Source, broken, frames_of, reason
@@ -68,6 +69,8 @@ def opened(source: Source) -> Iterator[Sound]:
 
 
 def _file(name: str, source: str | os.PathLike[str] | bytes, stack: ExitStack) -> Any:
+    if not isinstance(source, bytes) and (inside := member_of(source)) and not Path(source).exists():
+        source = inside.read()
     if isinstance(source, bytes):
         copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         copy.write(source)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deepfake.archive import member_of
 from deepfake.atomic import write_csv
 from deepfake.errors import InputError
 
@@ -110,7 +111,8 @@ def missing_files(utterances: Sequence[Utterance]) -> list[Utterance]:
     listed: dict[str, set[str]] = {}
     missing = []
     for u in utterances:
-        folder, name = os.path.split(u.path)
+        inside = member_of(u.path)
+        folder, name = os.path.split(inside.archive if inside else u.path)
         if folder not in listed:
             entries = os.scandir(folder or ".") if Path(folder or ".").is_dir() else ()
             listed[folder] = {e.name for e in entries if not e.is_symlink() or Path(e).exists()}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from deepfake.archive import member_of
 from deepfake.atomic import written_atomically
 
 FULL_SCALE = 32768
@@ -89,7 +90,8 @@ def pcm(path: Path, files: Sequence[str], sample_rate: int, decoded: Callable[[]
 def _known(file: str) -> list[int]:
     """Size and time of change, which are those of no file where there is none."""
     try:
-        found = Path(file).stat()
+        inside = member_of(file)
+        found = (inside.archive if inside else Path(file)).stat()
     except OSError:
         return [0, 0]
     return [found.st_size, found.st_mtime_ns]

@@ -122,7 +122,9 @@ def train(task: Task, setup: Setup) -> Trained | None:
                 if main:
                     _prepare(task, setup)
                 metrics = task.fit(setup)
-        except (KeyboardInterrupt, SystemExit):  # lightning makes the second of the first
+        except (KeyboardInterrupt, SystemExit) as error:  # lightning makes the second of the first
+            if isinstance(error, SystemExit) and error.code != 1:  # submitit ends a job so that is to begin again
+                raise
             raise InputError(f"interrupted: {on}") from None
         except LoaderDied as error:
             raise InputError(f"{error}; {on}") from error

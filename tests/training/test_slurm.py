@@ -63,11 +63,12 @@ def test_a_job_that_gets_the_signal_is_requeued_and_goes_on_in_its_folder(tiny_l
         ({"SLURM_PROCID": "3", "SLURM_RESTART_COUNT": "2"}, SlurmStep("123", "2", 3, 2)),
         ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, SlurmStep("120_7", "2", 0, 0)),
         ({"SLURM_JOB_NAME": "bash"}, None),
+        ({"SLURM_STEP_ID": "4294967291"}, None),  # the batch script
     ],
 )
 def test_a_step_is_known_by_slurms_variables(more, expected):
     assert SlurmStep.here({**VARIABLES, **more}) == expected
-    assert SlurmStep.here({"SLURM_JOB_ID": "123"}) is None  # in a batch script, not started by srun
+    assert SlurmStep.here({"SLURM_JOB_ID": "123", "SLURM_PROCID": "0"}) is None  # not started by srun
 
 
 def test_lightning_neither_saves_within_an_epoch_nor_requeues(monkeypatch):
@@ -85,3 +86,13 @@ def test_without_a_restart_a_folder_that_holds_a_run_is_refused(run_folder, tiny
         monkeypatch.setenv(name, value)
     with pytest.raises(Exception, match="holds a run already"):
         run.train(tiny_run(tiny_la, run_folder))
+
+
+def test_a_job_that_submitit_requeues_ends_as_submitit_wants(tiny_la, tmp_path, monkeypatch):
+    def requeued(*_: object) -> None:
+        sys.exit(144)  # by which its local executor knows that the job is to begin again
+
+    monkeypatch.setattr("deepfake.training.repeatable.Repeatable.on_train_batch_start", requeued)
+    with pytest.raises(SystemExit) as ended:
+        run.train(tiny_run(tiny_la, tmp_path, "logger=none"))
+    assert ended.value.code == 144
