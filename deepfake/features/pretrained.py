@@ -87,6 +87,7 @@ class Pretrained(FrontEnd):
         **common: Any,
     ) -> None:
         chosen = _layers(layers, n_layers)
+        chosen = chosen[-1:] if pool == "last" else chosen  # layers above it would be computed, and wait for gradients
         stacked = len(chosen) if pool == "none" else 1
         rate = SAMPLE_RATE / hop
         super().__init__(n_channels=stacked * dim, frames_per_second=rate, start_seconds=start_seconds, **common)

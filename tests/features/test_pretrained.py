@@ -29,7 +29,7 @@ def clip() -> torch.Tensor:
 def test_nothing_that_is_trained_goes_unused(kind):
     """Or data-parallel training would wait for its gradient."""
     settings = [(layers, pool, {"freeze": f}) for f in ("all", "cnn", "first_1", "none") for layers, pool in (
-        ("all", "weighted"), ("last", "weighted"), ([0, 1], "gate"), ([1, 2], "last"), ([0], "gate")
+        ("all", "weighted"), ("last", "weighted"), ([0, 1], "gate"), ([1, 2], "last"), ([2, 1], "last"), ([0], "gate")
     )]  # fmt: skip
     settings += [("all", "gate", {"lora": LORA}), ([1], "weighted", {"lora": LORA})]
     for layers, pool, more in settings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 import yaml
 from interrupted import Stop, stop_at_once, train_until, train_without_report, with_any_workers
-from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from ranks import two_ranks
 from small_detectors import SMALL, sizes
 from tiny import REPOSITORY, TINY, compose, tiny_run
 
@@ -334,19 +333,7 @@ for workers in (0, 2):
 
 def test_two_processes_resume_exactly(tiny_la, tmp_path):
     overrides = ["trainer=ddp", "trainer.accelerator=cpu", "batch_size=2", "augment=[gain,mixup]", "model.dropout=0.3"]
-    shared = {"WORLD_SIZE": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": str(find_free_network_port()), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(tiny_la), str(tmp_path), *overrides],
-            env={**os.environ, **shared, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    said = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)[-3000:]
+    two_ranks(RANK, str(tiny_la), str(tmp_path), *overrides)
     for workers in "02":
         for name in ("detector.pt", "checkpoints/last.ckpt"):
             assert same(weights(tmp_path / "whole", name), weights(tmp_path / workers, name)), workers
