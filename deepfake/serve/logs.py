@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 
@@ -20,11 +21,26 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class OfOurs(logging.Filter):
+    """Leaves out what the libraries of WebSockets say of each connection, with its address and query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or "websockets" not in Path(record.pathname).parts
+
+
 _TO_STDERR = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
 LOGGING: dict[str, Any] = {  # for uvicorn, whose own access log would hold whole addresses
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "deepfake.serve.logs.JSONFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
+    "filters": {"ours": {"()": "deepfake.serve.logs.OfOurs"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "filters": ["ours"],
+            "stream": "ext://sys.stderr",
+        }
+    },
     "loggers": {"deepfake": _TO_STDERR, "uvicorn": _TO_STDERR},
 }

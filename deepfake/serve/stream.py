@@ -14,11 +14,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
@@ -119,7 +118,7 @@ class Streams:
             raise Problem("not-found", f"WebSockets are at {PATH} alone.")
         headers = dict(scope["headers"])
         origin, host = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
-        if origin and urlsplit(origin).netloc != host and not {origin, "*"} & set(self.origins):
+        if origin and origin.partition("://")[2] != host and not {origin, "*"} & set(self.origins):
             raise Problem("origin-not-allowed", "Start the server with --allow-origin to let this page ask.")
         if self.draining.is_set():
             raise Problem("not-ready", "The server is about to end.")
@@ -202,31 +201,33 @@ class Connection:
     async def deny(self, problem: Problem) -> None:
         """Refuse to connect; where the server cannot say why, it says 403."""
         self.problem, self.status = problem.name, problem.kind.status
+        with suppress(Gone):
+            await self._deny(problem)
+
+    async def _deny(self, problem: Problem) -> None:
         if "websocket.http.response" not in self._scope.get("extensions", {}):
-            await self._send({"type": "websocket.close", "code": 1008, "reason": type_of(problem.name)})
+            await self._put({"type": "websocket.close", "code": 1008, "reason": type_of(problem.name)})
             return
         headers = {"Content-Type": MEDIA_TYPE, "X-Request-ID": self.request_id, "Cache-Control": "no-store"}
         encoded = [(name.lower().encode(), text.encode()) for name, text in {**headers, **problem.headers}.items()]
         start = {"type": "websocket.http.response.start", "status": self.status, "headers": encoded}
-        await self._send(start)
-        await self._send({"type": "websocket.http.response.body", "body": problem.body(self.request_id)})
+        await self._put(start)
+        await self._put({"type": "websocket.http.response.body", "body": problem.body(self.request_id)})
 
     async def serve(self) -> None:
         """Answer until the audio ends, or something is wrong."""
-        try:
+        with suppress(Gone):
             await self._put({"type": "websocket.accept", "headers": [(b"x-request-id", self.request_id.encode())]})
             try:
                 await self._close(await self._judge())
-            except (Problem, InputError) as error:
-                await self._fail(_problem(error))
             except Gone:
                 raise
+            except (Problem, InputError) as error:
+                await self._fail(_problem(error))
             except Exception as error:
                 facts = {"request_id": self.request_id}
                 log.error("%s", "an error of the server", exc_info=error, extra={"facts": facts})
                 await self._fail(Problem("internal", "The server made an error; its log has it under this id."))
-        except Gone:
-            pass
 
     async def _judge(self) -> int:
         """Judge what comes, and return the code to close with."""

@@ -172,7 +172,8 @@ def test_who_has_no_key_is_refused_before_anything_else(served_run, tmp_path):
 
 def test_pages_of_other_origins_are_refused(served_run):
     with served(served_run, allow_origins=("https://ours.example",)) as client:
-        assert refusal(client, {"Origin": "https://theirs.example"})[:2] == (403, "origin-not-allowed")
+        for origin in ("https://theirs.example", "http://[", "null"):
+            assert refusal(client, {"Origin": origin})[:2] == (403, "origin-not-allowed")
         for origin in ("https://ours.example", "http://testserver"):
             with client.websocket_connect("/stream", headers={"Origin": origin}):
                 pass
@@ -195,7 +196,7 @@ def test_the_documentation_has_it(client):
 def test_over_a_socket_rows_come_early_and_the_end_of_the_server_is_not_that_of_the_audio(serving):
     websockets = pytest.importorskip("websockets.sync.client", reason='needs pip install "deepfake[serve]"')
     with serving() as server:
-        url = server.url.replace("http", "ws") + "/stream"
+        url = server.url.replace("http", "ws") + "/stream?token=secret"
         with websockets.connect(url, open_timeout=60) as socket:
             socket.send(json.dumps(HEADER))
             socket.send(SAMPLES[:8_001].tobytes())
@@ -206,3 +207,12 @@ def test_over_a_socket_rows_come_early_and_the_end_of_the_server_is_not_that_of_
             assert verdict["seconds"] == 8_001 / 16_000
             assert (socket.close_code, socket.close_reason) == (1001, "urn:problem-type:deepfake:not-ready")
         assert server.process.wait(30) == 0
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+        (facts,) = [line for line in lines if line["message"] == "request"]
+        assert (facts["method"], facts["route"], facts["status"], facts["bytes"]) == (
+            "WEBSOCKET",
+            "/stream",
+            1001,
+            16_002,
+        )
+        assert "secret" not in server.log.read_text() and "connection open" not in server.log.read_text()
