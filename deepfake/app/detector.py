@@ -69,4 +69,5 @@ def _loaded(run: Path, minutes: float, changed: int) -> Loaded:
     with torch.inference_mode():  # the first forward pass is slow
         explainer.detector(torch.zeros(1, explainer.detector.n_samples, device=explainer.detector.device))
     decoder = Decoder(sample_rate=explainer.detector.sample_rate, max_seconds=60 * minutes)
+    decoder.prepare()
     return Loaded(run, explainer, provenance.hash_of_file(detector_file(run)), Lock(), decoder)

@@ -119,7 +119,7 @@ def _numbers(found: Assessment, finding: Mapping[str, Any]) -> dict[str, str]:
         "s" if len(found.scores) != 1 else ""
     )
     if (place := found.domain) is not None:
-        source = look.plain(used.config["domain"]["source"])
+        source = used.config["domain"]["source"]
         rows["Domain"] = f"{DOMAINS[place.state]}; nearer lie {place.percentile:.0f}% of its recordings ({source})"
     if found.timeline is not None:
         said = f": {_over_time(found)}" if of(found) != INCONCLUSIVE or found.timeline.rule == "recording" else ""

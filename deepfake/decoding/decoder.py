@@ -63,6 +63,14 @@ class Decoder:
         self._parent: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
+    def prepare(self) -> None:
+        """Start the parent of the children meanwhile, so that the first file does not wait for it."""
+        threading.Thread(target=self._prepare, daemon=True).start()
+
+    def _prepare(self) -> None:
+        with self._lock, suppress(OSError):  # which the first file will meet again
+            self._requests = self._requests or self._begin()
+
     def close(self) -> None:
         """End the parent of the children; those that decode go on to their end."""
         with self._lock:

@@ -63,6 +63,7 @@ def application(settings: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 1.0  # or idle TLS connections delay the end by 30 s each
+        service.prepare()
         with streams.drained_first():
             yield
         service.close()

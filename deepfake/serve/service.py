@@ -108,6 +108,10 @@ class Service:
         with torch.inference_mode():  # the first forward pass is slow, and shows whether there can be others
             self.detector(torch.zeros(1, self.detector.n_samples, device=self.detector.device))
 
+    def prepare(self) -> None:
+        """What the first request would wait for."""
+        self._decoder.prepare()
+
     def close(self) -> None:
         self._inference.shutdown()
         self._decoder.close()

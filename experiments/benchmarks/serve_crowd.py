@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,7 @@ NAMES = (
     ),
     *("new\nline.wav", "nul\0.wav", "=cmd|'x'!A1.wav", "\x1b[31mred.wav", "名前 🎙.wav", '"quoted" \'.wav', "x" * 3_000),
 )
-MORE_MEMORY = 1.03  # that a server may hold after a crowd
+MORE_MEMORY = 1.05  # that a server may hold after a crowd: its allocator keeps what it has once had
 SETTLED_SECONDS = 4.0  # after a refusal the server reads on for 3 s
 Answer = float | str  # a score or a problem
 
@@ -236,7 +236,7 @@ def crowd(server: Server, run: Path, folder: Path, good: dict[bytes, float], n_r
     todo = [request for i, wrong in enumerate(bad) for request in (ours[i % len(ours)], wrong)]
     with ThreadPoolExecutor(n_clients) as clients:
         first = [*(request for request in once if request.slow), *todo[: n_requests // 4]]
-        found = list(clients.map(answered, first))  # the allocator keeps what it has once had
+        found = list(clients.map(answered, first))  # until it has had what such a crowd takes
         time.sleep(SETTLED_SECONDS)
         before, start = server.state(), time.perf_counter()
         found += clients.map(answered, todo)
@@ -294,7 +294,7 @@ def killed_decoders(server: Server, good: dict[bytes, float], long: bytes) -> bo
     """Kill a process that decodes, then the parent of all of them; whether only the one request noticed."""
     with busy(server, good) as found, ThreadPoolExecutor(1) as client:
         asked = client.submit(server.answer, long)
-        while not (long_at_it := [c for c in decoding(server) if c.cpu_times().user > 0.3]) and not asked.done():
+        while not (long_at_it := decoding(server, 0.3)) and not asked.done():
             time.sleep(0.02)
         for child in long_at_it:
             child.kill()
@@ -307,8 +307,14 @@ def killed_decoders(server: Server, good: dict[bytes, float], long: bytes) -> bo
     return all(right for _, right in found)
 
 
-def decoding(server: Server) -> list[psutil.Process]:
-    return [child for parent in server.process.children() for child in parent.children()]
+def decoding(server: Server, seconds: float) -> list[psutil.Process]:
+    """The processes that decode, and have taken so many seconds."""
+    found = []
+    for child in server.process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.parent() != server.process and child.cpu_times().user > seconds:
+                found.append(child)
+    return found
 
 
 def killed_worker(run: Path, folder: Path, good: dict[bytes, float]) -> bool:

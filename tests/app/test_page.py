@@ -14,10 +14,11 @@ from sounds import encode, speech
 from streamlit.testing.v1 import AppTest
 from tiny import REPOSITORY
 
-from deepfake.app import speaker
+from deepfake.app import speaker, verdict
 from deepfake.app.server import OPTIONS
 from deepfake.cli import main
 from deepfake.commands.explain import Explainer
+from deepfake.domain import Place
 from deepfake.runs.compare import flat
 from deepfake.speakers import check
 from deepfake.speakers.embedding import Voice
@@ -116,6 +117,16 @@ def test_a_process_that_ends_over_a_file_leaves_the_page_as_it_was(runs, monkeyp
     assert error.value == r"The process that decodes clip\.wav ended; send it again, or as WAV\." and not at.exception
     at = given(at, "other.wav", encode(speech()))
     assert not at.exception and "Spoofing detected" in html(at)
+
+
+def test_a_corpus_is_named_as_it_is():
+    detector = Mock(config={"domain": {"source": "my_own*corpus"}, "threshold": {"source": "asvspoof2019_la"}})
+    detector.threshold = 0.5
+    found = Mock(detector=detector, score=1.0, scored_seconds=1.0, seconds=2.0, scores=[1.0], timeline=None)
+    found.domain = Place("in", 0.5, 40.0)
+    rows = verdict._numbers(found, {"llr": {"log10_lr_spoof": None}, "p_fake": 0.25})
+    assert rows["Score"] == "1; 0.5 or below is spoof (threshold: asvspoof2019_la)"
+    assert rows["Domain"].endswith("nearer lie 40% of its recordings (my_own*corpus)")
 
 
 def test_silence_is_inconclusive_with_its_reason_and_without_maps(runs):

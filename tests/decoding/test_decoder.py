@@ -73,6 +73,17 @@ def test_no_process_decodes_two_files_and_one_that_was_killed_while_it_waited_is
     waiting.wait(10)  # for a file that never comes
 
 
+def test_what_decodes_can_be_there_before_the_first_file(decoder):
+    decoder.prepare()
+    deadline = time.monotonic() + 60
+    while decoder._requests is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent = decoder._parent.pid
+    decoder.prepare()
+    assert len(read(decoder, encoded(noise()))) == RATE and decoder._parent.pid == parent
+
+
 def test_what_is_refused_leaves_no_open_file(decoder):
     read(decoder, encoded(noise()))
     n_before = psutil.Process().num_fds()
