@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deepfake.commands.arguments import add_backend, add_judge_outside, add_predict_arguments
 from deepfake.errors import InputError, printable, sentence
 from deepfake.terminal import prepare
 
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("models", _models, "the published detectors: size, licence, training data, EERs")
 
-    _add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
+    add_predict_arguments(add("predict", _predict, "is this file bona fide or spoofed?"))
     _add_serve_arguments(add("serve", _serve, "answer over HTTP: a REST API on a detector"))
     command = add("app", _app, "a page for the browser: drop a recording, see the verdict and the reasons")
     command.add_argument("--run", type=Path, default=Path("outputs"), help="run folder or folder of them (outputs)")
@@ -119,39 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
-    inputs = "- reads audio from standard input, and prints a line for each hop while it comes"
-    command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER", help=inputs)
-    command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
-    command.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    lines = "--format json; of standard input, lines of JSON"
-    command.add_argument("--json", action="store_const", dest="format", const="json", help=lines)
-    command.add_argument("--hop", type=float, metavar="SECONDS", help="of standard input, between lines (half a clip)")
-    command.add_argument("--raw-rate", type=int, metavar="HZ", help="standard input has samples, and no WAV header")
-    command.add_argument("--raw-format", choices=("s16le", "f32le"), help="of these samples (s16le)")
-    command.add_argument("--raw-channels", type=int, metavar="N", help="of these samples (1)")
-    output = "write a row of each file into FILE as it comes, CSV or (*.json, --format json) JSON, and print FILE; the "
-    output += "same command goes on with one that was interrupted; FILE.settings.json names the detector"
-    command.add_argument("--output", type=Path, metavar="FILE", help=output)
-    clips = "score a file from beginning to end (whole), or its first clip, as challenges do"
-    command.add_argument("--clips", choices=("whole", "first"), default="whole", help=clips)
-    command.add_argument("--manifest", type=Path, help="score the files that a CSV (path,label,...) lists")
-    command.add_argument("--random", action="store_true", help="score only one of the files, drawn at random")
-    command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
-    _add_judge_outside(command)
-    _add_backend(command)
-
-
-def _add_backend(command: argparse.ArgumentParser) -> None:
-    backend = "onnx: ONNX Runtime on the CPU, from RUN/detector.onnx, which is made on first use (torch)"
-    command.add_argument("--backend", choices=("torch", "onnx"), default="torch", help=backend)
-
-
-def _add_judge_outside(command: argparse.ArgumentParser) -> None:
-    judge = "a verdict on recordings outside the speech that the detector was made for too, with a caution"
-    command.add_argument("--judge-outside", action="store_true", help=judge)
-
-
 def _add_speaker_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     command = add("enroll", _enroll, "make an encrypted profile of a speaker from three to five samples")
     command.add_argument("--speaker", required=True, metavar="NAME")
@@ -181,9 +149,9 @@ def _add_serve_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--insecure", action="store_true", help="let others in without a key or TLS")
     command.add_argument("--allow-origin", action="append", default=[], help="a page's origin that may ask (CORS)")
     command.add_argument("--max-minutes", type=float, default=120.0, help="longest recording (120)")
-    _add_judge_outside(command)
+    add_judge_outside(command)
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (auto)")
-    _add_backend(command)
+    add_backend(command)
 
 
 def _add_corpus_arguments(command: argparse.ArgumentParser) -> None:
