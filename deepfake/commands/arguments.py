@@ -12,8 +12,6 @@ def add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("inputs", nargs="*", type=Path, metavar="FILE_OR_FOLDER", help=inputs)
     command.add_argument("--run", type=Path, help="run folder or detector.pt (the newest finished run below outputs/)")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    lines = "--format json; of standard input, lines of JSON"
-    command.add_argument("--json", action="store_const", dest="format", const="json", help=lines)
     command.add_argument("--hop", type=float, metavar="SECONDS", help="of standard input, between lines (half a clip)")
     command.add_argument("--raw-rate", type=int, metavar="HZ", help="standard input has samples, and no WAV header")
     command.add_argument("--raw-format", choices=("s16le", "f32le"), help="of these samples (s16le)")

@@ -56,7 +56,17 @@ def judged(run, data, tmp_path, capsys, *arguments):
 def of_file(run, data, tmp_path, capsys, *arguments):
     """What `deepfake predict FILE` says of the same bytes."""
     (tmp_path / "file.wav").write_bytes(data)
-    command = ["predict", str(tmp_path / "file.wav"), "--run", str(run), "--device", "cpu", "--json", *arguments]
+    command = [
+        "predict",
+        str(tmp_path / "file.wav"),
+        "--run",
+        str(run),
+        "--device",
+        "cpu",
+        "--format",
+        "json",
+        *arguments,
+    ]
     assert main(command) == 0
     return {**json.loads(capsys.readouterr().out)[0], "file": "-"}
 
@@ -68,7 +78,20 @@ def streamed(data):
 
 @contextmanager
 def living(run, *arguments):
-    command = [sys.executable, "-c", MAIN, "predict", "-", "--run", str(run), "--device", "cpu", "--json", *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        MAIN,
+        "predict",
+        "-",
+        "--run",
+        str(run),
+        "--device",
+        "cpu",
+        "--format",
+        "json",
+        *arguments,
+    ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment, bufsize=0, **pipes) as process:
@@ -126,7 +149,7 @@ def test_an_interruption_ends_the_audio_and_what_came_is_judged(run, number, tmp
     signals, write = [], live.write
     monkeypatch.setattr(live, "write", write_and_interrupt)
     with stdin_is(ours):
-        assert main(["predict", "-", "--run", str(run), "--device", "cpu", "--json", "--hop", "0.5"]) == 0
+        assert main(["predict", "-", "--run", str(run), "--device", "cpu", "--format=json", "--hop", "0.5"]) == 0
     out, err = capsys.readouterr()
     first, last, final = map(json.loads, out.splitlines())
     assert (first["end"], last["start"], last["end"], final["seconds"]) == (0.5, 0.5, 0.75, 0.75)
@@ -167,7 +190,7 @@ def test_a_reader_that_leaves_ends_it_quietly(run, tmp_path, capsys, monkeypatch
 @pytest.mark.parametrize("clips", ["whole", "first"])
 def test_the_verdict_is_that_of_the_file(run, samples, rate, subtype, clips, tmp_path, capsys):
     data = encode(samples, rate, subtype=subtype)
-    code, out, err = judged(run, data, tmp_path, capsys, "--json", "--clips", clips, "--hop", "0.2")
+    code, out, err = judged(run, data, tmp_path, capsys, "--format=json", "--clips", clips, "--hop", "0.2")
     assert (code, err) == (0, "")
     *rows, final = map(json.loads, out.splitlines())
     assert final == of_file(run, data, tmp_path, capsys, "--clips", clips)
@@ -182,7 +205,7 @@ def test_raw_samples_are_those_of_a_wav(run, form, tmp_path, capsys):
     samples = (samples * 2**15).astype("<i2") if form == "s16le" else samples.astype("<f4")
     data = encode(samples, 8_000, subtype="PCM_16" if form == "s16le" else "FLOAT")
     given = ("--raw-rate", "8000", "--raw-format", form, "--raw-channels", "2")
-    code, out, _ = judged(run, samples.tobytes() + b"x", tmp_path, capsys, "--json", *given)
+    code, out, _ = judged(run, samples.tobytes() + b"x", tmp_path, capsys, "--format=json", *given)
     assert code == 0
     assert json.loads(out.splitlines()[-1]) == of_file(run, data, tmp_path, capsys)
 
