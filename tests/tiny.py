@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def compose(*overrides: str, config: str = "train") -> DictConfig:
-    """The project's own configs, composed as the entry scripts do."""
+    """The project's own configs, composed as the entry scripts do; a copy where a test composed the same before."""
+    return copy.deepcopy(_composed(config, overrides))
+
+
+@functools.cache
+def _composed(config: str, overrides: tuple[str, ...]) -> DictConfig:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        return hydra_compose(config, overrides=list(overrides))
+        return hydra_compose(config, overrides=[*overrides])
 
 
 def write_audio(path: Path, *, spoof: bool, seed: int, seconds: float = 0.6, rate: int = 16000) -> Path:

@@ -146,15 +146,44 @@ def million() -> None:
     print(took, (1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 2**20)
 
 
+def whole() -> None:
+    """`evaluate.py` on a file of a million scores with 13 attacks: intervals of each, report and figures."""
+    from hydra import compose, initialize_config_dir
+
+    from deepfake import CONF
+    from deepfake.run import evaluate as command
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        bonafide = np.arange(MILLION) < MILLION // 10
+        scores = rng.normal(np.where(bonafide, 1.0, -1.0), 1).tolist()
+        (file := Path(name) / "scores.txt").write_text(
+            "".join(
+                f"LA_E_{1_000_000 + i} {'- bonafide' if real else f'A{7 + i % 13:02d} spoof'} {score!r}\n"
+                for i, (real, score) in enumerate(zip(bonafide.tolist(), scores, strict=True))
+            )
+        )
+        del scores
+        made = time.process_time()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("evaluate", [f"scores={file}", f"output={name}/out"])
+        with silence():
+            command(config)
+        print(time.process_time() - made, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("evaluation", type=Path, help="AASIST's evaluation.py, or `million` for that part alone")
+    parser.add_argument(
+        "evaluation", type=Path, help="AASIST's evaluation.py, or `million` or `whole` for a part alone"
+    )
     parser.add_argument("--cm", type=Path, help="CM scores: utterance source key score")
     parser.add_argument("--asv", type=Path, help="ASV scores: source key score")
     options = parser.parse_args()
-    if options.evaluation == Path("million"):
-        million()
-        return
+    for part in (million, whole):
+        if options.evaluation == Path(part.__name__):
+            part()
+            return
     with tempfile.TemporaryDirectory() as name:
         cm, asv = (options.cm, options.asv) if options.cm and options.asv else write_files(Path(name))
         files(options.evaluation, cm, asv, Path(name))

@@ -257,10 +257,11 @@ def test_each_single_missing_tensor_is_refused(kind, tmp_path):
     made = built(kind)
     settings = {**KINDS[kind], **SIZES}
     for layout in ("torchaudio", "fairseq"):
+        described = SSL(**settings, weights=str(write(tmp_path, made, layout)))
         for name in made.base.state_dict():
             file = write(tmp_path, made, layout, drop=name)
             with pytest.raises(InputError, match=r"features\.weights=.* expected"):
-                SSL(**settings, weights=str(file)).pretrain()
+                described.pretrain()
             with pytest.raises(InputError, match=r"features\.weights=.* expected"):
                 SSL(**SSL.completed({"weights": str(file)})).pretrain()
         SSL(**settings, weights=str(write(tmp_path, made, layout))).pretrain()
