@@ -96,3 +96,27 @@ class SlurmStep:
         if self.rank == 0:
             subprocess.run(["scontrol", "requeue", self.job], check=False)
         raise KeyboardInterrupt
+
+
+def folder_name(variables: Mapping[str, str] = os.environ) -> str | None:
+    """Name of a new run folder that all processes of srun or torchrun have in common; None for a process of its own.
+
+    Raises:
+        InputError: torchrun has no id, so that they could not agree on one.
+    """
+    if step := SlurmStep.here(variables):
+        return step.name
+    if (launch := variables.get("TORCHELASTIC_RUN_ID")) is None:
+        return None
+    if launch == "none":
+        raise InputError(
+            "the processes of torchrun need one run folder: say hydra.run.dir=DIR, or start torchrun with --standalone "
+            "or --rdzv-id ID"
+        )
+    return f"torchrun-{launch}"
+
+
+def restarts(variables: Mapping[str, str] = os.environ) -> int:
+    """How often srun's job was requeued, or torchrun has started its processes again."""
+    step = SlurmStep.here(variables)
+    return step.restarts if step else int(variables.get("TORCHELASTIC_RESTART_COUNT", "0"))

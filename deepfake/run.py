@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from deepfake import CONF, commandline
 from deepfake.errors import InputError, printable, sentence
-from deepfake.processes import SlurmStep
+from deepfake.processes import SlurmStep, folder_name, restarts
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.commands.outcome import Outcome
@@ -39,8 +39,7 @@ def _run_folder(name: str, resume: str | None, check: bool) -> str:
     resume = resume and str(commandline.run_folder(resume))
     if check or (resume and not Path(resume).is_dir()):
         return "."
-    step = SlurmStep.here()
-    return resume or f"outputs/train/{name}/{step.name if step else datetime.now().strftime('%Y-%m-%d_%H-%M-%S-%f')}"
+    return resume or f"outputs/train/{name}/{folder_name() or datetime.now().strftime('%Y-%m-%d_%H-%M-%S-%f')}"
 
 
 def _groups(*names: str) -> str:
@@ -100,7 +99,11 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
     if refusal := commandline.refusal(sys.argv[1:], CONF):
         sys.exit(f"error: {refusal}")
     try:
+        if command == "train" and not any(a.startswith(("hydra.run.dir=", "resume=", "-")) for a in sys.argv[1:]):
+            folder_name()  # Hydra hides errors of where a run is put
         main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
     except BrokenPipeError:  # `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(exit_code())
@@ -160,6 +163,7 @@ class SweepResults(Callback):
     """When a sweep ends, however it ends: its table of trials and, as the last line, the folder of the best one."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        import deepfake.sweep.table  # noqa: F401, `_write` needs it at the exit, which is too late for what it imports
         from deepfake.sweep.device import default_n_jobs
 
         atexit.register(self._write, config.hydra.sweep.dir)
@@ -280,11 +284,10 @@ def _check(corpus: Corpus) -> None:
 
 
 def _restarted(cfg: DictConfig) -> bool:
-    """Whether SLURM has requeued this job, which began a run in its folder; `resume` is then set."""
+    """Whether this command was started again, which began a run in its folder; `resume` is then set."""
     from deepfake.runs.folder import RunFolder
 
-    step = SlurmStep.here()
-    if cfg.check or not (step and step.restarts and RunFolder(Path(cfg.run_dir)).config.is_file()):
+    if cfg.check or not (restarts() and RunFolder(Path(cfg.run_dir)).config.is_file()):
         return False
     cfg.resume = cfg.run_dir
     return True

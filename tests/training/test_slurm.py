@@ -14,7 +14,7 @@ from interrupted import train_without_report
 from tiny import REPOSITORY, TINY, tiny_run
 
 from deepfake import run
-from deepfake.processes import SlurmStep
+from deepfake.processes import SlurmStep, folder_name, restarts
 from deepfake.training.slurm import cluster_plugins
 
 VARIABLES = {"SLURM_JOB_ID": "123", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
@@ -96,3 +96,16 @@ def test_a_job_that_submitit_requeues_ends_as_submitit_wants(tiny_la, tmp_path, 
     with pytest.raises(SystemExit) as ended:
         run.train(tiny_run(tiny_la, tmp_path, "logger=none"))
     assert ended.value.code == 144
+
+
+def test_the_processes_of_torchrun_share_a_folder_or_are_told_to():
+    assert folder_name({}) is None and restarts({}) == 0
+    assert folder_name(VARIABLES) == "slurm-123-2" and restarts({**VARIABLES, "SLURM_RESTART_COUNT": "4"}) == 4
+    assert folder_name({"TORCHELASTIC_RUN_ID": "a1"}) == "torchrun-a1"
+    assert restarts({"TORCHELASTIC_RUN_ID": "a1", "TORCHELASTIC_RESTART_COUNT": "3"}) == 3
+    arguments = ["train.py", "dataset=asvspoof2019_la", "dataset.root=DIR"]
+    environment = {**os.environ, "TORCHELASTIC_RUN_ID": "none"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    sentence = "error: the processes of torchrun need one run folder: say hydra.run.dir=DIR, or start torchrun with "
+    assert done.returncode == 1 and done.stderr == f"{sentence}--standalone or --rdzv-id ID\n"
