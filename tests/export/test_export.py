@@ -60,7 +60,7 @@ def test_onnx_runtime_gives_the_scores_of_every_model(model, features):
     assert_same(scores, expected)
     assert_same(outs[:, 0], logits[:, 0])
     assert embeddings.shape == embedding.shape
-    torch.testing.assert_close(domain(waveform, embeddings), distances, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(domain(waveform, embeddings), distances, rtol=2e-3, atol=1e-4)  # of a clip 40 dB softer
 
 
 @pytest.mark.parametrize("model", ["cnn", "cnn_bilstm"])

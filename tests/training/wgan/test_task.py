@@ -60,6 +60,8 @@ def game_of(detector=None, **settings):
 class Buzzes(lightning.LightningDataModule):
     """So many batches of buzzes in noise, the same in every epoch."""
 
+    batch_seconds = None
+
     def __init__(self, n_batches, batch_size=4):
         super().__init__()
         rng = np.random.default_rng(1)
@@ -273,7 +275,8 @@ def test_stopped_and_resumed_a_game_ends_with_the_weights_of_an_uninterrupted_on
 def test_the_real_side_is_the_class_that_was_asked_for(real_class, labels):
     game = game_of(real_class=real_class)
     utterances = [SimpleNamespace(label=label) for label in (SPOOF, BONAFIDE, SPOOF)]
-    game._trainer = SimpleNamespace(datamodule=SimpleNamespace(train=utterances, corpus=SimpleNamespace(name="x")))
+    corpus = SimpleNamespace(name="x")
+    game._trainer = SimpleNamespace(datamodule=SimpleNamespace(train=utterances, corpus=corpus, batch_seconds=None))
     game.setup("fit")
     assert {u.label for u in game._trainer.datamodule.train} == labels
     game._trainer.datamodule.train = utterances[:1]
