@@ -6,13 +6,13 @@ import argparse
 import logging
 import os
 import random
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepfake.commands.arguments import add_backend, add_judge_outside, add_predict_arguments
 from deepfake.errors import InputError, printable, sentence
+from deepfake.processes import end_on_signals
 from deepfake.terminal import prepare
 
 SCRIPTS = {  # what `train.py`, `evaluate.py` and `explain.py` do, with Hydra's arguments
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complete(argv)
     arguments = _parser().parse_args(argv)
     prepare()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    end_on_signals()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("deepfake").setLevel(logging.INFO)
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,27 @@ from typing import Any
 from deepfake.errors import InputError
 
 NO_STEP = 0xFFFFFFF0  # from here on SLURM's numbers of what srun did not start: the batch script, an allocation
+
+
+_hook = sys.unraisablehook
+
+
+def end_on_signals() -> None:
+    """Have SIGTERM end this process as Ctrl-C does, and both also where they come while an object is deleted.
+
+    Python ignores the exceptions of destructors, as `soundfile` has one, and a KeyboardInterrupt with them.
+    """
+    global _hook
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.unraisablehook is not _interrupted_again:
+        _hook, sys.unraisablehook = sys.unraisablehook, _interrupted_again
+
+
+def _interrupted_again(ignored: Any) -> None:
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM]).start()  # when the destructor is over
+    else:
+        _hook(ignored)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from deepfake import CONF, commandline
 from deepfake.errors import InputError, printable, sentence
-from deepfake.processes import SlurmStep, folder_name, restarts
+from deepfake.processes import SlurmStep, end_on_signals, folder_name, restarts
 
 if TYPE_CHECKING:  # torch and lightning take seconds to import: `--help` and `--cfg job` go without
     from deepfake.commands.outcome import Outcome
@@ -92,7 +91,7 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
     from deepfake.terminal import prepare
 
     prepare()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    end_on_signals()
     if step := SlurmStep.here():
         step.requeue_on_signal()
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
