@@ -23,6 +23,7 @@ from deepfake.detector import Detector
 from deepfake.localisation.scan import scan
 
 STREAMED = b"\xff\xff\xff\xff"
+JUDGED = ["--device", "cpu", "--format", "json", "--run"]
 MAIN = "import sys; from deepfake.cli import main; sys.exit(main())"
 
 
@@ -56,17 +57,7 @@ def judged(run, data, tmp_path, capsys, *arguments):
 def of_file(run, data, tmp_path, capsys, *arguments):
     """What `deepfake predict FILE` says of the same bytes."""
     (tmp_path / "file.wav").write_bytes(data)
-    command = [
-        "predict",
-        str(tmp_path / "file.wav"),
-        "--run",
-        str(run),
-        "--device",
-        "cpu",
-        "--format",
-        "json",
-        *arguments,
-    ]
+    command = ["predict", str(tmp_path / "file.wav"), *JUDGED, str(run), *arguments]
     assert main(command) == 0
     return {**json.loads(capsys.readouterr().out)[0], "file": "-"}
 
@@ -78,20 +69,7 @@ def streamed(data):
 
 @contextmanager
 def living(run, *arguments):
-    command = [
-        sys.executable,
-        "-c",
-        MAIN,
-        "predict",
-        "-",
-        "--run",
-        str(run),
-        "--device",
-        "cpu",
-        "--format",
-        "json",
-        *arguments,
-    ]
+    command = [sys.executable, "-c", MAIN, "predict", "-", *JUDGED, str(run), *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment, bufsize=0, **pipes) as process:

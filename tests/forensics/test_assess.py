@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_detector import RATE, LinearDetector
+from linear_detector import RATE, LinearDetector, encode, noise
 from small_detectors import small
 from sounds import measure
 from tiny import REPOSITORY
@@ -23,16 +22,6 @@ from deepfake.audio import info, load, mono
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Scanning, assess
 from deepfake.localisation.scan import scan
-
-
-def noise(n, seed=0):
-    return np.random.default_rng(seed).normal(scale=0.1, size=n).astype(np.float32)
-
-
-def encode(samples, rate=RATE, **keywords):
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, **({"format": "WAV", "subtype": "FLOAT"} | keywords))
-    return file.getvalue()
 
 
 @pytest.fixture
