@@ -6,13 +6,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 
 from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.features.pretrained import Pretrained
+from deepfake.training.averaging import Averaging
 from deepfake.training.checkpoints import read_checkpoint
 from deepfake.training.setup import Setup
 from deepfake.training.task import Task
@@ -79,7 +79,7 @@ def require_shardable(task: Task, setup: Setup) -> None:
         )
     if setup.config["task"].get("compile"):
         raise InputError("trainer=fsdp, task.compile=true: task.compile=false was expected")
-    if any(isinstance(callback, WeightAveraging) for callback in setup.trainer.callbacks):  # type: ignore[attr-defined]
-        raise InputError("trainer=fsdp, callbacks=snapshot_averaging: callbacks=default was expected")
+    if any(isinstance(callback, Averaging) for callback in setup.trainer.callbacks):  # type: ignore[attr-defined]
+        raise InputError("trainer=fsdp, averaged weights: callbacks=default was expected")
     if scalars := [name for name, p in task.detector.named_parameters() if p.ndim == 0]:
         raise InputError(f"trainer=fsdp, {scalars[0]}: weights with an axis to split were expected; use trainer=ddp")

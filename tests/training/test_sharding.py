@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.fabric.plugins.environments.lightning import find_free_network_port
-from tiny import REPOSITORY, compose, tiny_run
+from ranks import two_ranks
+from tiny import compose, tiny_run
 from torch import nn
 
 from deepfake import run
@@ -51,19 +48,7 @@ def state(folder, name="detector.pt"):
 
 def test_split_weights_train_as_whole_ones_and_resume_exactly(tiny_la, tmp_path):
     overrides = ["trainer.accelerator=cpu", "batch_size=2", "augment=[gain]", *SMALL]
-    shared = {"WORLD_SIZE": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": str(find_free_network_port()), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(tiny_la), str(tmp_path), *overrides],
-            env={**os.environ, **shared, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    said = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)[-3000:]
+    two_ranks(RANK, str(tiny_la), str(tmp_path), *overrides)
 
     held, whole = zip(*((map(int, (tmp_path / f"held-{rank}").read_text().split())) for rank in "01"), strict=True)
     assert whole[0] == whole[1] == sum(held) and max(held) < 0.6 * whole[0]
@@ -82,7 +67,8 @@ def test_split_weights_train_as_whole_ones_and_resume_exactly(tiny_la, tmp_path)
     [
         (["task=localisation", "model=frame_cnn"], "trainer=fsdp, Localisation: task=detection was expected"),
         (["task.compile=true"], "trainer=fsdp, task.compile=true: task.compile=false"),
-        (["callbacks=snapshot_averaging"], "trainer=fsdp, callbacks=snapshot_averaging: callbacks=default"),
+        (["callbacks=snapshot_averaging"], "trainer=fsdp, averaged weights: callbacks=default"),
+        (["callbacks=best_averaging"], "trainer=fsdp, averaged weights: callbacks=default"),
     ],
 )
 def test_what_works_on_whole_weights_is_refused_before_a_process_is_started(tiny_la, tmp_path, overrides, sentence):
