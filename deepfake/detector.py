@@ -200,10 +200,10 @@ class Detector(nn.Module):
         """Set the calibration and its source."""
         self.config["calibration"] = {**calibration._asdict(), "source": source}
 
-    def set_domain(self, domain: Domain, source: str, *, n_train: int, n_dev: int) -> None:
-        """Set the speech that it was made for, its source, and of how many clips that is known."""
+    def set_domain(self, domain: Domain, source: str, **counts: Any) -> None:
+        """Set the speech that it was made for, its source, and the counts of clips that `is_domain` asks for."""
         self.domain = domain.to(self.device)
-        self.config["domain"] = {"source": source, "n_train": n_train, "n_dev": n_dev, **domain.sizes}
+        self.config["domain"] = {"source": source, **counts, **domain.sizes}
 
     def llr(self, score: float) -> LikelihoodRatio | None:
         """The likelihood ratio of a score, within what the calibration supports; None without calibration."""

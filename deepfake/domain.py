@@ -27,6 +27,7 @@ MOST = 10**6  # dimensions or clips that settings may name
 FEWEST = 20  # clips of each class: of fewer, the 95th percentile is the greatest
 HALF_WINDOW_SECONDS = 0.016
 SOURCES = ("embedding", "spectrum")
+STATES = (IN, EDGE, OUTSIDE)
 RIDGE = 1e-6  # of the variance of a standardised dimension
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,28 @@ class Place(NamedTuple):
     state: str
     distance: float
     percentile: float
+
+
+class Misjudged(NamedTuple):
+    """What was judged wrongly of held-out recordings of one state.
+
+    Attributes:
+        wrong: Those on the wrong side of the detector's threshold.
+        n: All of them.
+    """
+
+    wrong: int
+    n: int
+
+
+def misjudged(known: Mapping[str, Any], state: str) -> Misjudged | None:
+    """What was judged wrongly of recordings of a state; None where that was not measured.
+
+    Args:
+        known: A detector's setting `domain`.
+        state: Of `STATES`.
+    """
+    return Misjudged(*known["misjudged"][state]) if "misjudged" in known else None
 
 
 class Gaussians(nn.Module):
@@ -175,14 +198,14 @@ class Domain(nn.Module):
         return Place(state, distance, float(np.interp(distance, percentiles, np.arange(101))))
 
     @classmethod
-    def fit(cls, train: Described, dev: Described, sample_rate: int) -> Domain:
-        """Gaussians of training clips, and the distances of dev clips, which had no part in them."""
+    def fit(cls, train: Described, dev: Described, sample_rate: int) -> tuple[Domain, Floats]:
+        """Gaussians of training clips, and the distances `[N]` of dev clips, which had no part in them."""
         gaussians = _fitted(train)
         return cls._of(gaussians, _distances(gaussians, dev), sample_rate)
 
     @classmethod
-    def cross_fit(cls, clips: Described, folds: Sequence[NDArray[np.int64]], sample_rate: int) -> Domain:
-        """Gaussians of clips that served no training, and their distances from those of the other folds.
+    def cross_fit(cls, clips: Described, folds: Sequence[NDArray[np.int64]], sample_rate: int) -> tuple[Domain, Floats]:
+        """Gaussians of clips that served no training, and their distances `[N]` from those of the other folds.
 
         Args:
             clips: The clips.
@@ -196,8 +219,11 @@ class Domain(nn.Module):
         return cls._of(_fitted(clips), held_out, sample_rate)
 
     @classmethod
-    def _of(cls, gaussians: Mapping[str, Gaussians], distances: Floats, sample_rate: int) -> Domain:
-        """A domain whose unit is what one in twenty clips exceed, by their distances of each source `[2, N]`."""
+    def _of(cls, gaussians: Mapping[str, Gaussians], distances: Floats, sample_rate: int) -> tuple[Domain, Floats]:
+        """A domain whose unit is what one in twenty clips exceed, by their distances of each source `[2, N]`.
+
+        With their distances in this unit `[N]`.
+        """
         sizes: dict[str, Any] = {source: tuple(found.projection.shape) for source, found in gaussians.items()}
         domain = cls(**sizes, sample_rate=sample_rate)
         units = np.maximum(np.percentile(distances, EDGE_PERCENTILE, axis=1), 1e-6)
@@ -206,7 +232,7 @@ class Domain(nn.Module):
             domain.get_submodule(source).load_state_dict(found.state_dict())
         of_all = (distances / units[:, None]).max(axis=0)
         domain.percentiles.copy_(torch.from_numpy(np.percentile(of_all, np.arange(101))))
-        return domain
+        return domain, of_all
 
 
 def _fitted(clips: Described) -> dict[str, Gaussians]:
@@ -227,15 +253,17 @@ class Described(NamedTuple):
         embedding: `[N, D]`.
         spectrum: `[N, N_BANDS]`.
         labels: 1 for bona fide, 0 for spoof `[N]`.
+        scores: Larger for bona fide `[N]`.
     """
 
     embedding: Floats
     spectrum: Floats
     labels: NDArray[np.int64]
+    scores: Floats
 
     def at(self, chosen: NDArray[Any]) -> Described:
         """Those of some indices, or of a mask."""
-        return Described(self.embedding[chosen], self.spectrum[chosen], self.labels[chosen])
+        return Described(self.embedding[chosen], self.spectrum[chosen], self.labels[chosen], self.scores[chosen])
 
     @property
     def enough(self) -> bool:
@@ -253,4 +281,15 @@ def is_domain(found: Any) -> bool:
         if not isinstance(size, list) or len(size) != 2:
             return False
         numbers += size
-    return all(type(n) is int and 0 < n <= MOST for n in numbers)
+    return all(type(n) is int and 0 < n <= MOST for n in numbers) and _is_misjudged(found.get("misjudged"))
+
+
+def _is_misjudged(found: Any) -> bool:
+    """Whether it counts, for each state, what is wrong and how many there are; a detector may know nothing of it."""
+    if found is None:
+        return True
+    if not isinstance(found, dict) or {*found} != {*STATES}:
+        return False
+    pairs = [pair for pair in found.values() if isinstance(pair, list) and len(pair) == 2]
+    counted = [all(type(n) is int for n in pair) and 0 <= pair[0] <= pair[1] <= MOST for pair in pairs]
+    return len(counted) == len(STATES) and all(counted)

@@ -190,6 +190,6 @@ def with_domain(detector: Detector) -> Detector:
     with torch.no_grad():
         embedding = detector.logits_and_embedding(waveform)[1]
     spectrum = band_levels(waveform, detector.sample_rate)
-    clips = Described(embedding.double().numpy(), spectrum.double().numpy(), np.arange(12) % 2)
-    detector.set_domain(Domain.fit(clips, clips, detector.sample_rate), "noises", n_train=12, n_dev=12)
+    clips = Described(embedding.double().numpy(), spectrum.double().numpy(), np.arange(12) % 2, np.zeros(12))
+    detector.set_domain(Domain.fit(clips, clips, detector.sample_rate)[0], "noises", n_train=12, n_dev=12)
     return detector

@@ -25,10 +25,11 @@ from deepfake.domain import Described, Domain, Gaussians, band_levels, is_domain
 from deepfake.errors import InputError
 from deepfake.explain.clip import Clip
 from deepfake.forensics.assess import assess
+from deepfake.forensics.cautions import measured
 from deepfake.forensics.report import Explanation, report
 from deepfake.forensics.verify import verify
 from deepfake.runs.environment import environment
-from deepfake.scores.domain import learn_domain, learn_domain_of
+from deepfake.scores.domain import describe, learn_domain, learn_domain_of
 from deepfake.training.weights import init_from
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -40,7 +41,7 @@ def described(n, dimensions=12, shift=0.0, seed=0):
     labels = np.arange(n) % 2
     mixing = np.random.default_rng(9).normal(size=(dimensions, dimensions))
     embedding = rng.normal(size=(n, dimensions)) @ mixing + 3.0 * labels[:, None] + shift
-    return Described(embedding, rng.normal(size=(n, 64)) + shift, labels)
+    return Described(embedding, rng.normal(size=(n, 64)) + shift, labels, rng.normal(size=n))
 
 
 @pytest.mark.parametrize(("n", "dimensions"), [(300, 5), (30, 50), (2, 3), (40, 1)])
@@ -81,11 +82,12 @@ def test_silence_and_a_clip_shorter_than_a_window_have_finite_levels():
 
 def test_one_in_twenty_of_dev_lies_beyond_the_edge_and_one_in_a_hundred_outside():
     train, dev = described(400), described(200, seed=1)
-    domain = Domain.fit(train, dev, 16000)
+    domain, own = Domain.fit(train, dev, 16000)
     distances = np.maximum(
         domain.embedding(torch.from_numpy(dev.embedding)).numpy(),
         domain.spectrum(torch.from_numpy(dev.spectrum)).numpy(),
     )
+    np.testing.assert_allclose(own, distances, rtol=1e-5)
     states = [domain.place(float(distance)).state for distance in distances]
     assert [states.count(state) for state in ("in", "edge", "outside")] == [190, 8, 2]
     assert domain.place(float(np.sort(distances)[100])).percentile == pytest.approx(50, abs=0.5)
@@ -97,14 +99,15 @@ def test_one_in_twenty_of_dev_lies_beyond_the_edge_and_one_in_a_hundred_outside(
 def test_clips_that_served_no_training_are_held_against_those_of_the_other_folds():
     clips = described(100)
     folds = [np.arange(100)[i::4] for i in range(4)]
-    domain = Domain.cross_fit(clips, folds, 16000)
+    domain, own = Domain.cross_fit(clips, folds, 16000)
     held_out = np.zeros((2, 100))
     for fold in folds:
         rest = np.setdiff1d(np.arange(100), fold)
         for row, x in zip(held_out, (clips.embedding, clips.spectrum), strict=True):
             row[fold] = Gaussians.fit(x[rest], clips.labels[rest])(torch.from_numpy(x[fold])).numpy()
     units = np.percentile(held_out, 95, axis=1)
-    expected = np.percentile((held_out.T / units).max(axis=1), np.arange(101))
+    np.testing.assert_allclose(own, (held_out.T / units).max(axis=1), rtol=1e-6)
+    expected = np.percentile(own, np.arange(101))
     np.testing.assert_allclose(domain.percentiles.numpy(), expected, rtol=1e-4)
     of_all = Gaussians.fit(clips.embedding, clips.labels)(torch.from_numpy(clips.embedding)) / units[0]
     torch.testing.assert_close(domain.embedding(torch.from_numpy(clips.embedding)), of_all.float(), rtol=1e-4, atol=0)
@@ -159,6 +162,7 @@ def test_a_detector_keeps_its_domain(knowing, tmp_path):
     assert loaded.config["domain"] == {
         **{"source": "a test", "n_train": 48, "n_dev": 48},
         **{"embedding": [4 * 2 * 5, 40], "spectrum": [64, 47]},
+        "misjudged": knowing.config["domain"]["misjudged"],
     }
     one, other = assess(knowing, tone()), assess(loaded, tone())
     assert one.domain == other.domain and one.domain is not None and one.domain.state == "outside"
@@ -166,6 +170,40 @@ def test_a_detector_keeps_its_domain(knowing, tmp_path):
     fresh = small("cnn", "linear")
     init_from(fresh, tmp_path)  # takes the weights, without the domain of another training
     assert fresh.domain is None and "domain" not in fresh.config
+
+
+def test_what_was_misjudged_is_counted_by_state_among_held_out_clips(folder):
+    detector = small("cnn", "linear")
+    held_out = utterances(folder, 48)
+    found = describe(detector, held_out)
+    detector.set_threshold(float(np.median(found.scores)), "a test")
+    learn_domain(detector, "a test", utterances(folder), held_out)
+    assert detector.domain is not None
+    expected = {"in": [0, 0], "edge": [0, 0], "outside": [0, 0]}
+    for u in sorted(held_out, key=lambda u: u.label):
+        clip = torch.from_numpy(soundfile.read(u.path, dtype="float32")[0])[None, : detector.n_samples]
+        with torch.inference_mode():
+            logits, distance = detector.judged(clip)
+        counted = expected[detector.domain.place(distance.item()).state]
+        counted[0] += (detector.score(logits).item() > detector.threshold) != u.label
+        counted[1] += 1
+    assert detector.config["domain"]["misjudged"] == expected
+    assert 0 < sum(wrong for wrong, _ in expected.values()) < 48 and expected["in"][1] > 40
+
+
+@pytest.mark.parametrize(
+    ("state", "counted", "sentence"),
+    [
+        ("in", [0, 50], "Of the 50 of them in the domain 0 were misjudged (95 %: 0% to 7%)"),
+        ("edge", [5, 10], "Of the 10 of them at its edge 5 were misjudged (95 %: 19% to 81%)"),
+        ("outside", [0, 0], "What the detector says of such recordings was not measured"),
+    ],
+)
+def test_the_rate_of_misjudgement_is_stated_with_its_interval(state, counted, sentence):
+    known = {"misjudged": {"in": [1, 2], "edge": [1, 2], "outside": [1, 2]} | {state: counted}}
+    assert measured(known, state) == sentence
+    assert measured({}, state) == "What the detector says of such recordings was not measured"
+    assert "outside in other ways" in measured({"misjudged": {"outside": [1, 2]}}, "outside")
 
 
 def test_a_detector_without_a_domain_scores_the_same_and_says_that_it_knows_none(knowing, tmp_path):
@@ -192,7 +230,21 @@ def test_the_place_of_a_recording_is_that_of_its_median_window(knowing):
     assert windows.place is not None and windows.place.distance == pytest.approx(np.median(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("change", [{"source": 1}, {"n_dev": 0}, {"spectrum": [64]}, {"embedding": [10**7, 3]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": 1},
+        {"n_dev": 0},
+        {"spectrum": [64]},
+        {"embedding": [10**7, 3]},
+        *(
+            {"misjudged": {"in": [1, 2], "edge": [0, 0], "outside": pair}}
+            for pair in ([2, 1], [-1, 1], [0.0, 1], [0], 3)
+        ),
+        {"misjudged": {"in": [1, 2]}},
+        {"misjudged": [1, 2]},
+    ],
+)
 def test_settings_of_a_domain_are_checked(knowing, change):
     assert is_domain(knowing.config["domain"])
     with pytest.raises(InputError, match="domain="):
@@ -222,6 +274,9 @@ def test_what_lies_outside_is_inconclusive_unless_a_verdict_is_asked_for(knowing
     soundfile.write(far, *tone())
     near, far = json.loads(predicted(capsys, "--run", tmp_path, folder / "60.wav", far))
     assert near["domain"] == "in" and 0 < near["domain_percentile"] < 95
+    counted = detector.config["domain"]["misjudged"]
+    assert [near["domain_misjudged"], near["domain_n"]] == counted["in"]
+    assert [far["domain_misjudged"], far["domain_n"]] == counted["outside"]
     assert "outside_domain" not in near["cautions"]
     assert (far["domain"], far["domain_percentile"], far["verdict"]) == ("outside", 100.0, "inconclusive")
     assert "outside_domain" in far["cautions"]
@@ -243,7 +298,9 @@ def test_a_report_states_the_domain_and_is_verified(knowing, tmp_path, judge):
     explanation = Explanation(Clip(detector, found.clip.clip), {}, [], None)
     how = {"run": tmp_path, "environment": environment(["x"], torch.device("cpu"), None)}
     content = report(found, explanation, parameters={"judge_outside": judge}, **how)
-    assert found.domain is not None and content["domain"] == {**found.domain._asdict(), "source": "a test", "n_dev": 48}
+    assert found.domain is not None
+    known = {"source": "a test", "n_dev": 48, "measured": measured(detector.config["domain"], "outside")}
+    assert content["domain"] == found.domain._asdict() | known
     assert "outside the speech" in " ".join(reason["sentence"] for reason in content["reasons"])
     path = tmp_path / "report.json"
     path.write_text(json.dumps(content))
@@ -252,6 +309,7 @@ def test_a_report_states_the_domain_and_is_verified(knowing, tmp_path, judge):
         ({"domain": None}, "domain"),
         ({"domain": {**content["domain"], "distance": 0.5}}, "distance"),
         ({"domain": {**content["domain"], "state": "in"}}, "domain"),
+        ({"domain": {**content["domain"], "measured": "Nothing was misjudged"}}, "domain"),
         ({"reasons": [r for r in content["reasons"] if not r["name"].startswith("outside")]}, "lacks the reason"),
     ]:
         path.write_text(json.dumps(content | change))

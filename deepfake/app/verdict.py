@@ -11,7 +11,7 @@ from deepfake.app import look
 from deepfake.domain import EDGE, IN, OUTSIDE
 from deepfake.figures.style import BONAFIDE
 from deepfake.forensics.assess import Assessment
-from deepfake.forensics.cautions import INCONCLUSIVE
+from deepfake.forensics.cautions import INCONCLUSIVE, measured
 from deepfake.forensics.pdf import DARK_SPOOF, GREY
 from deepfake.forensics.statement import LIMITS, SIDES, number
 from deepfake.localisation.segments import RULES, share_of
@@ -119,8 +119,9 @@ def _numbers(found: Assessment, finding: Mapping[str, Any]) -> dict[str, str]:
         "s" if len(found.scores) != 1 else ""
     )
     if (place := found.domain) is not None:
-        source = used.config["domain"]["source"]
-        rows["Domain"] = f"{DOMAINS[place.state]}; nearer lie {place.percentile:.0f}% of its recordings ({source})"
+        known = used.config["domain"]
+        nearer = f"nearer lie {place.percentile:.0f}% of its {known['n_dev']} recordings ({known['source']})"
+        rows["Domain"] = f"{DOMAINS[place.state]}; {nearer}. {measured(known, place.state)}"
     if found.timeline is not None:
         said = f": {_over_time(found)}" if of(found) != INCONCLUSIVE or found.timeline.rule == "recording" else ""
         rows["Flagged over time"] = (

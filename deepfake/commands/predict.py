@@ -14,6 +14,7 @@ from deepfake.commands.rows import FORMS, Row, rows_in_file, rows_on_stdout
 from deepfake.datasets import manifest
 from deepfake.datasets.folder import audio_below
 from deepfake.detector import Detector
+from deepfake.domain import misjudged
 from deepfake.errors import InputError
 from deepfake.forensics.assess import WHOLE, Assessment, assess
 from deepfake.runs.folder import RunFolder
@@ -118,9 +119,11 @@ def row(found: Assessment) -> Row:
     """An assessment in numbers and words: `score, p_fake, verdict, seconds, scored_seconds, domain, cautions` ...
 
     `cautions` are the names of its reasons; `log10_lr_spoof`, `capped` are there where the detector is calibrated.
-    `domain` is `in`, `edge` or `outside`, and with `domain_percentile` None where the detector knows none.
+    `domain` is `in`, `edge` or `outside`, and with `domain_percentile` None where the detector knows none; of
+    `domain_n` held-out recordings that lay there, `domain_misjudged` were judged wrongly, None where nobody counted.
     """
-    llr = found.llr
+    llr, place = found.llr, found.domain
+    counted = misjudged(found.detector.config["domain"], place.state) if place else None
     return {
         "score": found.score,
         "p_fake": found.p_fake(),
@@ -129,8 +132,10 @@ def row(found: Assessment) -> Row:
         **(llr._asdict() if llr else {}),
         "seconds": found.seconds,
         "scored_seconds": found.scored_seconds,
-        "domain": None if found.domain is None else found.domain.state,
-        "domain_percentile": None if found.domain is None else found.domain.percentile,
+        "domain": place and place.state,
+        "domain_percentile": place and place.percentile,
+        "domain_misjudged": counted and counted.wrong,
+        "domain_n": counted and counted.n,
         "cautions": [reason.name for reason in found.reasons],
     }
 

@@ -21,7 +21,8 @@ from deepfake.errors import InputError, printable
 from deepfake.terminal import shortened, show, table, with_notes, write
 
 COLUMNS = ["file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped"]
-COLUMNS += ["seconds", "scored_seconds", "domain", "domain_percentile", "cautions", "error"]
+COLUMNS += ["seconds", "scored_seconds", "domain", "domain_percentile", "domain_misjudged", "domain_n"]
+COLUMNS += ["cautions", "error"]
 ANOTHER = "give another --output"
 END = "\n  }"  # of an object in a list of JSON: lines within it are indented further, and no string has several
 

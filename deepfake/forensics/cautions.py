@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepfake.detector import Detector
-from deepfake.domain import EDGE, EDGE_PERCENTILE, OUTSIDE, OUTSIDE_PERCENTILE, Place
+from deepfake.domain import EDGE, EDGE_PERCENTILE, IN, OUTSIDE, OUTSIDE_PERCENTILE, Place, misjudged
 from deepfake.forensics.statement import SCALE, SIDES, number
 
 CAUTION, INCONCLUSIVE = "reported_with_caution", "inconclusive"
 REPORTED = "reported"
+WHERE = {IN: "in the domain", EDGE: "at its edge", OUTSIDE: "outside it"}
 NEUTRAL = math.log10(SCALE.neutral)
 
 
@@ -45,21 +46,19 @@ LIMITS: dict[str, Limit] = {
         OUTSIDE_PERCENTILE,
         INCONCLUSIVE,
         "It lies outside the speech that the detector was made for ({source}): farther from it than {value:.1f} % of "
-        "its {n} held-out recordings, more than {limit:g} %. What the detector says of such recordings was not "
-        "measured.",
+        "its {n} held-out recordings, more than {limit:g} %. {measured}.",
     ),
     "outside_domain_judged": Limit(
         OUTSIDE_PERCENTILE,
         CAUTION,
         "It lies outside the speech that the detector was made for ({source}): farther from it than {value:.1f} % of "
-        "its {n} held-out recordings, more than {limit:g} %. What the detector says of such recordings was not "
-        "measured; a verdict was asked for all the same.",
+        "its {n} held-out recordings, more than {limit:g} %. {measured}; a verdict was asked for all the same.",
     ),
     "domain_edge": Limit(
         EDGE_PERCENTILE,
         CAUTION,
         "It lies at the edge of the speech that the detector was made for ({source}): farther from it than "
-        "{value:.1f} % of its {n} held-out recordings, more than {limit:g} %.",
+        "{value:.1f} % of its {n} held-out recordings, more than {limit:g} %. {measured}.",
     ),
     "outside_range": Limit(
         0.0, CAUTION, "The score {score:.4g} lies beyond those of the {whose} set, {low:.4g} to {high:.4g}."
@@ -147,7 +146,25 @@ def _of_domain(detector: Detector, domain: Place | None, judge_outside: bool) ->
     names = {EDGE: "domain_edge", OUTSIDE: outside}
     if domain is not None and domain.state in names:
         known = detector.config["domain"]
-        yield _reason(names[domain.state], domain.percentile, source=known["source"], n=known["n_dev"])
+        facts = {"source": known["source"], "n": known["n_dev"], "measured": measured(known, domain.state)}
+        yield _reason(names[domain.state], domain.percentile, **facts)
+
+
+def measured(known: Mapping[str, Any], state: str) -> str:
+    """How many held-out recordings of a state were misjudged, with the interval of the rate, without a full stop.
+
+    Args:
+        known: A detector's setting `domain`.
+        state: `in`, `edge` or `outside`.
+    """
+    found = misjudged(known, state)
+    if found is None or not found.n:
+        return "What the detector says of such recordings was not measured"
+    from deepfake.metrics.classification import proportion_interval  # with it, SciPy: only where it is needed
+
+    low, high = proportion_interval(found.wrong / found.n, found.n)
+    rate = f"Of the {found.n} of them {WHERE[state]} {found.wrong} were misjudged (95 %: {low:.0%} to {high:.0%})"
+    return rate + (", and what lies outside in other ways was not measured" if state == OUTSIDE else "")
 
 
 def _of_score(

@@ -215,7 +215,7 @@ def _placed(domain: Mapping[str, Any] | None) -> str | None:
     if domain is None:
         return None
     nearer = f"{domain['percentile']:.0f}% of its {domain['n_dev']} held-out recordings are nearer"
-    return f"{domain['state']} ({domain['source']}; {nearer})"
+    return f"{domain['state']} ({domain['source']}; {nearer}). {domain['measured']}."
 
 
 def _value(value: Any) -> str:

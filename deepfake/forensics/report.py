@@ -19,7 +19,7 @@ from deepfake.explain.map import Map
 from deepfake.explain.regions import Region, coverage
 from deepfake.forensics import schema, statement
 from deepfake.forensics.assess import EVEN, Assessment, Finding
-from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS
+from deepfake.forensics.cautions import INCONCLUSIVE, LIMITS, measured
 from deepfake.runs import provenance
 
 
@@ -156,7 +156,8 @@ def domain(detector: Detector, place: Place | None) -> dict[str, Any] | None:
     if place is None:
         return None
     known = detector.config["domain"]
-    return {**place._asdict(), "source": known["source"], "n_dev": known["n_dev"]}
+    found = {**place._asdict(), "source": known["source"], "n_dev": known["n_dev"]}
+    return found | {"measured": measured(known, place.state)}
 
 
 def _file(assessment: Assessment) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepfake.errors import InputError
 
-VERSION = "1.4"
+VERSION = "1.5"
 
 # Entry -> kind and meaning. A name with [] is that of each item of a list; ? allows null; "object" is not looked into.
 SCHEMA: dict[str, tuple[str, str]] = {
@@ -66,7 +66,8 @@ SCHEMA: dict[str, tuple[str, str]] = {
     "recording.sha256": ("text", "of all samples at its rate, mono, as 32-bit little-endian floating point"),
     "domain": (
         "object?",
-        "state (in, edge or outside), distance, percentile of dev, source; null where it is not known",
+        "state (in, edge or outside), distance, percentile of dev, source, what was misjudged of such recordings; null "
+        "where it is not known",
     ),
     "heard.start_s": ("number", "where the clip begins that was explained: the window with the lowest score"),
     "heard.seconds": ("number", "how much of the file that is"),

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from deepfake.datasets.utterance import BONAFIDE, SPOOF, Utterance
 from deepfake.detector import Detector
-from deepfake.domain import FEWEST, Described, Domain, band_levels
+from deepfake.domain import FEWEST, STATES, Described, Domain, Floats, band_levels
 from deepfake.errors import InputError
 from deepfake.loading.item import Clips, collate
 from deepfake.loading.reading import deaths_explained, end_where_memory_is_short
@@ -40,8 +40,10 @@ def learn_domain(
     """
     fitted, held_out = (describe(detector, utterances, **loading) for utterances in (train, dev))
     if _enough(fitted) and _enough(held_out):
-        domain = Domain.fit(fitted, held_out, detector.sample_rate)
-        detector.set_domain(domain, source, n_train=len(fitted.labels), n_dev=len(held_out.labels))
+        domain, distances = Domain.fit(fitted, held_out, detector.sample_rate)
+        wrong = misjudged(detector, domain, distances, held_out)
+        counts = {"n_train": len(fitted.labels), "n_dev": len(held_out.labels), "misjudged": wrong}
+        detector.set_domain(domain, source, **counts)
 
 
 def learn_domain_of(detector: Detector, source: str, utterances: Sequence[Utterance], **loading: Any) -> None:
@@ -64,7 +66,22 @@ def learn_domain_of(detector: Detector, source: str, utterances: Sequence[Uttera
     except InputError:
         folds = [outside for _, outside in dealt(clips.labels, np.arange(len(groups)), folds=FOLDS, seed=0)]
     n = len(clips.labels)
-    detector.set_domain(Domain.cross_fit(clips, folds, detector.sample_rate), source, n_train=n, n_dev=n)
+    domain, distances = Domain.cross_fit(clips, folds, detector.sample_rate)
+    detector.set_domain(domain, source, n_train=n, n_dev=n, misjudged=misjudged(detector, domain, distances, clips))
+
+
+def misjudged(detector: Detector, domain: Domain, distances: Floats, held_out: Described) -> dict[str, list[int]]:
+    """How many held-out clips of each state lie on the wrong side of the threshold, and how many there are.
+
+    Args:
+        detector: With its threshold.
+        domain: Its domain.
+        distances: Of the clips from it `[N]`.
+        held_out: The clips.
+    """
+    wrong = (held_out.scores > detector.threshold) != (held_out.labels == BONAFIDE)
+    found = np.array([domain.place(distance).state for distance in distances])
+    return {state: [int(wrong[found == state].sum()), int((found == state).sum())] for state in STATES}
 
 
 @deaths_explained()
@@ -104,10 +121,11 @@ def describe(
         if batch["errors"]:
             raise InputError(batch["errors"][0][1])
         waveform = batch["waveform"].to(device)
-        described = detector.logits_and_embedding(waveform)[1], band_levels(waveform, detector.sample_rate)
+        logits, embedding = detector.logits_and_embedding(waveform)
+        described = embedding, band_levels(waveform, detector.sample_rate), detector.score(logits)
         found.append([one.double().cpu().numpy() for one in described])
-    embedding, spectrum = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Described(embedding, spectrum, np.array([u.label for u in chosen]))
+    embeddings, spectra, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Described(embeddings, spectra, np.array([u.label for u in chosen]), scores)
 
 
 def _chosen(utterances: Sequence[Utterance]) -> list[Utterance]:

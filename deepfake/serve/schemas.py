@@ -59,6 +59,8 @@ EXAMPLE = {
     "scored_seconds": 4.21,
     "domain": "in",
     "domain_percentile": 61.5,
+    "domain_misjudged": 3,
+    "domain_n": 190,
     "cautions": ["narrowband"],
     "reasons": [
         {
@@ -103,6 +105,8 @@ class Prediction(BaseModel):
     scored_seconds: float
     domain: DOMAINS | None = Field(description="Null where the detector does not know its domain.")
     domain_percentile: float | None = Field(description="Share of dev that is nearer to the domain, in percent.")
+    domain_misjudged: int | None = Field(description="Held-out recordings of this state that were judged wrongly.")
+    domain_n: int | None = Field(description="All held-out recordings of this state.")
     cautions: list[str]
     reasons: list[Reason]
     threshold: Threshold
@@ -131,6 +135,8 @@ class Spoofing(BaseModel):
     scored_seconds: float
     domain: DOMAINS | None = Field(description="Null where the detector does not know its domain.")
     domain_percentile: float | None = Field(description="Share of dev that is nearer to the domain, in percent.")
+    domain_misjudged: int | None = Field(description="Held-out recordings of this state that were judged wrongly.")
+    domain_n: int | None = Field(description="All held-out recordings of this state.")
     cautions: list[str]
 
 

@@ -120,13 +120,16 @@ def test_a_process_that_ends_over_a_file_leaves_the_page_as_it_was(runs, monkeyp
 
 
 def test_a_corpus_is_named_as_it_is():
-    detector = Mock(config={"domain": {"source": "my_own*corpus"}, "threshold": {"source": "asvspoof2019_la"}})
+    detector = Mock(
+        config={"domain": {"source": "my_own*corpus", "n_dev": 20}, "threshold": {"source": "asvspoof2019_la"}}
+    )
     detector.threshold = 0.5
     found = Mock(detector=detector, score=1.0, scored_seconds=1.0, seconds=2.0, scores=[1.0], timeline=None)
     found.domain = Place("in", 0.5, 40.0)
     rows = verdict._numbers(found, {"llr": {"log10_lr_spoof": None}, "p_fake": 0.25})
     assert rows["Score"] == "1; 0.5 or below is spoof (threshold: asvspoof2019_la)"
-    assert rows["Domain"].endswith("nearer lie 40% of its recordings (my_own*corpus)")
+    unknown = "What the detector says of such recordings was not measured"
+    assert rows["Domain"].endswith(f"nearer lie 40% of its 20 recordings (my_own*corpus). {unknown}")
 
 
 def test_silence_is_inconclusive_with_its_reason_and_without_maps(runs):

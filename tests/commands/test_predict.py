@@ -81,7 +81,7 @@ def test_every_command_gives_the_same_numbers_and_opens_a_file_once(calibrated, 
     for row in rows:
         assert list(row) == [
             *("file", "score", "p_fake", "verdict", "calibrated", "log10_lr_spoof", "capped"),
-            *("seconds", "scored_seconds", "domain", "domain_percentile", "cautions"),
+            *("seconds", "scored_seconds", "domain", "domain_percentile", "domain_misjudged", "domain_n", "cautions"),
         ]
         assert row["score"] == detector.score_file(row["file"])
         assert row["seconds"] == row["scored_seconds"] == soundfile.info(row["file"]).duration

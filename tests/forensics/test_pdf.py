@@ -62,7 +62,14 @@ REPORT = {
         "n_frames": None,
     },
     "recording": {"seconds": 3.0, "scored_seconds": 3.0, "n_windows": 1, "sha256": "cd" * 32},
-    "domain": {"state": "edge", "distance": 1.2, "percentile": 96.5, "source": "a corpus, dev", "n_dev": 200},
+    "domain": {
+        "state": "edge",
+        "distance": 1.2,
+        "percentile": 96.5,
+        "source": "a corpus, dev",
+        "n_dev": 200,
+        "measured": "Of the 8 of them at its edge 1 was misjudged",
+    },
     "heard": {"start_s": 0.0, "seconds": 3.0, "n_samples": 48000, "sample_rate": 16000, "score": -2.81},
     "heard_sha256": "fedcba9876543210" * 4,
     "detector": {
