@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deepfake.detector import Detector
 from deepfake.errors import InputError
+from deepfake.features.pretrained import Pretrained
 from deepfake.metrics.classification import at_threshold, auc
 from deepfake.metrics.eer import eer
 from deepfake.training.finish import best_weights, finish
@@ -40,7 +41,7 @@ class Detection(Repeatable):
         seed: Seed of dropout and the like, see `Repeatable`.
         freeze: Names of parts of the detector that are not trained, including batch-norm statistics
             (`model.encoder.0`): the first layers in a fine-tuning, which also cost the most time.
-        compile: Whether training steps run the network compiled, see `torch.compile`.
+        compile: Whether training steps run the network, and a pre-trained front end, compiled, see `torch.compile`.
 
     Raises:
         InputError: The detector has no part of such a name.
@@ -65,8 +66,10 @@ class Detection(Repeatable):
         compile: bool = False,
     ) -> None:
         super().__init__(detector, seed)
-        # of the function, not of the module, which checkpoints would list twice
-        self._compiled = torch.compile(detector.model.forward, dynamic=False) if compile else None
+        parts = [detector.model] + [detector.features] * isinstance(detector.features, Pretrained) if compile else []
+        # of the functions, not of the modules, which checkpoints would list twice; spectra have little to gain
+        compiled = [torch.compile(part.forward, dynamic=False) for part in parts]
+        self._network, self._front_end = (*compiled, None, None)[:2]
         self.loss = loss
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -87,7 +90,7 @@ class Detection(Repeatable):
 
     def fit(self, setup: Setup) -> dict[str, Any] | None:
         """Train, and write the files of the run, see `deepfake.training.finish.finish`."""
-        if self._compiled and setup.datamodule.batch_seconds is not None:
+        if self._network and setup.datamodule.batch_seconds is not None:
             raise InputError(
                 "task.compile=true with batch_seconds: clips of one length were expected, since a network is compiled "
                 "for each: leave one of the two out"
@@ -105,8 +108,8 @@ class Detection(Repeatable):
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
         """The training loss of a batch."""
-        network = self._compiled or self.detector.model
-        logits = network(self.detector.features(batch["waveform"]))
+        front_end, network = self._front_end or self.detector.features, self._network or self.detector.model
+        logits = network(front_end(batch["waveform"]))
         return self.loss(self.detector.log_odds(logits), batch["label"])
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

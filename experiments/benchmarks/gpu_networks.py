@@ -343,7 +343,11 @@ def self_supervised(setting: Setting) -> None:
         clips = noise(n, detector.n_samples).to(setting.device)
         sides = {p: forward(setting, detector, clips, p) for p in (*TF32, "bf16")}
         compare(setting, "self-supervised", f"{name}, inference", sides, n)
+    compiled = copy.deepcopy(detector)
+    for part in (compiled.features, compiled.model):
+        part.compile(dynamic=False)
     sides = {p: step(setting, detector, clips, p, fused=p == "bf16") for p in (*TF32, "bf16")}
+    sides["bf16, compiled"] = step(setting, compiled, clips, "bf16", fused=True)
     compare(setting, "self-supervised", f"{name}, training", sides, n)
     detector.features.checkpointing = True  # type: ignore[assignment]
     sides = {"bf16": step(setting, detector, clips, "bf16", fused=True)}

@@ -339,8 +339,11 @@ def test_two_processes_resume_exactly(tiny_la, tmp_path):
             assert same(weights(tmp_path / "whole", name), weights(tmp_path / workers, name)), workers
 
 
+@pytest.mark.parametrize(
+    ("overrides", "parts"), [([], ["CNN"]), (["model=ssl_linear", *sizes("xlsr_300m")], ["SSLLinear", "SSL"])]
+)
 def test_a_compiled_network_trains_and_its_checkpoint_names_it_once(
-    tiny_la: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    overrides: list[str], parts: list[str], tiny_la: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[object] = []
 
@@ -350,11 +353,10 @@ def test_a_compiled_network_trains_and_its_checkpoint_names_it_once(
 
     monkeypatch.setattr(torch, "compile", compile_)
     for name, more in {"eager": [], "compiled": ["task.compile=true"]}.items():
-        train_without_report(tiny_run(tiny_la, tmp_path / name, "trainer.max_epochs=1", *more))
+        train_without_report(tiny_run(tiny_la, tmp_path / name, "trainer.max_epochs=1", *overrides, *more))
     eager, ours = (weights(tmp_path / name) for name in ("eager", "compiled"))
     assert same(eager, ours)
-    [(network, settings)] = compiled
-    assert type(network).__name__ == "CNN" and settings == {"dynamic": False}
+    assert [(type(part).__name__, settings) for part, settings in compiled] == [(p, {"dynamic": False}) for p in parts]
     checkpoint = torch.load(tmp_path / "compiled" / "checkpoints" / "last.ckpt", weights_only=True)
     assert [name for name in checkpoint["state_dict"] if not name.startswith("detector.")] == []
 
