@@ -31,6 +31,7 @@ SMALL = {
     "aasist_ssl": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_rows=12"),
     "cnn": ("model.channels=[3,4,4,4]",),
     "cnn_bilstm": ("model.channels=[3,4,4]", "model.lstm_units=[4,3]", "model.dense_units=4"),
+    "conformer": ("model.width=8", "model.n_blocks=2", "model.n_heads=2", "model.n_positions=400"),
     "frame_cnn": ("model.channels=[3,4,4,4]", "model.width=4"),
     "mhfa": ("model.n_heads=3", "model.compression=4", "model.embedding=5"),
     "nes2net_x": ("model.n_groups=2", "model.n_slices=3"),
@@ -91,7 +92,7 @@ def _takes(model: str, features: str) -> bool:
 
 def _variant(features: str) -> bool:
     """Whether the front end is another one that hands over its layers in another way."""
-    return re.search("_(last|gate|layers)$", features) is not None
+    return re.search("_(last|gate|attention|layers)$", features) is not None
 
 
 def _of_one_class() -> list[tuple[str, str]]:
