@@ -1,9 +1,9 @@
 """`deepfake predict` against a plain loop over the authors' code: `python experiments/benchmarks/predict.py AASIST`.
 
-AASIST is a checkout of https://github.com/clovaai/aasist, with its weights; nothing of it is shipped here. Both sides are
-whole processes on one thread that score the same FLAC files of 4 s with AASIST-L, started in turn; the loop is the one
-of their `produce_evaluation_file`, with their `Dataset` and their network, one clip a step. Printed are the medians of
-CPU seconds and of wall time with the ratio, for all files, for one file (what it takes to start), and for the difference.
+AASIST is a checkout of https://github.com/clovaai/aasist, with its weights; nothing of it is shipped here. Both sides
+are whole processes on one thread that score the same FLAC files of 4 s with AASIST-L, started in turn; the loop is
+that of their `produce_evaluation_file`, with their `Dataset` and their network, one clip a step. Printed are the medians of
+CPU seconds and of wall time with the ratio, for all files, for one (what it takes to start), and for the difference.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def scores(side: str, out: str) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
