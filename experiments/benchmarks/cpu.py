@@ -1,4 +1,5 @@
-"""What allocator, layout, ONNX Runtime, batched features and decoded samples save: `python experiments/benchmarks/cpu.py`.
+"""What allocator, layout, ONNX Runtime, batched features and decoded samples save:
+`python experiments/benchmarks/cpu.py`.
 
 `python experiments/benchmarks/cpu.py memory` is the memory of AASIST's training and scoring instead, and its price.
 
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -124,22 +126,23 @@ def front_ends() -> None:
     keep_freed_memory()
     clips = 0.1 * torch.randn(32, 64_000)
     each = list(clips.double().numpy())  # as soundfile reads
-    window, hz = scipy.signal.get_window("hamming", 320), np.linspace(0, 8_000, 257)
+    signal: Any = scipy.signal  # whose types are those of any array library
+    window, hz = signal.get_window("hamming", 320), np.linspace(0, 8_000, 257)
 
     def mel(x: np.ndarray) -> np.ndarray:
         power = librosa.feature.melspectrogram(y=x, sr=16_000)
         return librosa.power_to_db(power, ref=np.max, top_db=80) / 80 + 1
 
     def energies(x: np.ndarray, bands: np.ndarray) -> np.ndarray:
-        _, _, found = scipy.signal.stft(x, 16_000, window, 320, 160, 512, boundary=None, padded=False)
+        _, _, found = signal.stft(x, 16_000, window, 320, 160, 512, boundary=None, padded=False)
         return bands @ np.abs(found * window.sum()) ** 2
 
     def lfcc(x: np.ndarray, bands: np.ndarray) -> np.ndarray:
-        levels = np.log10(energies(scipy.signal.lfilter([1, -0.97], 1, x), bands) + np.finfo(np.float32).eps)
-        rows = [scipy.fft.dct(levels, type=2, norm="ortho", axis=0)]
+        levels = np.log10(energies(signal.lfilter([1, -0.97], 1, x), bands) + np.finfo(np.float32).eps)
+        rows: list[Any] = [scipy.fft.dct(levels, type=2, norm="ortho", axis=0)]
         for _ in range(2):
             padded = np.pad(rows[-1], ((0, 0), (1, 1)), mode="edge")
-            rows.append(scipy.signal.lfilter([1, 0, -1], 1, padded)[:, 2:])
+            rows.append(signal.lfilter([1, 0, -1], 1, padded)[:, 2:])
         return np.concatenate(rows)
 
     triangles = [1 - np.abs(hz - np.linspace(0, 8_000, n + 2)[1:-1, None]) * (n + 1) / 8_000 for n in (20, 80)]

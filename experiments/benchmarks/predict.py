@@ -2,7 +2,7 @@
 
 AASIST is a checkout of https://github.com/clovaai/aasist, with its weights; nothing of it is shipped here. Both sides
 are whole processes on one thread that score the same FLAC files of 4 s with AASIST-L, started in turn; the loop is
-that of their `produce_evaluation_file`, with their `Dataset` and their network, one clip a step. Printed are the medians of
+that of their `produce_evaluation_file`, with their `Dataset` and network, one clip a step. Printed are the medians of
 CPU seconds and of wall time with the ratio, for all files, for one (what it takes to start), and for the difference.
 """
 
