@@ -1,4 +1,5 @@
-"""What allocator, layout, ONNX Runtime and decoded samples save on a CPU: `python experiments/benchmarks/cpu.py`.
+"""What allocator, layout, ONNX Runtime, batched features and decoded samples save:
+`python experiments/benchmarks/cpu.py`.
 
 `python experiments/benchmarks/cpu.py memory` is the memory of AASIST's training and scoring instead, and its price.
 
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +30,9 @@ from deepfake.datasets.demo import utterances
 from deepfake.detector import Detector
 from deepfake.export.export import export
 from deepfake.export.onnx import Onnx
+from deepfake.features.lfcc import LFCC
+from deepfake.features.linear import LinearBands
+from deepfake.features.mel import Mel
 from deepfake.loading.item import Clips
 from deepfake.loading.pcm import pcm
 from deepfake.models.aasist import AASIST
@@ -99,15 +104,60 @@ def backends() -> None:
 
 
 def cache() -> None:
-    """Random crops of 4.04 s from decoded samples, as with `dataset.cache=true`, against FLAC: the demo corpus."""
+    """Random crops from decoded samples, as with `dataset.cache=true`, against FLAC: the demo corpus of 2 to 4 s."""
     with tempfile.TemporaryDirectory() as folder:
         listed = utterances("train", root=f"{folder}/demo", n_utterances=90)
         files = [u.path for u in listed]
         kept = pcm(Path(folder, "demo.pcm"), files, 16_000, lambda: map(load, files))
-        ours, plain = (Clips(listed, n_samples=64_600, sample_rate=16_000, pcm=used) for used in ([kept], []))
-        a, b = (lambda clips=clips: [clips[i, 1] for i in range(len(clips))] for clips in (ours, plain))
-        a(), b()
-        report(f"decoded samples, {len(files)} clips", [seconds(b) / seconds(a) for _ in range(ROUNDS)])
+        for n in (64_600, 24_000):  # most are repeated to fill, or all are cropped
+            ours, plain = (Clips(listed, n_samples=n, sample_rate=16_000, pcm=used) for used in ([kept], []))
+            a, b = (lambda clips=clips: [clips[i, k] for k in range(10) for i in range(42)] for clips in (ours, plain))
+            a(), b()
+            report(f"decoded samples, clips of {n} samples", [seconds(b) / seconds(a) for _ in range(ROUNDS)])
+
+
+def front_ends() -> None:
+    """Front ends on 32 clips of 4 s in a batch, against librosa and scipy clip by clip."""
+    import librosa
+    import numpy as np
+    import scipy.fft
+    import scipy.signal
+
+    keep_freed_memory()
+    clips = 0.1 * torch.randn(32, 64_000)
+    each = list(clips.double().numpy())  # as soundfile reads
+    signal: Any = scipy.signal  # whose types are those of any array library
+    window, hz = signal.get_window("hamming", 320), np.linspace(0, 8_000, 257)
+
+    def mel(x: np.ndarray) -> np.ndarray:
+        power = librosa.feature.melspectrogram(y=x, sr=16_000)
+        return librosa.power_to_db(power, ref=np.max, top_db=80) / 80 + 1
+
+    def energies(x: np.ndarray, bands: np.ndarray) -> np.ndarray:
+        _, _, found = signal.stft(x, 16_000, window, 320, 160, 512, boundary=None, padded=False)
+        return bands @ np.abs(found * window.sum()) ** 2
+
+    def lfcc(x: np.ndarray, bands: np.ndarray) -> np.ndarray:
+        levels = np.log10(energies(signal.lfilter([1, -0.97], 1, x), bands) + np.finfo(np.float32).eps)
+        rows: list[Any] = [scipy.fft.dct(levels, type=2, norm="ortho", axis=0)]
+        for _ in range(2):
+            padded = np.pad(rows[-1], ((0, 0), (1, 1)), mode="edge")
+            rows.append(signal.lfilter([1, 0, -1], 1, padded)[:, 2:])
+        return np.concatenate(rows)
+
+    triangles = [1 - np.abs(hz - np.linspace(0, 8_000, n + 2)[1:-1, None]) * (n + 1) / 8_000 for n in (20, 80)]
+    of_lfcc, of_linear = (found.clip(0) for found in triangles)
+    pairs: dict[str, tuple[nn.Module, Callable[[np.ndarray], np.ndarray]]] = {
+        "mel": (Mel(), mel),
+        "lfcc": (LFCC(), lambda x: lfcc(x, of_lfcc)),
+        "linear": (LinearBands(), lambda x: np.log(energies(x, of_linear) + 1e-10)),
+    }
+    for name, (ours, theirs) in pairs.items():
+        a, b = partial(ours, clips), lambda theirs=theirs: [theirs(x) for x in each]
+        shift = 0 if name == "mel" else 1  # the first frame of ours is centred on the first sample
+        found, expected = a()[3].numpy()[:20, shift:], b()[3][:20]
+        np.testing.assert_allclose(found[:, :100], expected[:, :100], atol=1e-2)
+        report(f"{name}, 32 clips of 4 s", [seconds(b) / seconds(a) for _ in range(ROUNDS)])
 
 
 def allocator() -> None:
@@ -173,5 +223,6 @@ if __name__ == "__main__":
     else:
         layout()
         backends()
+        front_ends()
         cache()
         allocator()
