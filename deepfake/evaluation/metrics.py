@@ -74,7 +74,7 @@ class Intervals:
         fewest = min(trials.n_bonafide, trials.n_spoof)
         if not self.n or fewest < 2:
             return None
-        return list(bootstrap.intervals(trials, **self.resampling)["eer"]) if rate else self.of_share(0.0, fewest)
+        return list(bootstrap.eer_interval(trials, **self.resampling) if rate else self.of_share(0.0, fewest))
 
 
 NO_INTERVALS = Intervals(n=0)
