@@ -81,5 +81,5 @@ def _scalar(tag: str, value: float) -> Summary:
 
 def _picture(tag: str, png: bytes) -> Summary:
     width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # of its first chunk, IHDR
-    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)  # 4: RGBA
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)  # 3: RGB
     return Summary(value=[Summary.Value(tag=tag, image=image)])
