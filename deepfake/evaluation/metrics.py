@@ -119,9 +119,7 @@ def evaluate(
     Raises:
         InputError: The threshold is not finite.
     """
-    known = np.flatnonzero(scores.labels >= 0)
-    order = known[np.argsort(scores.scores[known], kind="stable")]  # once: what sorts sorted scores is quick
-    trials = Trials.unchecked(scores.scores[order], scores.labels[order] == 1)
+    order, trials = scores.ranked, scores.trials
     llrs, systems = _llrs(scores, order, trials), Column.of(scores.attacks, blank="-")
     attacks = systems.at(order)
     columns = {name: Column.of(values).at(order) for name, values in scores.extras.items() if name != "llr"}

@@ -51,8 +51,7 @@ def summaries(metrics: Mapping[str, Any], scores: Scores, tag: str, figures: Pat
         if entry["eer"] is not None:
             yield _scalar(f"{tag}_eer_by_attack/{attack}", entry["eer"])
     if metrics["eer"] is not None:
-        known = scores.labels >= 0
-        curve = precision_recall(Trials(scores.scores[known], scores.labels[known]))
+        curve = precision_recall(scores.trials)
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=n) for n in curve.shape])
         tensor = TensorProto(dtype="DT_FLOAT", float_val=curve.reshape(-1).tolist(), tensor_shape=shape)
         about = create_summary_metadata(display_name="", description="", num_thresholds=THRESHOLDS)
