@@ -57,7 +57,8 @@ def summaries(metrics: Mapping[str, Any], scores: Scores, tag: str, figures: Pat
         about = create_summary_metadata(display_name="", description="", num_thresholds=THRESHOLDS)
         yield Summary(value=[Summary.Value(tag=f"{tag}/precision_recall", metadata=about, tensor=tensor)])
         for name in FIGURES:
-            yield _picture(f"{tag}/{name}", (figures / f"{name}.png").read_bytes())
+            if (file := figures / f"{name}.png").is_file():  # what the scores do not allow is not drawn
+                yield _picture(f"{tag}/{name}", file.read_bytes())
 
 
 def precision_recall(trials: Trials) -> Floats:

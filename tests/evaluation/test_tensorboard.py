@@ -43,6 +43,9 @@ def test_a_report_on_the_board(tmp_path):
     image = board.Images("corpus-eval/det")[0]
     assert image.encoded_image_string == (tmp_path / "figures/det.png").read_bytes()
     assert (image.width, image.height) == (780, 750)  # 5.2 by 5 inches at 150 dots
+    (tmp_path / "figures/det.png").unlink()
+    images = [x.value[0].tag for x in summaries(metrics, scores, "a", folder.figures) if x.value[0].HasField("image")]
+    assert images == ["a/roc", "a/histogram"]
     expected = pr_curve("corpus-eval/precision_recall", y, (rankdata(s, method="max") - 1) / len(s))
     (curve,) = [x for x in summaries(metrics, scores, "corpus-eval", folder.figures) if x.value[0].HasField("tensor")]
     assert curve.value[0].metadata.plugin_data == expected.value[0].metadata.plugin_data
