@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from deepfake.atomic import save_atomically
-from deepfake.commandline import run_folder
 from deepfake.detector_parts import part_of
 from deepfake.domain import is_domain
 from deepfake.errors import InputError
@@ -248,14 +246,3 @@ def _numbers(value: Any) -> Iterator[float]:
 def one_line(error: Exception) -> str:
     """The beginning of an error's message."""
     return " ".join(str(error).split())[:300]
-
-
-def detector_file(run: str | os.PathLike[str]) -> Path:
-    """The detector file of a run, given by its folder or a file of it, or the detector file itself.
-
-    Example:
-        >>> detector_file(Path("runs") / "detector.pt").name
-        'detector.pt'
-    """
-    path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
-    return path / "detector.pt" if path.is_dir() else path
