@@ -84,10 +84,18 @@ def sizes(features: str) -> tuple[str, ...]:
 
 
 def front_end(features: str, **keywords: Any) -> FrontEnd:
-    """The front end of `conf/features/FEATURES.yaml` at 16 kHz, small."""
-    config = compose("run_dir=.", f"features={features}", *sizes(features)).features
-    torch.manual_seed(0)
-    return instantiate(config, _convert_="all", **keywords)
+    """The front end of `conf/features/FEATURES.yaml` at 16 kHz, small, and torch's random state after it was made."""
+    key = f"{features} {keywords}"
+    if key not in _front_ends:
+        config = compose("run_dir=.", f"features={features}", *sizes(features)).features
+        torch.manual_seed(0)
+        _front_ends[key] = instantiate(config, _convert_="all", **keywords), torch.get_rng_state()
+    made, state = _front_ends[key]
+    torch.set_rng_state(state)
+    return copy.deepcopy(made)
+
+
+_front_ends: dict[str, tuple[FrontEnd, Tensor]] = {}
 
 
 def _takes(model: str, features: str) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from children import python
 from interrupted import Stop, stop_at_once, train_until, train_without_report, with_any_workers
 from ranks import two_ranks
 from small_detectors import SMALL, sizes
@@ -285,9 +284,7 @@ def test_two_cpu_processes_score_each_dev_utterance_once(tiny_la, tmp_path):
     arguments = ["dataset=asvspoof2019_la", f"dataset.root={tiny_la}", f"hydra.run.dir={tmp_path}/a, run", *TINY]
     arguments += ["trainer=ddp", "trainer.devices=2", "batch_size=2", "trainer.max_epochs=1"]
     arguments += ["features.normalise=train_stats"]
-    done = subprocess.run(
-        [sys.executable, "train.py", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+    done = python("train.py", *arguments)  # which starts the other process as it starts any
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == f"{tmp_path}/a, run"
     folder = Path(done.stdout.splitlines()[-1])
