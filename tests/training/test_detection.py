@@ -11,7 +11,7 @@ import torch
 import yaml
 from children import python
 from interrupted import Stop, stop_at_once, train_until, train_without_report, with_any_workers
-from ranks import two_ranks
+from ranks import two_fresh_ranks
 from small_detectors import SMALL, sizes
 from tiny import REPOSITORY, TINY, compose, tiny_run
 
@@ -330,7 +330,7 @@ for workers in (0, 2):
 
 def test_two_processes_resume_exactly(tiny_la, tmp_path):
     overrides = ["trainer=ddp", "trainer.accelerator=cpu", "batch_size=2", "augment=[gain,mixup]", "model.dropout=0.3"]
-    two_ranks(RANK, str(tiny_la), str(tmp_path), *overrides)
+    two_fresh_ranks(RANK, str(tiny_la), str(tmp_path), *overrides)
     for workers in "02":
         for name in ("detector.pt", "checkpoints/last.ckpt"):
             assert same(weights(tmp_path / "whole", name), weights(tmp_path / workers, name)), workers
