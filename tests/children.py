@@ -101,8 +101,8 @@ def _start(first: str, *others: str) -> None:
     sys.path[:] = [beside, *filter(None, names), *(path for path in sys.path if path not in here)]
     _leave_out_what_is_of_another_checkout()
     if first == "-c":
-        code, *others = others
-        sys.argv[:] = ["-c", *others]
+        code, *rest = others
+        sys.argv[:] = ["-c", *rest]
         sys.modules["__main__"] = main = ModuleType("__main__")
         exec(compile(code, "<string>", "exec"), main.__dict__)
     elif first == "-m":
