@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from children import python
 from tiny import REPOSITORY, write_audio
 
 PARTS = {
@@ -189,10 +188,7 @@ def dedented(text: str) -> str:
 
 def ran(place, *arguments: str) -> str:
     """What a command of the copy prints; it imports the copy's package."""
-    environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=place, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = python(*arguments, cwd=place, env={**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
