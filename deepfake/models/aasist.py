@@ -145,16 +145,24 @@ class AASIST(SpectroTemporalGraphs):
         """
         self.require_shape(features)
         if _scores_on_cpu(features, self) and not torch.compiler.is_compiling():  # as an exporter is
-            return torch.cat([self._encoded(clip) for clip in features.split(1)])
-        return self._encoded(features)
+            return torch.cat([self._encoded(self._scored_rows(clip)) for clip in features.split(1)])
+        return self._encoded(self._rows(features))
 
-    def _encoded(self, features: Tensor) -> Tensor:
-        """The encoder's map of all clips together."""
+    def _rows(self, features: Tensor) -> Tensor:
+        """What the encoder takes, `[B, 1, T]` or `[B, C, L]` -> `[B, 1, rows, frames]`."""
         x = self.conv_time(features).unsqueeze(1)  # [B, 1, n_filters, T'] or [B, 1, rows, L]
         if self.training and self.mask_filters:
             x = without_run(x, self.mask_filters)
-        if self.in_channels == 1:
-            x = F.max_pool2d(x.abs(), 3)  # [B, 1, rows, L]
+        return F.max_pool2d(x.abs(), 3) if self.in_channels == 1 else x
+
+    def _scored_rows(self, clip: Tensor) -> Tensor:
+        """The same of one clip, sooner, in scoring on a CPU."""
+        if isinstance(self.conv_time, SincFilters) and clip.dtype == self.conv_time.filters.dtype:
+            return self.conv_time.pooled(clip, 3).unsqueeze(1)
+        return self._rows(clip)
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """The encoder's map of all clips together, from `_rows`."""
         x = F.selu(self.first_bn(x), inplace=True)
         for block in self.encoder:
             x = block(_in_layout(x, block))
