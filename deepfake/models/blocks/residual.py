@@ -48,27 +48,25 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return self._pooled(self._scored(x).add_(self.conv_downsample(x)))
+            mean, variance = self.bn2.running_mean, self.bn2.running_var
+            assert mean is not None and variance is not None
+            return self._pooled(self.mapped(x, mean, variance))
         if self.recompute and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
             return cast(Tensor, Recomputed.apply(x, self, *trained(self)))
         return self._pooled(self.conv2(F.selu(self.bn2(self.conv1(x)), inplace=True)) + self.conv_downsample(x))
 
-    def _scored(self, x: Tensor) -> Tensor:
-        """Both convolutions in evaluation: the batch norm is folded into the first, on a CPU SELU in part too."""
+    def mapped(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """What is pooled, with given statistics: the batch norm is folded into `conv1`, on a CPU SELU in part too."""
         conv, norm = self.conv1, self.bn2
-        assert conv.bias is not None and norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        weight, bias = conv.weight * scale.view(-1, 1, 1, 1), (conv.bias - norm.running_mean) * scale + norm.bias
-        if not _plain(x):
-            return self.conv2(F.selu(F.conv2d(x, weight, bias, padding=conv.padding), inplace=True))
-        inner = folded_selu_(F.conv2d(x, weight * LOG2_E, bias * LOG2_E - SHIFT, padding=conv.padding))
-        return F.conv2d(inner, self.conv2.weight * GAIN, self.conv2.bias, padding=self.conv2.padding)
-
-    def after(self, inner: Tensor, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """The output from what `conv1` gives of `x`, normalised by given statistics."""
-        norm = self.bn2
-        out = F.batch_norm(inner, mean, variance, norm.weight, norm.bias, training=False, eps=norm.eps)
-        return self._pooled(self.conv2(F.selu(out, inplace=True)) + self.conv_downsample(x))
+        assert conv.bias is not None
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        weight, bias = conv.weight * scale.view(-1, 1, 1, 1), (conv.bias - mean) * scale + norm.bias
+        if _plain(x):
+            inner = folded_selu_(F.conv2d(x, weight * LOG2_E, bias * LOG2_E - SHIFT, padding=conv.padding))
+            out = F.conv2d(inner, self.conv2.weight * GAIN, self.conv2.bias, padding=self.conv2.padding)
+        else:
+            out = self.conv2(F.selu(F.conv2d(x, weight, bias, padding=conv.padding), inplace=True))
+        return out.add_(self.conv_downsample(x))
 
     def _pooled(self, out: Tensor) -> Tensor:
         return F.max_pool2d(out, (1, self.time_pool)) if self.time_pool > 1 else out  # [B, C, R, L // time_pool]
