@@ -154,6 +154,17 @@ def test_layout_is_for_evaluation_on_a_cpu_without_gradients() -> None:
     assert layouts == [False, False, False, True]
 
 
+def test_blocks_that_do_not_recompute_train_in_the_default_layout() -> None:
+    model, layouts = AASIST(in_channels=1, recompute=1, **SMALL).train(), []
+    for block in model.encoder:
+        block.register_forward_pre_hook(
+            lambda module, inputs: layouts.append(inputs[0].is_contiguous() and inputs[0].stride(3) == 1)
+        )
+    waveform = torch.randn(2, 1, SHORT)
+    model(waveform)
+    assert layouts == [True] * 6
+
+
 def test_a_run_of_any_length_at_any_place_is_silenced() -> None:
     x, runs = torch.rand(2, 1, 70, 5) + 1, []
     for _ in range(600):

@@ -51,9 +51,14 @@ class ResidualBlock(nn.Module):
             mean, variance = self.bn2.running_mean, self.bn2.running_var
             assert mean is not None and variance is not None
             return self._pooled(self.mapped(x, mean, variance))
-        if self.recompute and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        if self.recomputes(x):
             return cast(Tensor, Recomputed.apply(x, self, *trained(self)))
         return self._pooled(self.conv2(F.selu(self.bn2(self.conv1(x)), inplace=True)) + self.conv_downsample(x))
+
+    def recomputes(self, x: Tensor) -> bool:
+        """Whether this is a training step that computes clip by clip and again in backward."""
+        on_cpu = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        return self.training and self.recompute and on_cpu
 
     def mapped(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """What is pooled, with given statistics: the batch norm is folded into `conv1`, on a CPU SELU in part too."""
