@@ -171,7 +171,8 @@ def peer(folder: str) -> None:
             report(f"{what}, {n_clips} x 4.04 s, authors, memory {setting} / ours", ratios)
             gib = [statistics.median(row[1] for row in side) for side in (rows, ours)]
             far = max(abs(a - b) for a, b in zip(rows[0][2:], ours[0][2:], strict=True))
-            print(f"    peaks above the start {gib[0]:.2f} and {gib[1]:.2f} GiB; outputs differ by {far:.0e}")
+            print(f"    peaks above the start {gib[0]:.2f} and {gib[1]:.2f} GiB")
+            print(f"    {'logits differ' if what == 'score' else 'length of the gradient differs'} by {far:.0e}")
 
 
 def _against(folder: str, whose: str, setting: str, what: str, n_clips: str) -> None:
