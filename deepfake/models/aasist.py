@@ -56,7 +56,7 @@ class AASIST(SpectroTemporalGraphs):
         mask_filters: In training, so many neighbouring sinc filters at most are silenced, a run drawn anew for each
             batch; 0 is none, as published. The authors' `freq_aug` is 19. A feature has no sinc filters to silence.
         recompute: So many of the first residual blocks are computed again in the backward pass of a training on a CPU,
-            clip by clip: 3 take a sixth of the memory and a quarter more time; 0 is none.
+            clip by clip: 3 take a fifth of the memory and a quarter more time; 0 is none.
 
     Shape:
         raw `[B, 1, T]` or features `[B, C, L]` -> logits `[B, 2]` (index 1 is bona fide), or cosine `[B, 1]`
