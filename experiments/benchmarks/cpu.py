@@ -1,7 +1,9 @@
 """What allocator, layout, ONNX Runtime, batched features and decoded samples save:
 `python experiments/benchmarks/cpu.py`.
 
-`python experiments/benchmarks/cpu.py memory` is the memory of AASIST's training and scoring instead, and its price.
+`python experiments/benchmarks/cpu.py memory` is the memory of AASIST's training and scoring instead, and its price;
+`python experiments/benchmarks/cpu.py peer --aasist FOLDER` is AASIST against its authors' network, both with their
+published weights, where FOLDER is a copy of clovaai/aasist (not shipped here).
 
 Each row is a ratio of CPU times on one thread, its two sides taken in turn in the same process; the median of the
 paired ratios, with the smallest and the largest. The allocator cannot be switched back, so its two sides are two
@@ -10,6 +12,7 @@ processes, started in turn.
 
 from __future__ import annotations
 
+import json
 import resource
 import statistics
 import subprocess
@@ -18,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +181,7 @@ def _child(what: str, setting: str) -> float:
 
 def memory() -> None:
     """A training step of 16 clips of 4.04 s with AASIST, its first blocks recomputed or not, and scoring of 8."""
-    sides = {"step": ("0", "2"), "score": ("2",)}
+    sides = {"step": ("0", "3"), "score": ("3",)}
     found: dict[tuple[str, str], list[list[float]]] = {}
     for _ in range(3):
         for what, settings in sides.items():
@@ -187,7 +191,7 @@ def memory() -> None:
     for (what, recompute), rows in found.items():
         peak, base = (statistics.median(values) for values in list(zip(*rows, strict=True))[1:])
         print(f"AASIST, {what}, recompute={recompute}: peak {peak:.2f} GiB, {base:.2f} before")
-    times = [[row[0] for row in found["step", recompute]] for recompute in ("2", "0")]
+    times = [[row[0] for row in found["step", recompute]] for recompute in ("3", "0")]
     report("recomputed / kept, time of a step", [a / b for a, b in zip(*times, strict=True)])
 
 
@@ -200,6 +204,63 @@ def _peak(what: str, recompute: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run()
     print(seconds(run), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before / 2**20)
+
+
+def peer(folder: str) -> None:
+    """AASIST against the authors' network, as it comes and with memory kept, in scoring and in training steps."""
+    for what, n_clips, rounds in (("score", 1, 5), ("score", 8, 3), ("step", 2, 3)):
+        found: dict[tuple[str, str], list[list[float]]] = {}
+        for _ in range(rounds):
+            for side in (("authors", "default"), ("authors", "kept"), ("ours", "kept")):
+                command = [sys.executable, __file__, "against", folder, *side, what, str(n_clips)]
+                out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+                found.setdefault(side, []).append([float(x) for x in out.split()])
+        ours = found.pop(("ours", "kept"))
+        for (_, setting), rows in found.items():
+            ratios = [theirs[0] / own[0] for theirs, own in zip(rows, ours, strict=True)]
+            report(f"{what}, {n_clips} x 4.04 s, authors, memory {setting} / ours", ratios)
+            gib = [statistics.median(row[1] for row in side) for side in (rows, ours)]
+            far = max(abs(a - b) for a, b in zip(rows[0][2:], ours[0][2:], strict=True))
+            print(f"    peaks above the start {gib[0]:.2f} and {gib[1]:.2f} GiB")
+            print(f"    {'logits differ' if what == 'score' else 'length of the gradient differs'} by {far:.0e}")
+
+
+def _against(folder: str, whose: str, setting: str, what: str, n_clips: str) -> None:
+    """CPU seconds a call, its peak of memory in GiB, and the logits or the length of the gradient."""
+    if setting == "kept":
+        keep_freed_memory()
+    weights = torch.load(Path(folder, "models/weights/AASIST.pth"), weights_only=True, map_location="cpu")
+    torch.manual_seed(0)
+    clips = 0.1 * torch.randn(int(n_clips), 1, 64_600)
+    model = AASIST(in_channels=1) if whose == "ours" else _authors(folder)
+    model.load_state_dict(weights)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    logits = partial(model, clips) if whose == "ours" else lambda: model(clips[:, 0])[1]
+
+    def run() -> torch.Tensor:
+        if what == "score":
+            with torch.inference_mode():
+                return logits()
+        model.zero_grad()
+        logits().square().mean().backward()
+        return torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model.train(what == "step")
+    found = run()
+    spent = statistics.median(seconds(run) for _ in range(3 if clips.numel() < 100_000 else 1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(spent, peak / 2**20, *found.flatten().tolist())
+
+
+def _authors(folder: str) -> nn.Module:
+    spec = spec_from_file_location("authors", Path(folder, "models/AASIST.py"))
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Model(json.loads(Path(folder, "config/AASIST.conf").read_text())["model_config"])
 
 
 def _one(what: str, setting: str) -> None:
@@ -216,6 +277,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1:] == ["memory"]:
         memory()
+    elif sys.argv[1:3] == ["peer", "--aasist"]:
+        peer(*sys.argv[3:])
+    elif sys.argv[1:2] == ["against"]:
+        _against(*sys.argv[2:])
     elif sys.argv[1:2] == ["peak"]:
         _peak(*sys.argv[2:])
     elif sys.argv[1:]:
