@@ -84,9 +84,9 @@ def test_a_list_that_is_written_row_by_row_is_that_of_one_call():
 @pytest.mark.parametrize("form", [CsvRows, JsonRows])
 def test_a_file_that_was_broken_off_anywhere_gives_its_whole_rows(form):
     text = text_of(form, ROWS)
-    counts = []
+    header, counts = text.index("\n"), []
     for n in range(len(text) + 1):
-        kept, rows = form.begun(text[:n]) if form is JsonRows or n > 135 or n == 0 else ("", [])
+        kept, rows = form.begun(text[:n]) if form is JsonRows or n > header or n == 0 else ("", [])
         assert [row["file"] for row in rows] == [row["file"] for row in ROWS[: len(rows)]] and text.startswith(kept)
         out = io.StringIO()
         written = form(out, len(rows))
