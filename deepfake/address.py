@@ -150,7 +150,7 @@ def _store(place: str, process: int) -> Any:
     from fsspec.core import url_to_fs
 
     try:
-        return url_to_fs(place, skip_instance_cache=True)[0]
+        return url_to_fs(place)[0]
     except ImportError as error:
         package = getattr(error.__cause__, "name", None) or error.name
         raise InputError(f"{place} needs the package {package}: pip install {package}") from error

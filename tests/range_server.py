@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ class RangeServer(ThreadingHTTPServer):
 
     Attributes:
         asked: Each request so far, as `GET train-0.tar bytes=512-1023`.
-        refusals: For a file, or `FILE bytes=512-1023`, the statuses with which its next requests are answered.
+        refusals: For a file, or `FILE bytes=512-1023`, the statuses of its next answers; 0 is none.
         ranges: Whether ranges are answered with ranges.
     """
 
@@ -68,6 +69,10 @@ class Handler(SimpleHTTPRequestHandler):
             self._send(200, path.read_bytes(), body=body, **{"Last-Modified": changed})
 
     def _send(self, status: int, data: bytes, *, body: bool = True, **headers: str) -> None:
+        if status == 0:
+            time.sleep(0.5)
+            self.close_connection = True
+            return
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import sys
 from pathlib import Path
@@ -116,9 +117,7 @@ def test_an_answer_that_does_not_come_is_asked_for_again(server):
 def test_a_store_that_hangs_is_waited_for_with_an_end(server, monkeypatch):
     first = corpus(server.address).select("train", 0)[0].path
     monkeypatch.setattr(address, "TIMEOUT_SECONDS", 0.05)
-    open_ = []
-    monkeypatch.setattr(type(server), "process_request", lambda *request: open_.append(request))  # and no answer
-    address._store.cache_clear()  # and its open connection
+    server.refusals["train-000000.tar"] = [0, 0, 0]
     with pytest.raises(InputError, match=r"could not be read in 3 tries \(FSTimeoutError\)"):
         load(first)
 
@@ -142,6 +141,7 @@ def test_a_training_that_loses_its_store_ends_with_a_sentence(packed, server, tm
     server.refusals[request_of(corpus(packed).select("dev", 0)[0])] = [503] * 3
     with pytest.raises(InputError, match=r"dev-000000.tar: could not be read in 3 tries .*resume=RUN"):
         train_without_report(tiny_run(packed, tmp_path / "run", *settings))
+    gc.collect()  # its loader processes end while the server still answers them
 
 
 def test_what_is_missing_or_cut_short_is_noticed_by_a_byte_of_each_archive(packed, server, tmp_path):
@@ -241,7 +241,7 @@ def test_the_package_of_a_store_is_named(monkeypatch):
         "https://SECRET@host/corpus",
         "s3://me:SECRET@bucket/corpus",
         "https://host/corpus?sig=SECRET",
-        "simplecache::s3://me:SECRET@bucket/corpus",
+        "simplecache::s3://bucket/SECRET",
     ],
 )
 def test_addresses_with_secrets_are_refused_and_not_repeated(root, tmp_path):
