@@ -19,6 +19,7 @@ from deepfake.errors import InputError
 PAUSES = (0.5, 1.0)  # seconds between tries
 TIMEOUT_SECONDS = 60.0  # of a range
 VERSIONS = ("ETag", "etag", "Content-MD5", "Last-Modified", "LastModified", "last_modified", "mtime", "updated")
+BEHIND = re.compile("range (is )?not satisfiable", re.IGNORECASE)  # in errors: the range begins behind the file's end
 _PLACE = re.compile(r"([a-z][a-z0-9+.:-]*)://[^/]*", re.IGNORECASE)
 _SECRETS = re.compile(r"[^/]*::|[^?]*\?|[^/]*//[^/]*:[^/]*@|https?://[^/]*@", re.IGNORECASE)
 
@@ -57,7 +58,7 @@ def read(address: str, start: int | None = None, end: int | None = None) -> byte
         try:
             return store.cat_file(address, start=start, end=end, **limit)
         except Exception as error:
-            if getattr(error, "status", 0) == 416:  # the range begins behind the end
+            if getattr(error, "status", 0) == 416 or BEHIND.search(str(error)):
                 return b""
             raise
 

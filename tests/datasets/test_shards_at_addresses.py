@@ -260,6 +260,14 @@ def test_a_container_of_an_account_is_no_password():
     assert address.public("abfs://container@account.dfs/corpus", "root") == "abfs://container@account.dfs/corpus"
 
 
+def test_a_range_behind_the_end_is_empty_in_any_words(monkeypatch):
+    def refuse(*_, **__):  # as s3fs words it
+        raise OSError(22, "The requested range is not satisfiable, Request ID: 7, HTTP Status code: 416")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", refuse)
+    assert address.read("memory://bucket/a", 5, 6) == b""
+
+
 def test_signatures_of_where_a_server_redirects_to_are_not_repeated(monkeypatch):
     def refuse(*_, **__):
         raise OSError("403, url='https://elsewhere/x?X-Signature=SECRET&a=b'")
