@@ -70,6 +70,17 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
     return path.parent if path.name in ("config.yaml", "detector.pt") else path
 
 
+def detector_file(run: str | os.PathLike[str]) -> Path:
+    """The detector file of a run, given by its folder or a file of it, or the detector file itself.
+
+    Example:
+        >>> detector_file(Path("runs") / "detector.pt").name
+        'detector.pt'
+    """
+    path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
+    return path / "detector.pt" if path.is_dir() else path
+
+
 def modify_run_dataset(arguments: list[str]) -> list[str]:
     """Make `dataset.root=DIR` without `dataset=` change the dataset that the run was trained on.
 

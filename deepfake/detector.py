@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from deepfake.audio import crop_or_repeat, stream
 from deepfake.audio.windows import Cutter, mirrored
+from deepfake.commandline import detector_file
 from deepfake.detector_format import (
     SmallValues,
     check_settings,
     check_size,
     content_hash,
-    detector_file,
     one_line,
     read_detector_file,
     write_detector_file,

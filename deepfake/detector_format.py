@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from deepfake.atomic import save_atomically
-from deepfake.commandline import run_folder
 from deepfake.detector_parts import part_of
 from deepfake.domain import is_domain
 from deepfake.errors import InputError
@@ -181,17 +179,24 @@ def check_settings(config: Mapping[str, Any]) -> None:
 class SmallValues(TorchFunctionMode):
     """Makes small tensors of given values on the CPU below `torch.device("meta")`, where only weights need not be held.
 
-    On `meta`, torch computes windows and ranges by functions in Python that load its compiler: a second at each start.
+    On `meta`, torch computes windows, ranges and normal draws by functions in Python that load its compiler: one to two
+    seconds at each start. The draws are left out, since nothing there has a value.
     """
 
-    MADE = frozenset((torch.arange, torch.hamming_window, torch.hann_window, torch.linspace, torch.ones, torch.zeros))
+    MADE = frozenset(
+        (torch.arange, torch.eye, torch.hamming_window, torch.hann_window, torch.linspace, torch.ones, torch.zeros)
+    )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, on the CPU where it makes few values."""
         kwargs = kwargs or {}
+        if func is Tensor.normal_ and args[0].is_meta:
+            return args[0]
+        if func is torch.randn and "device" not in kwargs:
+            return torch.empty(*args, **kwargs)
         if func in self.MADE and "device" not in kwargs:
             most = math.prod(max(abs(n), 1 / abs(n)) for n in _numbers([args, kwargs]) if n)
-            kwargs["device"] = "cpu" if most <= SPARE else "meta"
+            kwargs["device"] = "cpu" if most ** (1 + (func is torch.eye)) <= SPARE else "meta"
         return func(*args, **kwargs)
 
 
@@ -241,14 +246,3 @@ def _numbers(value: Any) -> Iterator[float]:
 def one_line(error: Exception) -> str:
     """The beginning of an error's message."""
     return " ".join(str(error).split())[:300]
-
-
-def detector_file(run: str | os.PathLike[str]) -> Path:
-    """The detector file of a run, given by its folder or a file of it, or the detector file itself.
-
-    Example:
-        >>> detector_file(Path("runs") / "detector.pt").name
-        'detector.pt'
-    """
-    path = Path(run) if Path(run).suffix == ".pt" else run_folder(run)
-    return path / "detector.pt" if path.is_dir() else path

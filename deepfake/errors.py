@@ -28,6 +28,8 @@ MESSAGES = {  # of other errors of libraries: what their messages have in common
     r"shared memory|</torch_": "/dev/shm is too small for the loader processes; num_workers=0 does without them",
     r"CppCompileError|InvalidCxxCompiler|No working C\+\+ compiler|Cannot find a working triton": "task.compile=true: "
     "torch.compile fails here, for want of a compiler or of one that it can use: leave it out",
+    r"[Ii]nvalid device (id|ordinal)": "more processes than GPUs were started here: start one for each "
+    "(`nvidia-smi -L` lists them), or set trainer.accelerator=cpu",
     r"Early stopping conditioned on metric": "the epoch ended without dev scores, by which early stopping decides: "
     "leave trainer.max_steps out, or add callbacks.early_stopping=null",
 }
@@ -84,7 +86,7 @@ def _message(error: BaseException | None) -> str | None:
         return f"{error.full_key} is needed and was not given"  # type: ignore[union-attr]
     if name in KNOWN:
         return " ".join(str(error).split()) + KNOWN[name]
-    if isinstance(error, RuntimeError | ImportError | OSError):
+    if isinstance(error, RuntimeError | ImportError | OSError | AssertionError):
         for part, message in MESSAGES.items():
             if re.search(part, str(error)):
                 return message

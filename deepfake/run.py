@@ -204,6 +204,8 @@ def train(cfg: DictConfig) -> float | None:
     from deepfake.datasets.corpus import Corpus
     from deepfake.runs.settings import GROUPS, check_settings
 
+    if auto := plain["batch_size"] == "auto":
+        plain["batch_size"] = _recipe_batch_size()
     check_settings(plain, GROUPS)
 
     corpus = Corpus.of(plain["dataset"])
@@ -219,7 +221,7 @@ def train(cfg: DictConfig) -> float | None:
     task = _task_class(plain)
     if task.monitored and cfg.monitor.metric not in task.monitored:
         raise InputError(f"monitor.metric={cfg.monitor.metric}: one of {', '.join(task.monitored)} was expected")
-    done = begin(plain) or train(*_composed(plain, corpus))
+    done = begin(plain) or train(*_composed(plain, corpus, auto_batch=auto))
     if done is None:
         return None
     if done.new and "n_bonafide" in done.metrics:
@@ -229,11 +231,21 @@ def train(cfg: DictConfig) -> float | None:
     return objective(done.metrics, cfg.monitor.metric)
 
 
+def _recipe_batch_size() -> int:
+    """The batch size of the chosen recipe where the command line says `auto`, else that of `train.yaml`."""
+    if HydraConfig.initialized():
+        settings = HydraConfig.get()
+        others = [o for o in settings.overrides.task if not o.lstrip("+").startswith("batch_size=")]
+        if isinstance(size := hydra.compose(settings.job.config_name, overrides=others).batch_size, int):
+            return size
+    return OmegaConf.load(CONF / "train.yaml").batch_size
+
+
 def _task_class(config: Mapping[str, Any]) -> type[Task]:
     return _build(config["task"], _partial_=True, _recursive_=False).func
 
 
-def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
+def _composed(config: dict[str, Any], corpus: Corpus, *, auto_batch: bool = False) -> tuple[Task, Setup]:
     """The parts of a training, built in an order that decides which random numbers each part draws."""
     from deepfake.loading.datamodule import DataModule
     from deepfake.training.callbacks import Resumable
@@ -260,7 +272,7 @@ def _composed(config: dict[str, Any], corpus: Corpus) -> tuple[Task, Setup]:
     plugins = {"plugins": found} if (found := cluster_plugins()) else {}
     trainer = _build(config["trainer"], callbacks=callbacks, logger=_build(config["logger"]) or False, **plugins)
     trainer.strategy.checkpoint_io = CheckpointIO()
-    return task, Setup(config, datamodule, trainer)
+    return task, Setup(config, datamodule, trainer, auto_batch)
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from deepfake.figures.layout import Layout
+
 
 @contextmanager
 def blank_figures() -> Iterator[None]:
@@ -18,5 +20,6 @@ def blank_figures() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "draw", lambda figure, renderer: None)
-        patch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
+        for layout in (Layout, ConstrainedLayoutEngine):
+            patch.setattr(layout, "execute", lambda engine, figure: None)
         yield

@@ -37,6 +37,6 @@ def train_until(cfg: DictConfig, epoch: int, step: int = 0) -> None:
 def train_without_report(cfg: DictConfig) -> float | None:
     """Train to the end without the report, whose pictures take most of a tiny run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("write_report", "show"):
-            patch.setattr(f"deepfake.training.finish.{name}", lambda *_, **__: None)
+        for name in ("write_report", "summaries"):
+            patch.setattr(f"deepfake.training.finish.{name}", lambda *_, **__: ())
         return run.train(cfg)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import get_class, instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from tiny import REPOSITORY, compose
 from torch import Tensor, nn
 
@@ -31,6 +31,7 @@ SMALL = {
     "aasist_ssl": ("model.channels=[3,3,4,4,4,4]", "model.graph_dims=[4,4]", "model.n_rows=12"),
     "cnn": ("model.channels=[3,4,4,4]",),
     "cnn_bilstm": ("model.channels=[3,4,4]", "model.lstm_units=[4,3]", "model.dense_units=4"),
+    "conformer": ("model.width=8", "model.n_blocks=2", "model.n_heads=2", "model.n_positions=400"),
     "frame_cnn": ("model.channels=[3,4,4,4]", "model.width=4"),
     "mhfa": ("model.n_heads=3", "model.compression=4", "model.embedding=5"),
     "nes2net_x": ("model.n_groups=2", "model.n_slices=3"),
@@ -49,21 +50,29 @@ FRONT_ENDS = sorted(path.stem for path in (CONF / "features").glob("*.yaml"))
 DISTINCT = [name for name in FRONT_ENDS if not name.startswith("whisper_")]  # those differ in sizes alone
 
 
+@functools.cache
+def _written(group: str, name: str) -> DictConfig:
+    """What stands in `conf/GROUP/NAME.yaml` itself."""
+    return OmegaConf.load(CONF / group / f"{name}.yaml")
+
+
+@functools.cache
 def network_class(model: str) -> type[Network]:
     """Of `conf/model/MODEL.yaml`."""
-    return get_class(OmegaConf.load(CONF / "model" / f"{model}.yaml").model["_target_"])
+    return get_class(_written("model", model).model["_target_"])
 
 
 def default_front_end(model: str) -> str:
     """The front end that the model's yaml chooses."""
-    defaults = OmegaConf.load(CONF / "model" / f"{model}.yaml").defaults
+    defaults = _written("model", model).defaults
     return next(line["override /features"] for line in defaults if "override /features" in line)
 
 
 @functools.cache
 def front_end_class(features: str) -> type[FrontEnd]:
-    """Of `conf/features/FEATURES.yaml`."""
-    return get_class(compose("run_dir=.", f"features={features}").features["_target_"])
+    """Of `conf/features/FEATURES.yaml`, which names it or begins with the file that does."""
+    written = _written("features", features)
+    return get_class(written["_target_"]) if "_target_" in written else front_end_class(written.defaults[0])
 
 
 def sizes(features: str) -> tuple[str, ...]:
@@ -76,22 +85,40 @@ def sizes(features: str) -> tuple[str, ...]:
 
 
 def front_end(features: str, **keywords: Any) -> FrontEnd:
-    """The front end of `conf/features/FEATURES.yaml` at 16 kHz, small."""
-    config = compose("run_dir=.", f"features={features}", *sizes(features)).features
-    torch.manual_seed(0)
-    return instantiate(config, _convert_="all", **keywords)
+    """The front end of `conf/features/FEATURES.yaml` at 16 kHz, small, and torch's random state after it was made."""
+    key = f"{features} {keywords}"
+    if key not in _front_ends:
+        config = compose("run_dir=.", f"features={features}", *sizes(features)).features
+        torch.manual_seed(0)
+        _front_ends[key] = instantiate(config, _convert_="all", **keywords), torch.get_rng_state()
+    made, state = _front_ends[key]
+    torch.set_rng_state(state)
+    return copy.deepcopy(made)
+
+
+_front_ends: dict[str, tuple[FrontEnd, Tensor]] = {}
 
 
 def _takes(model: str, features: str) -> bool:
     """Whether the front end is of a kind that the network takes, and has what the model's yaml reads of it."""
-    keys = re.findall(r"oc.select:features\.(\w+)", (CONF / "model" / f"{model}.yaml").read_text())
     front_end = front_end_class(features)
-    return front_end.kind in network_class(model).takes and set(keys) <= inspect.signature(front_end).parameters.keys()
+    return front_end.kind in network_class(model).takes and _read_of_it(model) <= _settings(front_end)
+
+
+@functools.cache
+def _read_of_it(model: str) -> frozenset[str]:
+    """The settings of its front end that the model's yaml reads."""
+    return frozenset(re.findall(r"oc.select:features\.(\w+)", (CONF / "model" / f"{model}.yaml").read_text()))
+
+
+@functools.cache
+def _settings(front_end: type[FrontEnd]) -> frozenset[str]:
+    return frozenset(inspect.signature(front_end).parameters)
 
 
 def _variant(features: str) -> bool:
     """Whether the front end is another one that hands over its layers in another way."""
-    return re.search("_(last|gate|layers)$", features) is not None
+    return re.search("_(last|gate|attention|layers)$", features) is not None
 
 
 def _of_one_class() -> list[tuple[str, str]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from children import python
 from tiny import REPOSITORY, write_audio
 
 PARTS = {
@@ -61,19 +60,19 @@ PARTS = {
 
 
         class Pieces(FrontEnd):
-            """Level of each tenth of 10 ms, in no order that a convolution could use."""
+            """Level of each eighth of 8 ms, in no order that a convolution could use."""
 
             def __init__(self, *, sample_rate: int = 16_000, normalise: str = "none", denoise: float = 0.0) -> None:
                 self.size = sample_rate // 1000
                 super().__init__(
-                    n_channels=10, frames_per_second=100, normalise=normalise, denoise=denoise, sample_rate=sample_rate
+                    n_channels=8, frames_per_second=125, normalise=normalise, denoise=denoise, sample_rate=sample_rate
                 )
 
             def extract(self, waveform):
                 with torch.autocast(waveform.device.type, enabled=False):
                     waveform = self.denoise(waveform)
-                    padded = F.pad(waveform, (0, -waveform.shape[1] % (10 * self.size)))
-                    pieces = padded.unflatten(1, (-1, 10, self.size))  # [B, L, 10, samples]
+                    padded = F.pad(waveform, (0, -waveform.shape[1] % (8 * self.size)))
+                    pieces = padded.unflatten(1, (-1, 8, self.size))  # [B, L, 10, samples]
                     return (pieces.square().mean(dim=3) + 1e-6).log().transpose(1, 2)
         ''',
     ),
@@ -189,10 +188,7 @@ def dedented(text: str) -> str:
 
 def ran(place, *arguments: str) -> str:
     """What a command of the copy prints; it imports the copy's package."""
-    environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=place, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = python(*arguments, cwd=place, env={**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -62,7 +62,7 @@ def test_what_each_model_takes_is_what_its_layers_can_use():
     """A list by hand: the tests of pairs follow what the classes say, which this is to notice the change of."""
     spectrum, frames = ("spectrum",), ("spectrum", "embedding")
     wanted = {"aasist": ("raw audio", *frames), "lfcc_gmm": frames, "rawnet2": ("raw audio",)}
-    wanted |= dict.fromkeys(("aasist_ssl", "mhfa", "nes2net_x", "sls", "ssl_linear"), frames)
+    wanted |= dict.fromkeys(("aasist_ssl", "conformer", "mhfa", "nes2net_x", "sls", "ssl_linear"), frames)
     wanted |= dict.fromkeys(("bimodal", "cnn", "cnn_bilstm", "frame_cnn", "lcnn", "wgan_gp_critic"), spectrum)
     assert {model: network_class(model).takes for model in wanted} == wanted
 

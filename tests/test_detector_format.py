@@ -177,11 +177,16 @@ def test_values_that_settings_give_are_small_on_the_cpu_and_nowhere_when_large()
     with torch.device("meta"), SmallValues():
         small, large, fine = torch.hann_window(400), torch.zeros(1 << 13, 1 << 12), torch.arange(0, 1, 1e-9)
         assert [torch.linspace(0, 8000, 3).device.type, torch.empty(3).device.type] == ["cpu", "meta"]
+        one, many = torch.eye(80), torch.eye(1 << 13)
+        drawn = torch.nn.init.xavier_normal_(torch.empty(3, 2)), torch.randn(3, 2)
     assert [t.device.type for t in (small, large, fine)] == ["cpu", "meta", "meta"]
-    assert torch.equal(small, torch.hann_window(400))
+    assert torch.equal(small, torch.hann_window(400)) and torch.equal(one, torch.eye(80)) and many.is_meta
+    assert all(t.is_meta and t.shape == (3, 2) for t in drawn)
 
 
-def test_what_only_fitting_and_compiling_need_is_not_loaded_for_a_verdict(file, tmp_path):
+@pytest.mark.parametrize("pair", [("cnn", "mel"), ("aasist", "mel")], ids="-".join)
+def test_what_only_fitting_and_compiling_need_is_not_loaded_for_a_verdict(pair, tmp_path):
+    small(*pair).save(file := tmp_path / "detector.pt")
     soundfile.write(tmp_path / "a.wav", np.sin(np.arange(16_000) / 9), 16_000)
     script = (
         "import sys\nfrom deepfake.cli import main\nassert main(sys.argv[1:]) in (0, None)\n"

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from children import python
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from tiny import REPOSITORY, TINY, write_audio
@@ -21,8 +22,16 @@ from deepfake.scores.table import Scores, write_scores
 
 
 def script(*arguments, code=0, cwd=REPOSITORY):
-    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = python(*arguments, cwd=cwd)
     assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def started(*arguments):
+    """As `script`, from its first import on."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
     return done
 
 
@@ -48,10 +57,10 @@ def in_process(monkeypatch):
 
 def test_train_then_evaluate(tiny, tmp_path):
     folder = tmp_path / "my run, (1)"
-    done = script(*tiny, f"hydra.run.dir={folder}")
+    done = started(*tiny, f"hydra.run.dir={folder}")
     assert done.stdout.splitlines() == [str(folder)]
     assert "epoch 1 of 1" in done.stderr
-    done = script("evaluate.py", f"run={folder}", f"output={tmp_path}/out=put", "num_workers=0")
+    done = started("evaluate.py", f"run={folder}", f"output={tmp_path}/out=put", "num_workers=0")
     assert done.stdout.splitlines() == [f"{tmp_path}/out=put"]
     metrics = json.loads((tmp_path / "out=put" / "metrics.json").read_text())
     keys = "n_bonafide n_spoof eer eer_official eer_threshold auc accuracy f1 min_tdcf_legacy min_tdcf by_attack"
@@ -125,7 +134,7 @@ def test_a_detector_is_calibrated_and_seeds_are_averaged(run_folder, tmp_path):
 
 def test_a_file_is_explained_bundled_and_verified(run_folder, tmp_path):
     file = write_audio(tmp_path / "speech, (1)=a.wav", spoof=True, seed=1, seconds=1.0)
-    done = script("explain.py", f"run={run_folder}", f"input={file}", f"output={tmp_path}/out", "explain=[saliency]")
+    done = started("explain.py", f"run={run_folder}", f"input={file}", f"output={tmp_path}/out", "explain=[saliency]")
     folder = tmp_path / "out" / "speech, (1)=a"
     assert done.stdout.splitlines() == [str(folder)] and (folder / "report.pdf").is_file()
     other = write_audio(tmp_path / "b.wav", spoof=True, seed=2)

@@ -18,6 +18,11 @@ from deepfake.errors import InputError, sentence
             OSError(errno.EMFILE, "Too many open files", "a.wav"),
             "a.wav: Too many open files: raise the limit by `ulimit -n 4096`, or set num_workers=0",
         ),
+        (
+            AssertionError("Invalid device id"),
+            "more processes than GPUs were started here: start one for each (`nvidia-smi -L` lists them), or set "
+            "trainer.accelerator=cpu",
+        ),
         (MemoryError(), "Cannot allocate memory: more memory is needed than `ulimit -v` or the machine allows"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
@@ -41,7 +46,9 @@ def test_a_limit_of_the_system_is_a_sentence(error, message):
     assert sentence(outer) == sentence(error)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError("x"), TypeError("shared memory")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape mismatch"), OSError("x"), TypeError("shared memory"), AssertionError("a bug")]
+)
 def test_a_fault_of_the_program_is_none(error):
     assert sentence(error) is None
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
+from children import python
 from tiny import REPOSITORY
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "explain"])
 def test_help_lists_its_own_groups_and_fits_a_terminal(command):
-    arguments = [sys.executable, f"{command}.py", "--help"]
-    text = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    text = python(f"{command}.py", "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert len(re.findall(rf"^  python {command}\.py", text, flags=re.M)) == 6
     defaults = yaml.safe_load((REPOSITORY / "conf" / f"{command}.yaml").read_text())["defaults"]

@@ -79,6 +79,11 @@ def test_what_serves_a_detector_needs_neither_lightning_nor_hydra():
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
+def test_what_judges_score_files_needs_no_torch():
+    code = "import sys; sys.modules['torch'] = None; import deepfake.run, deepfake.commands.evaluate"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
 def test_what_is_opened_upwards_is_not_imported_before():
     for name, door in DOORS.items():
         code = f"import sys, deepfake.{name.removesuffix('.py')}; sys.exit('{door}' in sys.modules)"

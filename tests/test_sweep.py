@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import pytest
 import torch
 import yaml
+from children import python
 from hydra.core.global_hydra import GlobalHydra
 from tiny import REPOSITORY, TINY
 
@@ -177,10 +177,7 @@ def test_trials_run_side_by_side_each_on_its_share_of_the_cores(tiny_la, tmp_pat
     arguments += ["sweep=grid", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.max_epochs=1"]
     arguments += ["features=mel,raw", "-m"]
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    command = [sys.executable, "train.py", *arguments]
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = python("train.py", *arguments, env=environment)
     assert done.returncode == 1, done.stderr[-3000:]
     assert done.stdout.splitlines() == [f"{tmp_path}/0"] * 2  # the trial's own line, and the best one's
     with (tmp_path / "results.csv").open() as file:

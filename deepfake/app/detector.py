@@ -9,9 +9,9 @@ from threading import Lock
 import streamlit as st
 import torch
 
+from deepfake.commandline import detector_file
 from deepfake.commands.explain import Explainer, Settings
 from deepfake.decoding.decoder import Decoder
-from deepfake.detector_format import detector_file
 from deepfake.explain.defaults import methods
 from deepfake.runs import provenance
 from deepfake.scores.compute import device_of

@@ -7,12 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from deepfake.audit.report import table, write_audit
 from deepfake.audit.shortcuts import audit, measure
 from deepfake.commands.outcome import Outcome
-from deepfake.commands.scoring import Settings
+from deepfake.commands.settings import Settings
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import PARTITIONS, Utterance
 from deepfake.errors import InputError
@@ -52,7 +50,7 @@ def audit_corpus(corpus: Corpus, partitions: Sequence[str] | None, settings: Set
         )
     result = audit(cues, utterances, seed=settings.intervals.seed, n_bootstrap=settings.intervals.n)
     output = settings.folder(Path("outputs/audits") / corpus.name).path
-    facts = write_environment(output, sys.argv, torch.device("cpu"), settings.intervals.seed)
+    facts = write_environment(output, sys.argv, "cpu", settings.intervals.seed)
     root = str(corpus.config.get("root") or corpus.name)
     provenance = {"corpus": root, "utterances": len(utterances) - len(errors), **environment_rows(facts)}
     write_audit(output, result, cues, utterances, title=f"shortcuts in {corpus.name}", provenance=provenance)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepfake.commands import evaluate_runs, evaluate_scores
+from deepfake.commands import evaluate_scores
 from deepfake.commands.outcome import Outcome
-from deepfake.commands.scoring import Settings
+from deepfake.commands.settings import Settings
 from deepfake.datasets.corpus import Corpus
 from deepfake.errors import InputError
 from deepfake.evaluation import comparison, report, sasv
@@ -70,6 +70,8 @@ def evaluate(config: Mapping[str, Any]) -> Outcome | None:
 
 
 def _runs(config: Mapping[str, Any], settings: Settings) -> Outcome | None:
+    from deepfake.commands import evaluate_runs  # with torch, which score files go without
+
     one = evaluate_runs.calibrate_run if config["calibrate"] else evaluate_runs.evaluate_run
     if not isinstance(config["run"], list):
         done = one(config["run"], config, settings)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from deepfake.commands.scoring import Settings, score_partition
+from deepfake.commandline import detector_file
+from deepfake.commands.scoring import score_partition
+from deepfake.commands.settings import Settings
 from deepfake.datasets import manifest
 from deepfake.datasets.corpus import Corpus
 from deepfake.detector import Detector
-from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.metrics import evaluate
@@ -84,7 +85,7 @@ def evaluate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Eva
     provenance = {**_detector_rows(detector, run), **rows, **({"ASV": tandem.source} if tandem else {})}
     title = f"{corpus.name}: {partition}"
     write_evaluation(
-        output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
+        output.path, metrics, scores, title=title, provenance=provenance, device=device_of(settings.device), seed=seed
     )
     output.remove_shares()
     return Evaluation(metrics, scores, output.path, bool(rows["skipped"]))
@@ -155,7 +156,7 @@ def calibrate_run(run: str, config: Mapping[str, Any], settings: Settings) -> Ev
     )
     title, provenance = f"calibration on {source}", {**_detector_rows(detector, run), **rows}
     write_evaluation(
-        output.path, metrics, scores, title=title, provenance=provenance, device=settings.device, seed=seed
+        output.path, metrics, scores, title=title, provenance=provenance, device=device_of(settings.device), seed=seed
     )
     output.remove_shares()
     return Evaluation(metrics, scores, output.path, bool(rows.get("skipped")))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.atomic import write_atomically
-from deepfake.commands.scoring import Settings
+from deepfake.commands.settings import Settings
 from deepfake.errors import InputError
 from deepfake.evaluation.comparison import Comparison, compare, write_comparison
 from deepfake.evaluation.metrics import evaluate

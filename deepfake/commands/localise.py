@@ -29,12 +29,12 @@ from typing import Any
 
 import torch
 
+from deepfake.commandline import detector_file
 from deepfake.commands.outcome import Outcome
 from deepfake.datasets.corpus import Corpus, Segments
 from deepfake.datasets.layout import NoPartition
 from deepfake.datasets.utterance import SPOOF, Utterance
 from deepfake.detector import Detector
-from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 from deepfake.localisation import report
 from deepfake.localisation.measures import FRAME_SECONDS, Curve, dev_threshold, measure, merged

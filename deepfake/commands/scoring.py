@@ -1,4 +1,4 @@
-"""What the commands of `evaluate.py` share: their settings, and the scores of a partition of a corpus."""
+"""The scores of a partition of a corpus, for the commands of `evaluate.py`."""
 
 from __future__ import annotations
 
@@ -6,55 +6,21 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepfake.commands.settings import Settings
 from deepfake.commands.shares import Shares
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import Utterance, speaker_overlap, write_manifest, write_skipped
 from deepfake.detector import Detector
 from deepfake.errors import InputError
-from deepfake.evaluation.metrics import Intervals
-from deepfake.evaluation.tandem import Tandem, read_tandem
 from deepfake.processes import Process
 from deepfake.runs.folder import ReportFolder
 from deepfake.scores.compute import device_of, put_together, scored
 from deepfake.scores.table import Scores, write_scores
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings that all commands share.
-
-    Args:
-        output: Folder to write, None for the command's own choice.
-        asv_scores: ASV score file or JSON of t-DCF coefficients, None for the corpus's own.
-        intervals: How confidence intervals are computed.
-        device: `auto`, `cpu`, `cuda` ...
-        batch_size: Clips per step.
-        num_workers: Loader processes.
-        clips: `first` or `whole`, as `deepfake.scores.compute.score` has it.
-    """
-
-    output: str | None = None
-    asv_scores: str | None = None
-    intervals: Intervals = field(default_factory=Intervals)
-    device: str = "auto"
-    batch_size: int = 16
-    num_workers: int = 0
-    clips: str = "first"
-
-    def folder(self, default: Path) -> ReportFolder:
-        """The folder to write."""
-        return ReportFolder(Path(self.output or default))
-
-    def tandem(self, own: Path | None = None) -> Tandem | None:
-        """The ASV system for the t-DCF: of `asv_scores`, else the corpus's own, None where there is none."""
-        asv = self.asv_scores or own
-        return read_tandem(asv) if asv else None
 
 
 def score_partition(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Group
 from scipy.special import stdtrit
@@ -158,7 +157,7 @@ def write_comparison(
     folder: Path, found: Comparison, scores: Mapping[str, Scores], *, title: str, paths: Sequence[str]
 ) -> None:
     """Write `comparison.json`, `report.html`, `environment.json`, `figures/{det,intervals}.{png,svg}` into a folder."""
-    facts = write_environment(folder, sys.argv, torch.device("cpu"), 0)
+    facts = write_environment(folder, sys.argv, "cpu", 0)
     systems = {f"system {i}": str(Path(path).absolute()) for i, path in enumerate(paths, start=1)}
     labelled = {name: (s.scores[s.labels >= 0], s.labels[s.labels >= 0]) for name, s in scores.items()}
     rows = {n: (m["eer"], *m["ci"]["eer"]) for n, m in found.systems.items() if "eer" in m["ci"]}

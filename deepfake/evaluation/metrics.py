@@ -74,7 +74,7 @@ class Intervals:
         fewest = min(trials.n_bonafide, trials.n_spoof)
         if not self.n or fewest < 2:
             return None
-        return list(bootstrap.intervals(trials, **self.resampling)["eer"]) if rate else self.of_share(0.0, fewest)
+        return list(bootstrap.eer_interval(trials, **self.resampling) if rate else self.of_share(0.0, fewest))
 
 
 NO_INTERVALS = Intervals(n=0)
@@ -119,9 +119,7 @@ def evaluate(
     Raises:
         InputError: The threshold is not finite.
     """
-    known = np.flatnonzero(scores.labels >= 0)
-    order = known[np.argsort(scores.scores[known], kind="stable")]  # once: what sorts sorted scores is quick
-    trials = Trials.unchecked(scores.scores[order], scores.labels[order] == 1)
+    order, trials = scores.ranked, scores.trials
     llrs, systems = _llrs(scores, order, trials), Column.of(scores.attacks, blank="-")
     attacks = systems.at(order)
     columns = {name: Column.of(values).at(order) for name, values in scores.extras.items() if name != "llr"}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from deepfake.atomic import named_disk
 from deepfake.errors import InputError
 from deepfake.evaluation.report import write_report
-from deepfake.evaluation.tensorboard import show
+from deepfake.evaluation.tensorboard import write_board
 from deepfake.runs.environment import environment_rows, write_environment
 from deepfake.runs.folder import ReportFolder
-from deepfake.scores.compute import device_of
 from deepfake.scores.table import AsvScores, Scores
+
+if TYPE_CHECKING:
+    from deepfake.runs.environment import Device
 
 S = TypeVar("S", Scores, AsvScores)
 
@@ -42,17 +43,14 @@ def write_evaluation(
     *,
     title: str,
     provenance: Mapping[str, Any],
-    device: str = "cpu",
+    device: Device = "cpu",
     seed: int = 0,
 ) -> None:
     """Write the report, `environment.json` and the TensorBoard events of a detector's scores into a folder."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    folder, facts = ReportFolder(path), write_environment(path, sys.argv, device_of(device), seed)
+    folder, facts = ReportFolder(path), write_environment(path, sys.argv, device, seed)
     trials = {"trials": f"{len(scores):,}, SHA-256 of ids, labels and attacks {metrics['trials_sha256']}"}
     write_report(folder, metrics, scores, title=title, provenance={**provenance, **trials, **environment_rows(facts)})
-    with named_disk(folder.tensorboard), SummaryWriter(str(folder.tensorboard)) as board:
-        show(board, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
+    write_board(folder, metrics, scores, title.replace(": ", "-").replace(" ", "_"))
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

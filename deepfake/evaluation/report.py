@@ -98,11 +98,10 @@ def write_report(
 
 def _figures(metrics: Mapping[str, Any], scores: Scores) -> dict[str, Callable[[], Figure]]:
     """How each figure is drawn."""
-    known = np.flatnonzero(scores.labels >= 0)
-    trials = llrs = Trials(scores.scores[known], scores.labels[known])
+    trials = llrs = scores.trials
     if metrics["calibrated"]:
-        llrs = Trials(np.array(scores.extras["llr"], dtype=float)[known], scores.labels[known])
-    attacks = [scores.attacks[i] for i in known]
+        llrs = Trials(np.array(scores.extras["llr"], dtype=float)[scores.ranked], trials.bonafide)
+    attacks = [scores.attacks[i] for i in scores.ranked]
     threshold = metrics["threshold"] if metrics["threshold_source"] == "carried" else metrics["eer_threshold"]
     decided = np.nan if threshold is None else threshold
     eers = {name: entry["eer"] for name, entry in metrics["by_attack"].items() if entry["eer"] is not None}

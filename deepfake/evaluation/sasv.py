@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table as RichTable
 
 from deepfake.atomic import write_atomically
@@ -66,7 +65,7 @@ def write_sasv(
     path: Path, metrics: Mapping[str, Any], scores: AsvScores, *, title: str, provenance: Mapping[str, Any]
 ) -> None:
     """Write `metrics.json`, `report.html`, `environment.json` and `figures/det.{png,svg}` into a folder."""
-    folder, facts = ReportFolder(path), write_environment(path, sys.argv, torch.device("cpu"), 0)
+    folder, facts = ReportFolder(path), write_environment(path, sys.argv, "cpu", 0)
     curves = {what: against(scores)[key] for key, _, _, what in ROWS if key in against(scores)}
     det = partial(figures_comparison.det_many, curves, classes=("targets", "others"))
     write_page(

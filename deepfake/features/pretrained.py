@@ -18,7 +18,7 @@ from deepfake.features.lora import adapt, settings_of
 from deepfake.features.weights_file import fetched, missing
 
 SAMPLE_RATE = 16_000
-POOLS = ("weighted", "gate", "last", "none")
+POOLS = ("weighted", "gate", "attention", "last", "none")
 RANDOM, FETCH = "random", "fetch"
 CACHE = "data/weights"
 
@@ -41,10 +41,12 @@ class Pretrained(FrontEnd):
         sha256: Of the published file, None where it is not known: it is then not downloaded.
         cache: Folder that it is downloaded to.
         layers: `last`, the network's output; `all`, the outputs of its layers; `states`, with the input of the first
-            before them; or a list of them, 0 for that input.
+            before them; `hidden_states`, the same with the network's output for the last, as transformers 4 has them;
+            or a list of them, 0 for that input.
         pool: Of several layers: `weighted` (a learnt mean), `gate` (the sum, each with a sigmoid of its mean over time:
-            SLS, Zhang et al., ACM Multimedia 2024), `last` of them, or `none`: their channels one after another, for
-            networks that weigh the layers themselves.
+            SLS, Zhang et al., ACM Multimedia 2024), `attention` (as `gate`, of a mean that attention over time weighs,
+            the same for all layers: DF_Arena, Kulkarni et al., 2025), `last` of them, or `none`: their channels one
+            after another, for networks that weigh the layers themselves.
         freeze: Part that is not trained: `all`, `cnn` (the convolutions), `first_N` (and the first N layers) or `none`.
         checkpointing: Recompute the layers in the backward pass, which takes less memory and a third more time.
         lora: `rank` (0 for none) and `alpha` of low-rank adapters of the layers in use, which are trained while the
@@ -95,13 +97,14 @@ class Pretrained(FrontEnd):
         self.weights, self.address, self.sha256 = weights, address, sha256
         self.checkpointing = checkpointing
         self.base = base
-        self.final = layers == "last"
+        self.final = layers in ("last", "hidden_states")
         self.layers = chosen
         if pool not in POOLS:
             raise InputError(f"features.pool={pool}: one of {', '.join(POOLS)} was expected")
         several = len(self.layers) > 1
         self.weight = nn.Parameter(torch.zeros(len(self.layers))) if pool == "weighted" and several else None
-        self.gate = nn.Linear(dim, 1) if pool == "gate" else None
+        self.gate = nn.Linear(dim, 1) if pool in ("gate", "attention") else None
+        self.attention = nn.Linear(dim, 1, bias=False) if pool == "attention" else None
         self._freeze(freeze)
         rank, alpha = settings_of(lora)
         if rank and freeze != "all":
@@ -207,7 +210,7 @@ class Pretrained(FrontEnd):
         if self.n_stacked > 1:
             return torch.cat(states, dim=2).transpose(1, 2).to(self._dtype)
         if self.gate is not None:
-            shares = torch.stack([self.gate(x.mean(dim=1)).sigmoid() for x in states])  # [N, B, 1]
+            shares = torch.stack([self.gate(self._mean(x)).sigmoid() for x in states])  # [N, B, 1]
         elif self.weight is not None:
             shares = self.weight.softmax(dim=0)
         else:
@@ -216,7 +219,7 @@ class Pretrained(FrontEnd):
         return functools.reduce(torch.add, parts).transpose(1, 2).to(self._dtype)
 
     def states(self, waveform: Tensor) -> list[Tensor]:
-        """The outputs of the chosen layers, `[B, T]` -> `[B, L, dim]` each; raw, but for `last`."""
+        """The outputs of the chosen layers, `[B, T]` -> `[B, L, dim]` each; raw, but for the network's output."""
         x, carried = self.embed(waveform.to(self._dtype)), None
         states = [x]
         for block in self.blocks[: max(self.layers)]:
@@ -228,6 +231,10 @@ class Pretrained(FrontEnd):
         if self.final and self.last_norm is not None:
             states[-1] = self.last_norm(states[-1])
         return [states[i] for i in self.layers]
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """What the gate sees of a layer, `[B, L, dim]` -> `[B, dim]`."""
+        return x.mean(dim=1) if self.attention is None else (self.attention(x).softmax(dim=1) * x).sum(dim=1)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -256,8 +263,9 @@ class Pretrained(FrontEnd):
 def _layers(layers: str | Sequence[int], n_layers: int) -> list[int]:
     """The numbers of the chosen layers."""
     named: dict[str, Sequence[int]] = {"last": [n_layers], "all": range(1, n_layers + 1), "states": range(n_layers + 1)}
+    named["hidden_states"] = named["states"]
     chosen = named.get(layers, []) if isinstance(layers, str) else layers
     if not chosen or not all(type(i) is int and 0 <= i <= n_layers for i in chosen):
         numbers = f"a list of numbers from 0 to {n_layers}"
-        raise InputError(f"features.layers={layers}: last, all, states or {numbers} was expected")
+        raise InputError(f"features.layers={layers}: last, all, states, hidden_states or {numbers} was expected")
     return list(chosen)

@@ -78,7 +78,8 @@ class Spectrogram(nn.Module):
             pad_mode=self.pad_mode,
             return_complex=True,
         )  # [B, F, L]
-        power = torch.view_as_real(spectrum).square().sum(dim=-1)  # [B, F, L]; twice as fast as abs() ** 2
+        squares = torch.view_as_real(spectrum).square()
+        power = squares[..., 0] + squares[..., 1]  # [B, F, L]; on a CPU six times as fast as a sum over the last axis
         return self.filterbank @ power  # [B, n_bands, L]
 
 

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from deepfake.atomic import write_atomically
 from deepfake.errors import InputError
@@ -72,6 +75,11 @@ def saved(figure: Figure, form: str) -> bytes:
         layout.execute(figure)
         figure.set_layout_engine(None)  # found once for all its files, without drawing to find it
     file = io.BytesIO()
+    if form == "png":
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(file, "png", compress_level=3)
+        return file.getvalue()
     with rc_context({"svg.hashsalt": "deepfake", "svg.fonttype": "none"}):  # the same data gives the same file
-        figure.savefig(file, format=form, metadata={"Software": None} if form == "png" else {"Date": None})
+        figure.savefig(file, format=form, metadata={"Date": None})
     return file.getvalue()

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.ticker import PercentFormatter
 
 from deepfake.errors import InputError
@@ -322,7 +322,8 @@ def _draw_row(axes: Axes, row: int, scores: np.ndarray, edges: np.ndarray, colou
     first, last = filled[0], filled[-1] + 1
     top = floor - 0.72 * counts[first:last] / counts.max()
     fill = {"fill": True, "facecolor": to_rgba(colour, 0.45), "edgecolor": colour}
-    axes.stairs(top, edges[first : last + 1], baseline=floor, linewidth=0.8, **fill)
+    steps = StepPatch(top, edges[first : last + 1], baseline=floor, linewidth=0.8, **fill)
+    axes.add_artist(steps)  # `axes.stairs` also looks for limits, which are given, in a tenth of a second
     low, median, high = np.quantile(scores, [0.05, 0.5, 0.95])
     axes.plot([low, high], [floor + 0.1] * 2, color="black", linewidth=1)
     axes.plot([median], [floor + 0.1], "|", color="black", markersize=6, markeredgewidth=1.4)

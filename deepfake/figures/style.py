@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from deepfake.errors import InputError
+from deepfake.figures.layout import Layout
 from deepfake.metrics.classification import auc
 from deepfake.metrics.eer import eer
 from deepfake.metrics.trials import Labels, Scored, Trials
@@ -45,14 +46,14 @@ CELLS = 1500  # of `thin`, per axis: about a printed figure's own resolution
 
 def figure_of(width: float, height: float) -> Figure:
     """An empty figure, sizes in inches."""
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=150, layout=Layout())
     FigureCanvasAgg(figure)
     return figure
 
 
 def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     """Give a pair of axes the look of all figures."""
-    axes.set_title(plain(title), fontsize=11)
+    axes.set_title(plain(title), fontsize=11, y=1.0)  # with y given, no drawing looks for a place for it
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.spines[["top", "right"]].set_visible(False)
@@ -163,8 +164,9 @@ def probit(rates: ArrayLike) -> np.ndarray:
 def det_points(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     """False alarms and misses `[K]` of a DET curve in probits, with points on the lines that join tied scores."""
     far, frr, _ = trials.roc
-    between = np.union1d(frr - far, np.linspace(-1, 1, 401))  # 0 is the EER
-    x, y = probit(np.interp(between, frr - far, far)), probit(np.interp(between, frr - far, frr))
+    gap, between = frr - far, np.linspace(-1, 1, 401)  # 0 is the EER
+    at = np.searchsorted(gap, between)
+    x, y = (probit(np.insert(rate, at, np.interp(between, gap, rate))) for rate in (far, frr))
     drawn = thin(x, y)
     return x[drawn], y[drawn]
 

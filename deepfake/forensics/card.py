@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deepfake.commandline import detector_file
 from deepfake.datasets import manifest
 from deepfake.detector import Detector
-from deepfake.detector_format import detector_file
 from deepfake.forensics.statement import LIMITS
 from deepfake.runs import provenance
 from deepfake.runs.folder import RunFolder

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.audio import crop_or_repeat
+from deepfake.commandline import detector_file
 from deepfake.detector import Detector
-from deepfake.detector_format import detector_file
 from deepfake.domain import Place
 from deepfake.errors import InputError
 from deepfake.explain.regions import Region

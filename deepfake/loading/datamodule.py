@@ -110,6 +110,8 @@ class DataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if not self.train:
             self._read()
+        if self.trainer is not None:  # the first process may have lowered it
+            self.batch_size = self.trainer.strategy.broadcast(self.batch_size)
 
     def _read(self) -> None:
         self._select()

@@ -84,10 +84,17 @@ class Clips(Dataset[dict[str, Any]]):
             decoded = load(self.source(u.path), sample_rate=self.sample_rate)
             clip = decoded if n is None else crop_or_repeat(decoded, n)
         else:
-            rng = None if seed is None else np.random.default_rng(seed)
-            decoded = clip = load_clip(self.source(u.path), n_samples=n, sample_rate=self.sample_rate, rng=rng)
+            decoded = clip = self.clip(u.path, n, seed)
         label = -1 if u.label is None else u.label
         return {"waveform": clip, "label": label, "seconds": len(decoded) / self.sample_rate}
+
+    def clip(self, path: str, n_samples: int, seed: int | None) -> Tensor:
+        """A clip of a file, from its decoded samples where there are some at this rate."""
+        for pcm in self.pcm:
+            if pcm.sample_rate == self.sample_rate and (kept := pcm.clip(path, n_samples, seed)) is not None:
+                return kept
+        rng = None if seed is None else np.random.default_rng(seed)
+        return load_clip(self.source(path), n_samples=n_samples, sample_rate=self.sample_rate, rng=rng)
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:

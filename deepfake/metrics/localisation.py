@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from deepfake.errors import InputError
 from deepfake.metrics.eer import eer_on
@@ -162,6 +161,8 @@ def boundary_error(recordings: Iterable[tuple[Stretches, Stretches]]) -> Boundar
     >>> boundary_error([([(1.0, 2.0)], [(1.25, 2.25), (3.0, 4.0)])])
     BoundaryError(seconds=0.25, matched=2, missed=2, extra=0)
     """
+    from scipy.optimize import linear_sum_assignment  # a sixth of a second at the start of commands that need none
+
     distances: list[float] = []
     missed = extra = 0
     for predicted, true in recordings:

@@ -32,10 +32,10 @@ class Published:
         model: Choice of `model`.
         names: Regular expressions and what they become, from names of tensors outside `base` to names in a `Detector`.
         settings: Of `features`, `model`, `score`, `seconds`, over what the choices say.
-        base: Beginning of the names of the front end's tensors, as fairseq names them; empty for none.
+        base: Beginning of the names of the front end's tensors, which fairseq or transformers named; empty for none.
         accept: Whether the licence is to be accepted first.
         url: Address that a program can fetch, empty where there is none.
-        sha256: Of the file there, empty where its authors state none.
+        sha256: Of the file there, empty where it is not known.
         measured: EERs in percent that this project measured, as in `published`.
         also: Names of detectors whose weights `import` takes for it, told apart by shapes.
     """

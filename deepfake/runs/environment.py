@@ -10,16 +10,20 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 import deepfake
 from deepfake.atomic import write_atomically
 from deepfake.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    Device = torch.device | Literal["cpu"]
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ PACKAGES = ("torch", "torchaudio", "lightning", "hydra-core", "numpy", "soundfil
 
 
 def write_environment(
-    folder: Path, command: Sequence[str], device: torch.device, seed: int, *, resumed: bool = False
+    folder: Path, command: Sequence[str], device: Device, seed: int, *, resumed: bool = False
 ) -> dict[str, Any]:
     """Write `environment.json`: command, git commit (and whether the tree differs), versions, device, seed.
 
@@ -51,9 +55,14 @@ def write_environment(
     return now
 
 
-def environment(command: Sequence[str], device: torch.device, seed: int | None) -> dict[str, Any]:
-    """Command, start, commit, versions, device, threads and seed (None where nothing is random)."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+def environment(command: Sequence[str], device: Device, seed: int | None) -> dict[str, Any]:
+    """Command, start, commit, versions, device, threads and seed (None where nothing is random).
+
+    The numbers of threads are torch's, None in a process that does without it.
+    """
+    torch = sys.modules.get("torch")
+    cuda = torch and torch.device(device).type == "cuda"
+    name = torch.cuda.get_device_name(device) if torch and cuda else platform.processor() or platform.machine()
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": list(command),
@@ -65,8 +74,8 @@ def environment(command: Sequence[str], device: torch.device, seed: int | None) 
         "platform": platform.platform(),
         "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
         "device": f"{device} ({name})",
-        "threads": torch.get_num_threads(),
-        "interop_threads": torch.get_num_interop_threads(),
+        "threads": torch and torch.get_num_threads(),
+        "interop_threads": torch and torch.get_num_interop_threads(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "seed": seed,
     }

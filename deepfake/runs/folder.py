@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake.detector_format import detector_file
+from deepfake.commandline import detector_file
 from deepfake.errors import InputError
 
 

@@ -6,16 +6,16 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from deepfake.audio import load
-from deepfake.detector import Detector
-from deepfake.detector_format import detector_file
+from deepfake.commandline import detector_file
 from deepfake.runs.folder import RunFolder
 from deepfake.scores.table import UNKNOWN, read_scores
+
+if TYPE_CHECKING:  # who judges a score file hashes it, and does without torch
+    from torch import Tensor
+
+    from deepfake.detector import Detector
 
 OWN_DEV = "the dev scores of its training"  # source of a calibration without a corpus
 RATES = ("dataset", "partition", "n_bonafide", "n_spoof", "eer", "fpr", "fnr")
@@ -27,6 +27,8 @@ def source(path: str | Path, detector: Detector) -> Tensor:
     Raises:
         InputError: See `deepfake.audio.load`.
     """
+    from deepfake.audio import load
+
     return load(path, sample_rate=detector.sample_rate, seconds=detector.seconds)
 
 
@@ -38,7 +40,7 @@ def hash_of_file(path: Path) -> str:
 
 def hash_of_samples(waveform: Tensor) -> str:
     """SHA-256 of decoded samples as 32-bit little-endian floating point, whatever file they came from."""
-    return hashlib.sha256(waveform.detach().to("cpu", torch.float32).numpy().astype("<f4").tobytes()).hexdigest()
+    return hashlib.sha256(waveform.detach().float().cpu().numpy().astype("<f4").tobytes()).hexdigest()
 
 
 def hash_of_settings(settings: Any) -> str | None:

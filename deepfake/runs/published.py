@@ -27,7 +27,7 @@ from deepfake.runs.folder import RunFolder
 from deepfake.runs.provenance import hash_of_file
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 MOST_NAMED, MOST_WRAPPED = 4, 8
 SPARE_BYTES = 16 << 20  # that a file of weights may have beyond 5 for each parameter: names, pre-training's own tensors
 BASE = "features.base."
@@ -74,7 +74,7 @@ def import_published(name: str, weights: Path, output: Path, *, accepted: bool =
 
 
 def fetch(name: str, output: Path, *, accepted: bool = False) -> Detector:
-    """Download published weights, check them by SHA-256 where their authors state it, and import them.
+    """Download published weights, check them by SHA-256 where it is known, and import them.
 
     Raises:
         InputError: The licence is not accepted, there is no address or no connection, or the file is another one.

@@ -21,11 +21,11 @@ import torch
 
 from deepfake.audio.mono import BeyondLimits
 from deepfake.audio.sound import Info
+from deepfake.commandline import detector_file
 from deepfake.commands.predict import device_for, loaded, row
 from deepfake.commands.speakers import comparison
 from deepfake.decoding.decoder import SPOOLED_BYTES, Decoder, Undecodable
 from deepfake.detector import Detector
-from deepfake.detector_format import detector_file
 from deepfake.errors import InputError
 from deepfake.forensics.assess import Assessment, Scanning, assess
 from deepfake.forensics.live import LiveAssessment

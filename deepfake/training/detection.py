@@ -48,7 +48,7 @@ class Detection(Repeatable):
     """
 
     parts = ("loss", "optimizer", "scheduler")
-    shardable = True
+    shardable = can_be_tried = True
     progress_metrics: ClassVar = {
         "loss": "train/loss_epoch", "dev loss": "dev/loss", "dev EER": "dev/eer", "dev AUC": "dev/auc",
     }  # fmt: skip
@@ -111,6 +111,13 @@ class Detection(Repeatable):
         front_end, network = self._front_end or self.detector.features, self._network or self.detector.model
         logits = network(front_end(batch["waveform"]))
         return self.loss(self.detector.log_odds(logits), batch["label"])
+
+    def trial_step(self, batch: dict[str, Any]) -> None:
+        self._compiled = None
+        self.detector.features.normalise.mode = "none"  # its statistics are not there yet
+        optimizer = optimizer_of(self._optimizer, self.train())
+        self.loss_of(batch).backward()
+        optimizer.step()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss = self.loss_of(batch)

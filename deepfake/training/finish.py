@@ -15,7 +15,7 @@ from deepfake.errors import InputError
 from deepfake.evaluation.metrics import Intervals, evaluate
 from deepfake.evaluation.report import write_report
 from deepfake.evaluation.tandem import read_tandem
-from deepfake.evaluation.tensorboard import show
+from deepfake.evaluation.tensorboard import summaries
 from deepfake.loading.datamodule import DataModule
 from deepfake.metrics.eer import carried_threshold
 from deepfake.runs.compare import flat
@@ -93,8 +93,9 @@ def finish(setup: Setup, detector: Detector, more: Mapping[str, float]) -> dict[
     provenance = {"run": folder.path, **targets, "seed": config["seed"]}
     write_report(folder.report, metrics, scores, title=f"{config['name']}: dev", provenance=provenance)
     if (board := board_of(trainer)) is not None:
-        show(board, metrics, scores, "dev_final")
-        board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```")
+        board.add_text("config", f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```")  # opens its file again
+        for summary in summaries(metrics, scores, "dev_final", folder.report.figures):
+            board.file_writer.add_summary(summary)
     final = {f"final/{key}": metrics[key] for key in ("eer", "auc", "accuracy", "f1")}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):

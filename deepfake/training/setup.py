@@ -21,11 +21,13 @@ class Setup:
         config: Config of the run, as plain data.
         datamodule: Data of the corpus; prepared on rank 0.
         trainer: Trainer with the callbacks and the logger of the run.
+        auto_batch: Whether `batch_size` may be lowered to what fits into memory, see `deepfake.training.memory`.
     """
 
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     datamodule: DataModule
     trainer: lightning.Trainer
+    auto_batch: bool = False
 
     @property
     def folder(self) -> RunFolder:

@@ -32,6 +32,7 @@ from deepfake.runs.lock import locked
 from deepfake.training.checkpoints import REMEDY
 from deepfake.training.events import rewind
 from deepfake.training.finish import fit_normalisation
+from deepfake.training.memory import fit_batch
 from deepfake.training.setup import Setup, checkpoint_of, folder_of
 from deepfake.training.sharding import require_shardable
 from deepfake.training.task import Task
@@ -142,6 +143,7 @@ def train(task: Task, setup: Setup) -> Trained | None:
 def _prepare(task: Task, setup: Setup) -> None:
     """On rank 0: what the folder says of the run, the corpus, and the statistics of the front end."""
     config, folder, datamodule = setup.config, setup.folder, setup.datamodule
+    fit_batch(task, setup)
     if config["resume"]:
         rewind(folder)
     else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from deepfake.commandline import detector_file
 from deepfake.detector import Detector
-from deepfake.detector_format import detector_file, read_detector_file
+from deepfake.detector_format import read_detector_file
 from deepfake.errors import InputError
 from deepfake.models.blocks.head import Head
 from deepfake.runs.folder import RunFolder

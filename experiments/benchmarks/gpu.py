@@ -339,7 +339,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(Path(folder), arguments.tiny)
         bench = Bench(arguments.output, plan.work, begun + arguments.budget_seconds * 2 / 3)
-        bench.run_all(plan.checks(), workers=2 if arguments.tiny else 6)
+        bench.run_all(plan.checks(), workers=2 if arguments.tiny else 10)
         for name, found in plan.compared().items():
             bench.compare(name, "comparisons", found)
         bench.until = begun + arguments.budget_seconds

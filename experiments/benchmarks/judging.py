@@ -172,15 +172,29 @@ def whole() -> None:
         print(time.process_time() - made, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
+def page() -> None:
+    """The report of as many made-up scores as 2019 LA has for evaluation: 14 figures as PNG and SVG, the page."""
+    from deepfake.evaluation.report import write_report
+    from deepfake.runs.folder import ReportFolder
+
+    with tempfile.TemporaryDirectory() as name:
+        cm, asv = write_files(Path(name))
+        scores, _ = read_any(cm)
+        metrics = evaluate(scores, threshold=None, tandem=read_tandem(asv), dataset="made up", partition="")
+        folder = ReportFolder(Path(name) / "report")
+        took = [seconds(lambda: write_report(folder, metrics, scores, title="x", provenance={})) for _ in range(3)]
+        print(statistics.median(took), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "evaluation", type=Path, help="AASIST's evaluation.py, or `million` or `whole` for a part alone"
+        "evaluation", type=Path, help="AASIST's evaluation.py, or `million`, `whole` or `page` for a part alone"
     )
     parser.add_argument("--cm", type=Path, help="CM scores: utterance source key score")
     parser.add_argument("--asv", type=Path, help="ASV scores: source key score")
     options = parser.parse_args()
-    for part in (million, whole):
+    for part in (million, whole, page):
         if options.evaluation == Path(part.__name__):
             part()
             return

@@ -1,7 +1,8 @@
 """Does a detector know when it does not know: what of each source lies outside its domain, and what it gets wrong.
 
-python experiments/modern/domain.py --run RUN --la LA --modern manifest.csv [--real-fake DIR]
+python experiments/modern/domain.py --run RUN --la LA --modern manifest.csv [--real-fake DIR] [--seeds RUN ...]
 
+With `--seeds`, trainings of the same with other seeds, a table more: what is flagged where their scores disagree.
 Gaussians and neighbours are fitted on train; the limit of each variant is the 95th percentile of its distances on dev,
 and `outside` the 99th. All is of first clips, as `evaluate.py` scores them, at the run's own threshold.
 """
@@ -25,7 +26,6 @@ from deepfake.datasets import asvspoof2019_la, manifest
 from deepfake.datasets.utterance import Utterance
 from deepfake.detector import Detector
 from deepfake.domain import SOURCES, Described, Gaussians
-from deepfake.scores.compute import score
 from deepfake.scores.domain import describe
 
 RATE = 16_000
@@ -90,10 +90,31 @@ def written(u: Utterance, made: Callable[[Samples], Samples], folder: Path) -> U
 
 def clips_of(detector: Detector, utterances: list[Utterance]) -> Clips:
     """Describe and score them."""
-    ordered = sorted(utterances, key=lambda u: u.label or 0)  # as `describe` has them
-    scores = score(detector, ordered).scores.scores
-    described = describe(detector, ordered)
-    return Clips(described, (scores > detector.threshold) != (described.labels == 1))
+    described = describe(detector, utterances)
+    return Clips(described, (described.scores > detector.threshold) != (described.labels == 1))
+
+
+def disagreement(detectors: list[Detector], of: dict[str, list[Utterance]]) -> dict[str, np.ndarray]:
+    """Standard deviation over the seeds of each clip's scores `[N]` by source, each seed's in units of its own on dev.
+
+    In the order of `describe`.
+    """
+    scores = {name: np.stack([describe(d, listed).scores for d in detectors]) for name, listed in of.items()}
+    centre, unit = (f(scores["dev"], axis=1, keepdims=True) for f in (np.mean, np.std))
+    return {name: ((found - centre) / unit).std(axis=0) for name, found in scores.items()}
+
+
+def print_disagreement(
+    found: dict[str, Clips], apart: dict[str, np.ndarray], distance: Callable[[Described], np.ndarray]
+) -> None:
+    """The table of seeds, `distance` being what detectors store."""
+    limit, far = np.percentile(apart["dev"], 95), np.percentile(distance(found["dev"].described), 95)
+    print("\n| source | seeds disagree (%) | they or the domain (%) | wrong where they agree (%), n |")
+    print("|---|---|---|---|")
+    for source, (clips, wrong) in found.items():
+        disagree = apart[source] > limit
+        agreed = f"{percent(wrong[~disagree])}, {np.sum(~disagree)}"
+        print(f"| {source} | {percent(disagree)} | {percent(disagree | (distance(clips) > far))} | {agreed} |")
 
 
 def neighbours(train: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -127,10 +148,14 @@ def main() -> None:
     for name in ("--run", "--la", "--modern"):
         parser.add_argument(name, required=True)
     parser.add_argument("--real-fake")
+    parser.add_argument("--seeds", nargs="+", default=[], metavar="RUN")
     arguments = parser.parse_args()
     detector = Detector.load(arguments.run)
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: clips_of(detector, listed) for name, listed in sources(arguments, Path(folder))}
+        listed = dict(sources(arguments, Path(folder)))
+        found = {name: clips_of(detector, utterances) for name, utterances in listed.items()}
+        seeds = [detector, *map(Detector.load, arguments.seeds)]
+        apart = disagreement(seeds, listed) if arguments.seeds else {}
     train, dev = found["train"].described, found["dev"].described
     distances = variants(train, dev)
     limits = {name: np.percentile(distance(dev), [95, 99]) for name, distance in distances.items()}
@@ -147,6 +172,8 @@ def main() -> None:
         cells = [percent(far[:, 0]), percent(far[:, 1]), percent(wrong)]
         cells += [f"{percent(wrong[~far[:, 0]])}, {np.sum(~far[:, 0])}", percent(wrong[far[:, 1]])]
         print(f"| {source} |", " | ".join(cells), "|")
+    if apart:
+        print_disagreement(found, apart, distances["both"])
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ from deepfake import run
 from deepfake.cli import main
 from deepfake.detector import Detector
 from deepfake.errors import InputError, sentence
-from deepfake.evaluation import comparison, report
-from deepfake.evaluation import output as judged
+from deepfake.evaluation import comparison, report, tensorboard
 from deepfake.metrics.calibration import calibrate, cross_validated
 from deepfake.metrics.comparison import mean_of_systems
 from deepfake.scores.table import Scores, read_scores, write_scores
@@ -36,7 +35,7 @@ QUICK = ("bootstrap.n=0", "num_workers=0")
 def undrawn(monkeypatch):
     for module in (report, comparison):
         monkeypatch.setattr(module, "pictures", lambda folder, drawn: {})
-    monkeypatch.setattr(judged, "show", lambda *_: None)
+    monkeypatch.setattr(tensorboard, "summaries", lambda *_: ())
 
 
 @pytest.fixture
@@ -257,7 +256,7 @@ def test_a_disk_that_is_full_for_tensorboard_is_named(run_folder, tmp_path, monk
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("deepfake.evaluation.output.show", full)
+    monkeypatch.setattr("deepfake.evaluation.tensorboard.summaries", full)
     with pytest.raises(OSError) as caught:
         run.evaluate(compose(f"run={run_folder}", f"output={tmp_path}/out", *QUICK, config="evaluate"))
     assert sentence(caught.value) == f"{tmp_path}/out/tensorboard: No space left on device"

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from deepfake.commands.evaluate_scores import compare_files, evaluate_file, fuse_files
-from deepfake.commands.scoring import Settings
+from deepfake.commands.settings import Settings
 from deepfake.errors import InputError
-from deepfake.evaluation import comparison, report
-from deepfake.evaluation import output as judged
+from deepfake.evaluation import comparison, report, tensorboard
 from deepfake.evaluation.metrics import Intervals
 from deepfake.evaluation.output import short_names
 from deepfake.metrics.eer import eer
@@ -24,7 +23,7 @@ from deepfake.scores.table import read_scores
 def undrawn(monkeypatch):
     for module in (report, comparison):
         monkeypatch.setattr(module, "pictures", lambda folder, drawn: {})
-    monkeypatch.setattr(judged, "show", lambda *_: None)
+    monkeypatch.setattr(tensorboard, "summaries", lambda *_: ())
 
 
 N = 60

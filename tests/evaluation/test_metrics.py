@@ -66,7 +66,7 @@ def test_intervals_are_those_of_the_bootstrap():
     for name, (low, high) in metrics["ci"].items():
         assert low <= metrics[name] <= high, name
     few = rows(scores, (scores.labels == 1) | (np.array(scores.attacks) == "A01"))
-    low, high = bootstrap.intervals(*few, **options)["eer"]
+    low, high = bootstrap.eer_interval(*few, **options)
     assert metrics["by_attack"]["A01"]["ci"] == {"eer": [low, high]}
 
 

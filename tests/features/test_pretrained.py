@@ -31,6 +31,7 @@ def test_nothing_that_is_trained_goes_unused(kind):
     settings = [(layers, pool, {"freeze": f}) for f in ("all", "cnn", "first_1", "none") for layers, pool in (
         ("all", "weighted"), ("last", "weighted"), ([0, 1], "gate"), ([1, 2], "last"), ([2, 1], "last"), ([0], "gate")
     )]  # fmt: skip
+    settings += [("hidden_states", "attention", {"freeze": f}) for f in ("all", "none")]
     settings += [("all", "gate", {"lora": LORA}), ([1], "weighted", {"lora": LORA})]
     for layers, pool, more in settings:
         made = front_end(kind, layers=layers, pool=pool, **more).train()

@@ -196,6 +196,8 @@ def test_the_layers_are_those_of_plain_arithmetic(kind):
     made, waveform = built(kind, layers=[0, 1, 2, 3]), clip()
     last = built(kind, layers="last")
     with torch.no_grad():
+        both = [*made.states(waveform)[:3], *last.states(waveform)]
+        assert all(map(torch.equal, built(kind, layers="hidden_states").states(waveform), both))
         found = [*made.states(waveform), *last.states(waveform)]
         expected = slow(made, waveform)
     for a, b in zip(found, expected, strict=True):
@@ -244,6 +246,7 @@ def test_published_layouts_give_what_the_originals_gave(layout, shared):
         for layers, names in (
             ([0, 1, 2, 3, 4], ["hidden_0", *(f"layer_{i}" for i in range(1, 5))]),
             ("last", ["last"]),
+            ("hidden_states", ["hidden_0", "layer_1", "layer_2", "layer_3", "last"]),
         ):
             made = SSL(**settings, layers=layers).eval()
             made.pretrain()
@@ -363,6 +366,12 @@ def test_the_pools_of_layers():
         gates = [(x.mean(dim=2) @ gated.gate.weight[0] + gated.gate.bias).sigmoid() for x in states]
         expected = sum(g[:, None, None] * x for g, x in zip(gates, states, strict=True))
         torch.testing.assert_close(gated(waveform), expected)
+        attentive = built("xlsr", pool="attention")
+        shares = [torch.einsum("bdl,d->bl", x, attentive.attention.weight[0]).exp() for x in states]
+        means = [torch.einsum("bdl,bl->bd", x, s) / s.sum(dim=1)[:, None] for x, s in zip(states, shares, strict=True)]
+        gates = [(mean @ attentive.gate.weight[0] + attentive.gate.bias).sigmoid() for mean in means]
+        expected = sum(g[:, None, None] * x for g, x in zip(gates, states, strict=True))
+        torch.testing.assert_close(attentive(waveform), expected)
     assert built("xlsr", layers="last").weight is None
 
 

@@ -126,6 +126,17 @@ def test_ece():
     assert middle[0] == 0 and middle[1] == pytest.approx(cllr.cllr(LLRS, LABELS))
 
 
+def test_ece_of_very_many_trials_is_drawn_as_precisely():
+    rng = np.random.default_rng(0)
+    labels = np.arange(40_000) % 4 == 0
+    llrs = rng.normal(np.where(labels, 6.0, -5.0), 3)
+    axes, words = drawn(figures_calibration.ece(llrs, labels))
+    given = {line.get_label(): np.array(line.get_xydata()) for line in axes.get_lines()}[words[1]]
+    for t, bits in zip(given[::5, 0] * LN10, given[::5, 1], strict=True):
+        misses, false_alarms = np.logaddexp(0, -llrs[labels] - t).mean(), np.logaddexp(0, llrs[~labels] + t).mean()
+        assert bits == pytest.approx((expit(t) * misses + expit(-t) * false_alarms) / np.log(2), abs=5e-6)
+
+
 def test_ece_says_where_its_curve_is_not_to_be_seen():
     _, words = drawn(figures_calibration.ece([np.inf, -np.inf, 1.0, 2.0], [0, 0, 1, 1]))
     assert words[1] == "detector, Cllr inf: infinite LRs on the wrong side"

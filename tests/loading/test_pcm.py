@@ -17,7 +17,7 @@ from tiny import tiny_run, write_audio, write_la
 from torch.testing import assert_close
 
 from deepfake import run
-from deepfake.audio import load
+from deepfake.audio import load, load_clip
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import Utterance
 from deepfake.errors import sentence
@@ -98,6 +98,25 @@ def test_other_depths_are_rounded_and_cut_at_full_scale(here):
     assert found[:2].tolist() == [32767 / 32768, -1.0]
     assert_close(found[2:], load(file)[2:], atol=0.5 / 32768 + 1e-8, rtol=0)
     assert not torch.equal(found[2:], load(file)[2:])
+
+
+@pytest.mark.parametrize("n_samples", [1, 700, 4799, 4800, 4801, 9600, 30_000])
+@pytest.mark.parametrize("seed", [None, 0, 7, 2**63 - 1])
+def test_clips_are_those_of_load_clip(here, n_samples, seed):
+    files = [str(write_audio(here / f"{i}.wav", spoof=True, seed=i, seconds=0.3)) for i in range(2)]
+    kept = pcm(here / "x.pcm", files, 16000, lambda: map(load, files))
+    rng = None if seed is None else np.random.default_rng(seed)
+    found = kept.clip(files[1], n_samples, seed)
+    assert torch.equal(found, load_clip(files[1], n_samples=n_samples, rng=rng))
+    assert found.dtype == torch.float32 and kept.clip("b.wav", n_samples, seed) is None
+
+
+def test_at_another_rate_decoded_samples_are_resampled(here):
+    file = str(write_audio(here / "a.wav", spoof=True, seed=1))
+    kept = pcm(here / "x.pcm", [file], 16000, lambda: [load(file)])
+    u = [Utterance(id="a", path=file, label=1)]
+    with_it, without = (Clips(u, n_samples=3000, sample_rate=8000, pcm=p)[0, 5]["waveform"] for p in ([kept], []))
+    assert_close(with_it, without, atol=1e-6, rtol=0)
 
 
 def test_splices_are_made_of_the_same_samples(here):

@@ -1,5 +1,6 @@
 """The bootstrap over cells against resampling trial by trial, and what a million trials cost."""
 
+import itertools
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.stats import binom, ks_2samp
 
 from deepfake.errors import InputError
 from deepfake.metrics import bootstrap
-from deepfake.metrics.bootstrap import intervals, replicates
+from deepfake.metrics.bootstrap import eer_interval, intervals, replicates
 from deepfake.metrics.ranked import Ranked, costs
 from deepfake.metrics.trials import Trials
 
@@ -84,6 +85,32 @@ def test_rates_at_a_threshold_are_binomial():
         counts = np.rint(draws[name] * size)
         np.testing.assert_allclose(counts / size, draws[name], atol=1e-12)
         assert ks_2samp(counts, binom.rvs(size, p, size=20000, random_state=0)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0])
+def test_of_the_eer_alone_too_the_distribution_is_that_of_drawing_trials(decimals):
+    scores, labels = gaussian(decimals=decimals)
+    plain = trial_by_trial(scores, labels, 2000)["eer"]
+    for confidence in (0.2, 0.6, 0.95):  # ends at six quantiles, each within six standard errors, as above
+        ends = eer_interval(scores, labels, n=2000, confidence=confidence)
+        for end, q in zip(ends, ((1 - confidence) / 2, (1 + confidence) / 2), strict=True):
+            low, high = np.quantile(plain, np.clip(q + np.array([-6, 6]) * np.sqrt(q * (1 - q) / 2000), 0, 1))
+            assert low - 1e-12 <= end <= high + 1e-12
+
+
+def test_of_the_eer_alone_the_quantiles_are_those_of_all_resamples_there_are():
+    """Three bona fide and three spoof trials, one tie: all 27 x 27 resamples, each EER from its own error rates."""
+    bonafide, spoof = np.array([0.0, 2.0, 3.0]), np.array([-1.0, 0.0, 2.5])
+    every = []
+    for b, s in itertools.product(itertools.product(bonafide, repeat=3), itertools.product(spoof, repeat=3)):
+        frr, far = (
+            [np.mean(rule(t)) for t in (-9, -1, 0, 2, 2.5, 3)] for rule in (np.array(b).__le__, np.array(s).__gt__)
+        )
+        gap, at = zip(*sorted({(x - y, x) for x, y in zip(frr, far, strict=True)}), strict=True)
+        every.append(np.interp(0.0, gap, at))
+    for confidence in (0.15, 0.57, 0.66, 0.9):  # no end within five standard errors of a step
+        found = eer_interval([*bonafide, *spoof], [1, 1, 1, 0, 0, 0], n=40_000, confidence=confidence)
+        assert found == pytest.approx(np.quantile(every, [(1 - confidence) / 2, (1 + confidence) / 2]), abs=1e-9)
 
 
 def test_intervals_are_percentiles_decided_by_the_seed():

@@ -71,8 +71,7 @@ def test_stage_shapes(published: AASIST, parity: dict) -> None:
         return hook
 
     hooks = [published.get_submodule(name).register_forward_hook(note(name)) for name in parity["stage_shapes"]]
-    with torch.no_grad():
-        published(described("zeros"))
+    published(described("zeros"))
     for hook in hooks:
         hook.remove()
     assert shapes == parity["stage_shapes"]
@@ -141,7 +140,7 @@ def test_dropout_only_in_training() -> None:
 
 
 def test_layout_is_for_evaluation_on_a_cpu_without_gradients() -> None:
-    model = AASIST(in_channels=1, **SMALL)
+    model = AASIST(in_channels=1, recompute=0, **SMALL)
     layouts = []
     model.encoder[0].register_forward_hook(
         lambda module, inputs, output: layouts.append(output.is_contiguous(memory_format=torch.channels_last))
@@ -153,6 +152,17 @@ def test_layout_is_for_evaluation_on_a_cpu_without_gradients() -> None:
         model.train()(waveform)
         model.eval()(waveform)
     assert layouts == [False, False, False, True]
+
+
+def test_blocks_that_do_not_recompute_train_in_the_default_layout() -> None:
+    model, layouts = AASIST(in_channels=1, recompute=1, **SMALL).train(), []
+    for block in model.encoder:
+        block.register_forward_pre_hook(
+            lambda module, inputs: layouts.append(inputs[0].is_contiguous() and inputs[0].stride(3) == 1)
+        )
+    waveform = torch.randn(2, 1, SHORT)
+    model(waveform)
+    assert layouts == [True] * 6
 
 
 def test_a_run_of_any_length_at_any_place_is_silenced() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -25,3 +27,10 @@ def test_a_resumed_run_with_other_threads_is_warned_of(tmp_path, monkeypatch, ca
     said = [r.message for r in caplog.records if "threads" in r.message]
     assert len(said) == warned
     assert not warned or ("began with 3 threads and goes on with 7" in said[0] and "OMP_NUM_THREADS=3" in said[0])
+
+
+def test_a_process_without_torch_has_none_of_its_threads(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    facts = environment(["evaluate.py"], "cpu", 1)
+    assert facts["threads"] is facts["interop_threads"] is None and "torch" not in sys.modules
+    assert facts["device"].startswith("cpu (") and facts["packages"]["torch"]

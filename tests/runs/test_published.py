@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import df_arena
 import golden
 import pytest
 import soundfile
@@ -19,7 +20,7 @@ from deepfake.detector import Detector
 from deepfake.errors import InputError
 from deepfake.forensics.card import card as made_card
 from deepfake.models.ssl_linear import SSLLinear
-from deepfake.runs import catalogue
+from deepfake.runs import catalogue, published
 from deepfake.runs.catalogue import Published
 from deepfake.runs.published import fetch, import_published
 
@@ -179,6 +180,62 @@ def test_a_published_layout_is_imported_and_scores_a_recording(name, describe, t
     first = entry.published[0]
     trials = "not stated" if first["n_trials"] is None else f"{first['n_trials']:,}"
     assert f"| {first['corpus']} | {first['eer']:.2f} | {trials} | {first['by']} |" in card
+
+
+@pytest.fixture
+def arena(describe) -> Published:
+    return describe("df_arena_500m", df_arena.SIZES, df_arena.HEAD, settings={"seconds": 0.5})
+
+
+def chirp() -> Tensor:
+    t = torch.arange(8000)
+    return 0.5 * torch.sin(t * t / 20_000) * t / 8000
+
+
+def test_df_arena_gives_the_logits_of_its_description(arena, tmp_path, capsys):
+    """What a plain transcription gives on the same tensors, saved as transformers does and in other wrappings."""
+    state, signal = df_arena.checkpoint(), chirp()
+    old = {re.sub(r"parametrizations\.weight\.original(.)", lambda m: "weight_" + "gv"[int(m[1])], k): k for k in state}
+    files = {
+        "pytorch_model.bin": {f"backbone.{name}": tensor for name, tensor in state.items()},
+        "older.bin": {f"backbone.{name}": state[key] for name, key in old.items()},
+        "bare.pth": {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+    }
+    for name, content in files.items():
+        torch.save(content, tmp_path / name)
+        given = ["import", arena.name, "--weights", str(tmp_path / name), "--output", str(tmp_path / f"of_{name}")]
+        assert main(given) == 1 and "non-commercial research only" in capsys.readouterr().err
+        assert main([*given, "--accept-licence"]) == 0
+        detector = Detector.load(tmp_path / f"of_{name}")
+        with torch.inference_mode():
+            for clip in (signal, signal.flip(0), torch.zeros(8000)):
+                expected = df_arena.logits(state, clip)
+                logits = detector.logits(clip[None])
+                torch.testing.assert_close(logits[0], expected, rtol=0, atol=1e-5)
+                assert detector.score(logits).item() == pytest.approx(float(expected[1] - expected[0]), abs=2e-5)
+    card = (tmp_path / "of_bare.pth" / "model_card.md").read_text()
+    assert "the log-odds of bona fide" in card and "| In-the-Wild | 1.76 | 31,779 | the authors |" in card
+
+
+def test_every_tensor_of_df_arena_is_needed_and_no_other_is_taken(arena):
+    state = df_arena.checkpoint()
+    wanted = Detector(arena.config({})).state_dict()
+
+    def differences(changed: dict[str, Tensor]) -> list[str]:
+        return published._differences(published._renamed(arena, changed, Path("w.bin"))[0], wanted)
+
+    assert not differences(state)
+    for name in state.keys() - {"ssl_model.masked_spec_embed"}:  # which only pre-training has a use for
+        try:
+            (one,) = differences({k: v for k, v in state.items() if k != name})
+            assert one.endswith(" is not there")
+        except InputError as error:
+            assert name.startswith("ssl_model.") and "it has no " in str(error)
+    for name in ("conformer.encoder_blocks.2.post_norm.weight", "ssl_model.encoder.more", "LL.weight", "fc0.more"):
+        (one,) = differences(state | {name: torch.zeros(1)})
+        assert one.endswith(" is unknown")
+    (one,) = differences(state | {"conformer.positional_emb": torch.zeros(1, 119, 16)})
+    assert one == "positions is (1, 119, 16), not (1, 120, 16)"
 
 
 def test_each_difference_is_named(describe, tmp_path):

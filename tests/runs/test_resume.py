@@ -12,6 +12,7 @@ import hydra
 import pytest
 import torch
 import yaml
+from children import python
 from omegaconf import OmegaConf
 from tiny import REPOSITORY, compose, tiny_run
 
@@ -158,7 +159,8 @@ json.dump(names, sys.stdout)
 
 
 def test_no_other_class_of_torch_and_lightning_is_permitted(tmp_path):
-    done = subprocess.run([sys.executable, "-c", ALL_CLASSES], capture_output=True, text=True, timeout=300, check=True)
+    done = python("-c", ALL_CLASSES)
+    assert done.returncode == 0, done.stderr[-3000:]
     names = set(json.loads(done.stdout[done.stdout.rindex("[") :]))
     assert len(names) > 5000 and {PROGRAM, "torch.jit.CompilationUnit", "torch.optim.Adam"} <= names
     assert any("lightning.pytorch.strategies.launchers" in name for name in names)
@@ -230,13 +232,12 @@ def test_a_run_with_an_optimizer_of_ones_own_is_resumed_when_it_is_trusted(tiny_
 
 def test_on_the_command_line_trusted_alone_goes_with_resume(foreign, tmp_path):
     folder = foreign(lambda config: config["optimizer"].update(_target_="torch.optim.RMSprop"))
-    command = [sys.executable, "train.py", f"resume={folder}"]
     for more, message in (
         ([], "add 'trusted=[torch.optim.RMSprop]'"),
         (["seed=1", "trusted=[torch.optim.RMSprop]"], "leave out seed=1"),
         (["trusted=[torch.optim.RMSprop]"], "unexpected keyword argument 'betas'"),  # now it is built
     ):
-        done = subprocess.run([*command, *more], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+        done = python("train.py", f"resume={folder}", *more)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
 
 

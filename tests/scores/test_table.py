@@ -188,3 +188,12 @@ def test_bad_asv_scores(tmp_path, text, words):
     with pytest.raises(InputError, match=words) as caught:
         read_asv_scores(path)
     assert str(path) in str(caught.value)
+
+
+def test_ranked_rows_are_those_with_a_label_in_order_of_their_scores():
+    scores = Scores(
+        ["a", "b", "c", "d", "e"], [1, None, 0, 0, 1], ["", "", "A01", "A02", ""], [0.5, 9.0, 0.5, -1.0, 3.0]
+    )
+    assert scores.ranked.tolist() == [3, 0, 2, 4]  # equal scores in the order of the file
+    assert scores.trials.scores.tolist() == [-1.0, 0.5, 0.5, 3.0]
+    assert scores.trials.bonafide.tolist() == [False, True, False, True]

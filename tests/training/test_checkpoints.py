@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 import torch
+from children import python
 from interrupted import train_until, train_without_report
 from tiny import compose, tiny_run
 
@@ -151,5 +152,5 @@ def test_ended_from_outside_it_says_how_to_go_on(tiny_la, tmp_path, monkeypatch,
 def test_sigterm_ends_every_command_in_a_sentence(start):
     code = "import os, signal, sys; from deepfake import cli, run\n"
     code += "def end(_): os.kill(os.getpid(), signal.SIGTERM)\n"
-    done = subprocess.run([sys.executable, "-c", code + start], capture_output=True, text=True)
+    done = python("-c", code + start)
     assert (done.returncode, done.stderr) == (1, "error: interrupted\n")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from children import python
 from interrupted import Stop, stop_at_once, train_until, train_without_report, with_any_workers
-from ranks import two_ranks
+from ranks import two_fresh_ranks
 from small_detectors import SMALL, sizes
 from tiny import REPOSITORY, TINY, compose, tiny_run
 
@@ -285,9 +284,7 @@ def test_two_cpu_processes_score_each_dev_utterance_once(tiny_la, tmp_path):
     arguments = ["dataset=asvspoof2019_la", f"dataset.root={tiny_la}", f"hydra.run.dir={tmp_path}/a, run", *TINY]
     arguments += ["trainer=ddp", "trainer.devices=2", "batch_size=2", "trainer.max_epochs=1"]
     arguments += ["features.normalise=train_stats"]
-    done = subprocess.run(
-        [sys.executable, "train.py", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+    done = python("train.py", *arguments)  # which starts the other process as it starts any
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == f"{tmp_path}/a, run"
     folder = Path(done.stdout.splitlines()[-1])
@@ -333,7 +330,7 @@ for workers in (0, 2):
 
 def test_two_processes_resume_exactly(tiny_la, tmp_path):
     overrides = ["trainer=ddp", "trainer.accelerator=cpu", "batch_size=2", "augment=[gain,mixup]", "model.dropout=0.3"]
-    two_ranks(RANK, str(tiny_la), str(tmp_path), *overrides)
+    two_fresh_ranks(RANK, str(tiny_la), str(tmp_path), *overrides)
     for workers in "02":
         for name in ("detector.pt", "checkpoints/last.ckpt"):
             assert same(weights(tmp_path / "whole", name), weights(tmp_path / workers, name)), workers

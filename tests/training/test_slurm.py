@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from children import Child, python
 from interrupted import train_without_report
 from tiny import REPOSITORY, TINY, tiny_run
 
@@ -30,14 +30,15 @@ def test_a_job_that_gets_the_signal_is_requeued_and_goes_on_in_its_folder(tiny_l
     scontrol.chmod(0o755)
     arguments = ["dataset=asvspoof2019_la", f"dataset.root={tiny_la}", *TINY, *LONG]
     environment = {**os.environ, **VARIABLES, "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
-    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
-    job = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    command = [REPOSITORY / "train.py", *arguments]
+    job = Child(*command, cwd=tmp_path, env=environment)
     folder = tmp_path / "outputs/train/default/slurm-123-2"
     while job.poll() is None and not (folder / "checkpoints/last.ckpt").is_file():
         time.sleep(0.05)
-    job.send_signal(signal.SIGUSR1)
-    said = job.communicate(timeout=60)[1]
-    assert job.returncode == 1, said
+    os.kill(job.pid, signal.SIGUSR1)
+    ended = job.wait(60)
+    said = ended.stderr
+    assert ended.returncode == 1, said
     assert (tmp_path / "asked").read_text() == "requeue 123\n"
     assert said.splitlines()[-1].startswith("error: interrupted: `python train.py resume=") and "Traceback" not in said
     assert [path.name for path in folder.glob("**/*ckpt*") if path.is_file()] == ["best.ckpt", "last.ckpt"]
@@ -45,7 +46,7 @@ def test_a_job_that_gets_the_signal_is_requeued_and_goes_on_in_its_folder(tiny_l
     assert 0 < n_epochs < 20
 
     environment["SLURM_RESTART_COUNT"] = "1"  # the same command again, in less time
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    done = python(*command, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines() == [str(folder)]
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
@@ -105,7 +106,6 @@ def test_the_processes_of_torchrun_share_a_folder_or_are_told_to():
     assert restarts({"TORCHELASTIC_RUN_ID": "a1", "TORCHELASTIC_RESTART_COUNT": "3"}) == 3
     arguments = ["train.py", "dataset=asvspoof2019_la", "dataset.root=DIR"]
     environment = {**os.environ, "TORCHELASTIC_RUN_ID": "none"}
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = python(*arguments, env=environment)
     sentence = "error: the processes of torchrun need one run folder: say hydra.run.dir=DIR, or start torchrun with "
     assert done.returncode == 1 and done.stderr == f"{sentence}--standalone or --rdzv-id ID\n"

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from deepfake.models.blocks.residual import ResidualBlock
 
+N_ROWS = 4096  # rows of a map whose statistics are taken at once: they stay in the cache
+
 
 class Recomputed(torch.autograd.Function):
-    """A `ResidualBlock` in training: no map of the batch is kept but the gradient for the input of its batch norm.
+    """A `ResidualBlock` in training: of the batch's maps only the output is kept, and which frame each maximum is.
 
     The statistics of the batch are gathered clip by clip and merged in double precision (Chan, Golub and LeVeque,
-    1983), which is more exact than the sum over the batch. Backward computes the maps again; it is the gradient through
-    the statistics too (Ioffe and Szegedy, 2015), not an approximation. Cannot be differentiated twice.
+    1983), which is more exact than the sum over the batch. Backward computes the first convolution again; it is the
+    gradient through the statistics too (Ioffe and Szegedy, 2015), not an approximation. Cannot be differentiated twice.
+
+    Clips are computed in the layout of channels last, in which a maximum over frames is 10 times faster.
 
     Shape:
         `[B, C, R, L]`, the block, and `trained(block)` -> the block's output
@@ -26,44 +31,54 @@ class Recomputed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: ResidualBlock, *parameters: Tensor) -> Tensor:
-        mean, variance, n = _statistics(block.conv1(clip) for clip in x.split(1))
+        mean, variance, n = _statistics(block.conv1(clip) for clip in _clips(x))
         _update(block.bn2, mean, variance * (n / (n - 1)))
         mean, variance = mean.to(x.dtype), variance.to(x.dtype)
-        ctx.save_for_backward(x, mean, variance)
+        shape = len(x), block.conv2.out_channels, x.shape[2], x.shape[3] // block.time_pool
+        largest = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        which = torch.empty_like(largest, dtype=torch.uint8)
+        for i, clip in enumerate(_clips(x)):
+            _pool(block.mapped(clip, mean, variance), block.time_pool, largest[i : i + 1], which[i : i + 1])
+        ctx.save_for_backward(x, which, mean, variance)
         ctx.block, ctx.n = block, n
-        return torch.cat([block.after(block.conv1(clip), clip, mean, variance) for clip in x.split(1)])
+        return largest
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, variance = ctx.saved_tensors
+        x, which, mean, variance = ctx.saved_tensors
         block, through = ctx.block, ctx.needs_input_grad[0]
-        first, later = [*block.conv1.parameters()], trained(block)[2:]
-        for_x = torch.zeros_like(x) if through else None
-        sums, maps = [torch.zeros_like(p) for p in later], []
-        for i, clip in enumerate(x.split(1)):
-            inner = block.conv1(clip).requires_grad_()
+        parameters, norm = trained(block), block.bn2
+        for_x = torch.empty_like(x, memory_format=torch.channels_last) if through else None
+        sums = [torch.zeros_like(p) for p in parameters]
+        for i, clip in enumerate(_clips(x)):  # as if the statistics were constant
+            given = _unpooled(gradient[i : i + 1], which[i : i + 1], block.time_pool, x.shape[3])
             with torch.enable_grad():
-                y = block.after(inner, clip := clip.detach().requires_grad_(through), mean, variance)
-            found = torch.autograd.grad(y, [inner, *later, *([clip] if through else [])], gradient[i : i + 1])
-            maps.append(found[0])  # as if the statistics were constant
-            _add(found[1:], sums, for_x, i)
+                inner = block.conv1(clip.requires_grad_(through))
+                out = F.batch_norm(inner, mean, variance, norm.weight, norm.bias, training=False, eps=norm.eps)
+                out = F.selu(out, inplace=True)
+            for_out, *later = _convolution_backward(block.conv2, out.detach(), given)
+            found = torch.autograd.grad(out, [*parameters[:4], *([clip] if through else [])], for_out)
+            shortcut, *last = _convolution_backward(block.conv_downsample, clip.detach(), given)
+            _add([*found[:4], *later, *last], sums)
+            if for_x is not None:
+                for_x[i : i + 1] = found[4].add_(shortcut)
 
-        norm = block.bn2
         of_weight, of_bias, weight, mean, variance = (
-            v.view(-1, 1, 1) for v in (sums[0] / ctx.n, sums[1] / ctx.n, norm.weight, mean, variance)
+            v.view(-1, 1, 1) for v in (sums[2] / ctx.n, sums[3] / ctx.n, norm.weight, mean, variance)
         )
         inverse = (variance + norm.eps).rsqrt()
         slope = weight * inverse * inverse * of_weight
         offset = weight * inverse * of_bias - slope * mean
-        first_sums = [torch.zeros_like(p) for p in first]
-        for i, clip in enumerate(x.split(1)):
+        for i, clip in enumerate(_clips(x)):  # through the statistics
             with torch.enable_grad():
-                inner = block.conv1(clip := clip.detach().requires_grad_(through))
-            given, maps[i] = maps[i].sub_(offset).sub_(inner.detach() * slope), None
-            found = torch.autograd.grad(inner, [*first, *([clip] if through else [])], given)
-            _add(found, first_sums, for_x, i)
-        return for_x, None, *first_sums, *sums
+                inner = block.conv1(clip.requires_grad_(through))
+            given = torch.addcmul(offset, inner.detach(), slope).neg_()
+            found = torch.autograd.grad(inner, [*parameters[:2], *([clip] if through else [])], given)
+            _add(found[:2], sums[:2])
+            if for_x is not None:
+                for_x[i : i + 1] += found[2]
+        return for_x, None, *sums
 
 
 def trained(block: ResidualBlock) -> list[Tensor]:
@@ -72,16 +87,18 @@ def trained(block: ResidualBlock) -> list[Tensor]:
 
 
 def _statistics(maps: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
-    """Mean and variance of each channel over all maps `[1, C, R, L]`, and of how many numbers."""
-    n, mean, squares = 0, torch.zeros(1), torch.zeros(1)
-    for x in maps:
-        variance, own_mean = (v.double() for v in torch.var_mean(x, dim=(0, 2, 3), correction=0))
-        k = x[:, 0].numel()
-        apart = own_mean - mean if n else torch.zeros_like(own_mean)
-        squares = squares * bool(n) + variance * k + apart.square() * (n * k / (n + k))
-        mean = (mean if n else own_mean) + apart * (k / (n + k))
-        n += k
-    return mean, squares / n, n
+    """Mean and variance of each channel over all maps `[1, C, R, L]`, channels last, and of how many numbers."""
+    found = [_moments(piece) for x in maps for piece in x.permute(0, 2, 3, 1).flatten(0, 2).split(N_ROWS)]
+    counts, means, squares = (torch.stack(parts).double() for parts in zip(*found, strict=True))  # [pieces, C]
+    n = counts.sum()
+    mean = (counts * means).sum(dim=0) / n
+    return mean, (squares + counts * (means - mean).square()).sum(dim=0) / n, int(n)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Number, mean and sum of squares about the mean, of each column of `[N, C]`."""
+    mean = x.mean(dim=0)
+    return torch.tensor([len(x)]), mean, (x - mean).square_().sum(dim=0)
 
 
 def _update(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
@@ -94,9 +111,49 @@ def _update(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     norm.running_var.lerp_(variance.to(norm.running_var.dtype), momentum)
 
 
-def _add(found: Sequence[Tensor], sums: Sequence[Tensor], for_x: Tensor | None, i: int) -> None:
-    """Add a clip's gradients, that for the clip last where there is one."""
-    for total, part in zip(sums, found, strict=False):
+def _add(found: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+    """Add a clip's gradients."""
+    for total, part in zip(sums, found, strict=True):
         total += part
-    if for_x is not None:
-        for_x[i : i + 1] += found[-1]
+
+
+def _clips(x: Tensor) -> Iterator[Tensor]:
+    """Each clip, channels last."""
+    for clip in x.detach().split(1):  # of one channel, `contiguous` would leave the strides as they are
+        yield clip.clone(memory_format=torch.channels_last) if x.shape[1] == 1 else _channels_last(clip)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _pool(x: Tensor, size: int, largest: Tensor, which: Tensor) -> None:
+    """The largest of each `size` frames and its place among them, `[1, C, R, L]` -> twice `[1, C, R, L // size]`."""
+    parts = x[..., : largest.shape[3] * size].unflatten(3, (-1, size)).unbind(4)
+    largest.copy_(parts[0])
+    which.zero_()
+    for i, part in enumerate(parts[1:], 1):
+        torch.maximum(which, (part > largest).view(torch.uint8).mul_(i), out=which)
+        torch.maximum(largest, part, out=largest)
+
+
+def _unpooled(gradient: Tensor, which: Tensor, size: int, n_frames: int) -> Tensor:
+    """The gradient of `_pool`, `[1, C, R, L // size]` -> `[1, C, R, n_frames]`."""
+    n_pooled = gradient.shape[3] * size
+    shape = *gradient.shape[:3], n_frames
+    full = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last)
+    whole, zero = full[..., :n_pooled].unflatten(3, (-1, size)), gradient.new_zeros(())
+    for i in range(size):
+        torch.where(which == i, gradient, zero, out=whole[..., i])
+    full[..., n_pooled:] = 0
+    return full
+
+
+def _convolution_backward(conv: nn.Module, x: Tensor, given: Tensor) -> tuple[Tensor, ...]:
+    """Gradients for input, weight and bias; for the input alone where the shortcut is no convolution."""
+    if not isinstance(conv, nn.Conv2d):
+        return (given,)
+    settings = conv.stride, conv.padding, conv.dilation, False, (0, 0), 1
+    return torch.ops.aten.convolution_backward(
+        given, x, conv.weight, [conv.out_channels], *settings, (True, True, True)
+    )

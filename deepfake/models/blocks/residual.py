@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepfake.models.blocks.folded_selu import GAIN, LOG2_E, SHIFT, folded_selu_
 from deepfake.models.blocks.recomputed import Recomputed, trained
 
 
@@ -47,24 +48,37 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return self._pooled(self.conv2(F.selu(self._first(x), inplace=True)) + self.conv_downsample(x))
-        if self.recompute and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            mean, variance = self.bn2.running_mean, self.bn2.running_var
+            assert mean is not None and variance is not None
+            return self._pooled(self.mapped(x, mean, variance))
+        if self.recomputes(x):
             return cast(Tensor, Recomputed.apply(x, self, *trained(self)))
         return self._pooled(self.conv2(F.selu(self.bn2(self.conv1(x)), inplace=True)) + self.conv_downsample(x))
 
-    def _first(self, x: Tensor) -> Tensor:
-        """`bn2(conv1(x))` in evaluation, as one convolution."""
-        conv, norm = self.conv1, self.bn2
-        assert conv.bias is not None and norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        bias = (conv.bias - norm.running_mean) * scale + norm.bias
-        return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), bias, padding=conv.padding)
+    def recomputes(self, x: Tensor) -> bool:
+        """Whether this is a training step that computes clip by clip and again in backward."""
+        on_cpu = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        return self.training and self.recompute and on_cpu
 
-    def after(self, inner: Tensor, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """The output from what `conv1` gives of `x`, normalised by given statistics."""
-        norm = self.bn2
-        out = F.batch_norm(inner, mean, variance, norm.weight, norm.bias, training=False, eps=norm.eps)
-        return self._pooled(self.conv2(F.selu(out, inplace=True)) + self.conv_downsample(x))
+    def mapped(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """What is pooled, with given statistics: the batch norm is folded into `conv1`, on a CPU SELU in part too."""
+        conv, norm = self.conv1, self.bn2
+        assert conv.bias is not None
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        weight, bias = conv.weight * scale.view(-1, 1, 1, 1), (conv.bias - mean) * scale + norm.bias
+        if _plain(x):
+            inner = folded_selu_(F.conv2d(x, weight * LOG2_E, bias * LOG2_E - SHIFT, padding=conv.padding))
+            out = F.conv2d(inner, self.conv2.weight * GAIN, self.conv2.bias, padding=self.conv2.padding)
+        else:
+            out = self.conv2(F.selu(F.conv2d(x, weight, bias, padding=conv.padding), inplace=True))
+        return out.add_(self.conv_downsample(x))
 
     def _pooled(self, out: Tensor) -> Tensor:
         return F.max_pool2d(out, (1, self.time_pool)) if self.time_pool > 1 else out  # [B, C, R, L // time_pool]
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether numbers are all that is asked for: on a CPU, no gradient, no graph, no lower precision."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")

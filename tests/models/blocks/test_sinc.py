@@ -54,3 +54,11 @@ def test_long_filters_by_the_fourier_transform(n_samples: int) -> None:
     torch.testing.assert_close(
         gradient, torch.autograd.grad((expected * weights).sum(), waveform)[0], rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("n_samples", [140, 3212, 6400])
+def test_pooled_bands_are_those_of_forward(n_samples: int) -> None:
+    bank = SincFilters(10, 129)
+    waveform = torch.randn(1, 1, n_samples)
+    expected = torch.nn.functional.max_pool2d(bank(waveform).abs(), 3)
+    torch.testing.assert_close(bank.pooled(waveform, 3), expected, rtol=0, atol=1e-6)

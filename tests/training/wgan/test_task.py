@@ -6,8 +6,6 @@ import copy
 import csv
 import json
 import math
-import subprocess
-import sys
 import warnings
 from types import SimpleNamespace
 
@@ -15,6 +13,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from children import python
 from interrupted import train_until, train_without_report, with_any_workers
 from lightning.pytorch.callbacks import Callback
 from tiny import REPOSITORY, compose, tiny_run
@@ -491,7 +490,7 @@ trainer.fit(game_of(n_critic=2, critic_lr=1e-2, generator_lr=1e-2), Shards(2))
 
 def test_two_processes_step_down_the_mean_of_their_gradients(tmp_path):
     code = DDP.format(tests=str(REPOSITORY / "tests"), out=tmp_path)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr[-3000:]
     (first, history), (second, other) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert torch.equal(first, second) and history == other
