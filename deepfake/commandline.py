@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from deepfake.address import is_address, public
+
 SUBSET_KEYS = ("per_class", "on_bad_audio", "cache")  # of every dataset, whatever its reader
 
 _PATH_KEY = r"(?:\w+_)?(?:root|file|folder|keys)"  # of a part of the config, as dataset.real_root
@@ -95,9 +97,14 @@ def refusal(arguments: Iterable[str], conf: Path) -> str | None:
     Args:
         arguments: The arguments.
         conf: Folder of the configs.
+
+    Raises:
+        InputError: The address of a corpus holds a password.
     """
     for argument in arguments:
         key, _, value = argument.partition("=")
+        if key.lstrip("+").startswith("dataset.") and is_address(address := value.strip("'\"")):
+            public(address, key)  # before anything writes the arguments down
         if value == "null" and (choices := sorted(path.stem for path in (conf / key).glob("*.yaml"))):
             return f"{argument}: one of {', '.join(choices)} was expected"
         if (package := _LOGGERS.get(argument)) and not _installed(package):

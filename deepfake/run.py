@@ -95,9 +95,9 @@ def script(command: str, main: Callable[[], Any]) -> NoReturn:
     if step := SlurmStep.here():
         step.requeue_on_signal()
     sys.argv[1:] = commandline.hydra_arguments(command, sys.argv[1:])
-    if refusal := commandline.refusal(sys.argv[1:], CONF):
-        sys.exit(f"error: {refusal}")
     try:
+        if refusal := commandline.refusal(sys.argv[1:], CONF):
+            sys.exit(f"error: {refusal}")
         if command == "train" and not any(a.startswith(("hydra.run.dir=", "resume=", "-")) for a in sys.argv[1:]):
             folder_name()  # Hydra hides errors of where a run is put
         main()

@@ -27,8 +27,9 @@ LAYERS = (  # from the top; a part imports what stands below it, and nothing of 
     ("datasets", "features", "models", "losses", "audio", "metrics", "domain"),
     ("download",),
     ("terminal", "processes"),
-    ("archive",),
-    ("errors", "atomic", "commandline", "allocator", "replay"),
+    ("archive", "commandline"),
+    ("address",),
+    ("errors", "atomic", "allocator", "replay"),
 )
 LEVEL = {part: -row for row, parts in enumerate(LAYERS) for part in parts}
 DOORS = {"detector.py": "deepfake.localisation.stream"}  # what a method opens when it is called, and nothing before

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deepfake.address import is_address, public
 from deepfake.commandline import SUBSET_KEYS, names_a_path
 from deepfake.datasets.utterance import PARTITIONS, Utterance, present, subset, unique
 from deepfake.errors import InputError
@@ -148,6 +149,8 @@ def _absolute(config: Mapping[str, Any], key: str) -> dict[str, Any]:
             raise InputError(f"{key}.{name} is needed and was not given")
         if isinstance(value, Mapping):
             value = _absolute(value, f"{key}.{name}")
+        elif names_a_path(name) and is_address(value):
+            value = public(value.rstrip("/"), f"{key}.{name}")
         elif value and names_a_path(name):
             try:
                 value = str(Path(value).expanduser().absolute())

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepfake.address import is_address
 from deepfake.archive import member_of, member_path
 from deepfake.atomic import csv_text, write_atomically, written_atomically
 from deepfake.datasets import manifest
@@ -41,11 +42,14 @@ def utterances(partition: str, *, root: str) -> list[Utterance]:
         partition: `train`, `dev` or `eval`.
         root: A folder of archives, `**/*.tar`, not compressed. The JSON of a recording may hold `label`, `attack`,
             `speaker`, `partition`, `id`, `weight` and conditions; a class is a label. Without a partition there, that
-            of the archive's name or folder counts (`train-0.tar`, `train/0.tar`), else it belongs to all of them.
+            of the archive's name or folder counts (`train-0.tar`, `train/0.tar`), else it belongs to all of them. Or
+            the address of such a folder, with its `index.csv`.
 
     Raises:
         InputError: There are no archives, one is damaged, or a recording's metadata cannot be used.
     """
+    if is_address(root):
+        return manifest.utterances(partition, root=f"{root}/{INDEX}")
     base = Path(root).expanduser()
     archives = sorted(base.rglob("*.tar"))
     if not archives:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deepfake.address import incomplete, is_address
 from deepfake.archive import member_of
 from deepfake.atomic import write_csv
 from deepfake.errors import InputError
@@ -37,7 +38,7 @@ class Utterance:
 
     Args:
         id: The corpus's own name for it (no folder, no extension), unique within a partition.
-        path: Path of the audio.
+        path: Path of the audio, or its address.
         label: 1 = bona fide, 0 = spoof, None = unknown.
         attack: The spoofing system (`A07`), `""` for bona fide speech or where unknown.
         speaker: The speaker, `""` where unknown.
@@ -106,9 +107,10 @@ def present(utterances: list[Utterance], source: str) -> list[Utterance]:
 def missing_files(utterances: Sequence[Utterance]) -> list[Utterance]:
     """Those whose audio is missing, or a link that leads nowhere.
 
-    Each folder is listed once, which is faster than a look at each file.
+    Each folder is listed once, which is faster than a look at each file. An archive at an address is asked for
+    once; where it is shorter than its recordings say, all of them are missing.
     """
-    listed: dict[str, set[str]] = {}
+    listed = _complete_archives(utterances)
     missing = []
     for u in utterances:
         inside = member_of(u.path)
@@ -119,6 +121,19 @@ def missing_files(utterances: Sequence[Utterance]) -> list[Utterance]:
         if name not in listed[folder]:
             missing.append(u)
     return missing
+
+
+def _complete_archives(utterances: Sequence[Utterance]) -> dict[str, set[str]]:
+    """By the address of their folder, the names of the archives that are as long as their recordings say."""
+    ends: dict[str, int] = {}
+    for inside in (member_of(u.path) for u in utterances if is_address(u.path)):
+        if inside and isinstance(archive := inside.archive, str):
+            ends[archive] = max(inside.offset + inside.size, ends.get(archive, 0))
+    lacking, found = incomplete(ends), {}
+    for archive in ends:
+        folder, name = os.path.split(archive)
+        found.setdefault(folder, set()).update(() if archive in lacking else (name,))
+    return found
 
 
 def subset(utterances: Sequence[Utterance], per_class: int, seed: int) -> list[Utterance]:
@@ -162,7 +177,8 @@ def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
     weighted = ["weight"] if any(u.weight != 1 for u in utterances) else []
     rows: list[Sequence[Any]] = [[*MANIFEST, *weighted, *conditions]]
     for u in utterances:
-        own = [u.id, str(Path(u.path).absolute()), u.label, u.attack, u.speaker, u.partition]
+        place = u.path if is_address(u.path) else str(Path(u.path).absolute())
+        own = [u.id, place, u.label, u.attack, u.speaker, u.partition]
         rows.append([*own, *(u.weight for _ in weighted), *(u.conditions.get(name, "") for name in conditions)])
     write_csv(path, rows)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepfake.address import is_address
 from deepfake.audio.mono import MIN_SECONDS
 from deepfake.audio.waveform import info
 from deepfake.datasets.corpus import Corpus
@@ -31,7 +32,7 @@ def check(corpus: Corpus) -> int:
     """Print counts, hours, speakers, attacks, missing and unreadable files of each partition, and what overlaps.
 
     A partition that the corpus does not have by design is stated, and is no problem. Only the headers of the audio are
-    read. All of it goes to stdout.
+    read, at addresses none. All of it goes to stdout.
 
     Args:
         corpus: The corpus.
@@ -73,7 +74,8 @@ def check(corpus: Corpus) -> int:
         labels = Counter(u.label for u in utterances)
         attacks = " ".join(f"{attack}:{n}" for attack, n in by_attack(utterances).items())
         n_speakers = len({u.speaker for u in utterances if u.speaker})
-        cells = (labels[BONAFIDE], labels[SPOOF], f"{seconds / 3600:.2f}", n_speakers, len(missing), len(unreadable))
+        hours = "-" if seconds is None else f"{seconds / 3600:.2f}"
+        cells = (labels[BONAFIDE], labels[SPOOF], hours, n_speakers, len(missing), len(unreadable))
         table.add_row(partition, *map(str, cells), escape(printable(attacks)))
     for (a, b), speakers in speaker_overlap(found).items():
         problems.append(f"{len(speakers)} speakers are in both {a} and {b}: {', '.join(speakers[:5])}")
@@ -85,9 +87,11 @@ def check(corpus: Corpus) -> int:
     return len(problems)
 
 
-def _headers(utterances: list[Utterance], partition: str) -> tuple[float, list[str]]:
-    """Total duration by the headers in seconds, and an error for each file that cannot be used."""
+def _headers(utterances: list[Utterance], partition: str) -> tuple[float | None, list[str]]:
+    """Total duration by the headers in seconds, None at addresses, and an error for each file that cannot be used."""
     seconds, errors = 0.0, []
+    if any(is_address(u.path) for u in utterances):  # a request each
+        return None, []
     for u in progress(utterances, f"reading headers of {partition}"):
         try:
             claimed = info(u.path).seconds

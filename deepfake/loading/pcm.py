@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepfake.address import is_address, state
 from deepfake.archive import member_of
 from deepfake.atomic import written_atomically
 
@@ -48,7 +50,7 @@ class PCM:
             file.seek(2 * n_samples)
             index = dict(json.loads(file.read(n_index)))
         self.sample_rate: int = index["sample_rate"]
-        self.files: dict[str, list[int]] = index["files"]  # size, time of change, first sample, number of samples
+        self.files: dict[str, list[Any]] = index["files"]  # size, time or version, first sample, their number
         mapped = np.memmap(path, "<i2", "r", shape=(n_samples,)) if n_samples else np.empty(0, "<i2")
         self._samples = np.asarray(mapped)  # a plain array, of which a slice costs a tenth of a memmap's
 
@@ -101,13 +103,15 @@ def pcm(path: Path, files: Sequence[str], sample_rate: int, decoded: Callable[[]
         decoded: Decodes them in this order; None for one that cannot be.
 
     Raises:
+        InputError: A store does not say whether its archive is still the same.
         OSError: The disk is full, say.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("a") as lock:
         with suppress(OSError):  # a file system without locks: the file is written twice, each time whole
             fcntl.lockf(lock, fcntl.LOCK_EX)
-        known = {file: _known(file) for file in files}
+        of = cache(_state)
+        known = {file: _known(file, of) for file in files}
         with suppress(OSError, ValueError, KeyError):
             found = PCM(path)
             if {file: entry[:2] for file, entry in found.files.items()} == known and found.sample_rate == sample_rate:
@@ -118,17 +122,24 @@ def pcm(path: Path, files: Sequence[str], sample_rate: int, decoded: Callable[[]
         return PCM(path)
 
 
-def _known(file: str) -> list[int]:
-    """Size and time of change, which are those of no file where there is none."""
+def _state(file: str) -> list[Any]:
+    """Size and time of change, or a version, which are those of no file where there is none."""
+    if is_address(file):
+        return state(file)
     try:
-        inside = member_of(file)
-        found = (inside.archive if inside else Path(file)).stat()
+        found = Path(file).stat()
     except OSError:
         return [0, 0]
     return [found.st_size, found.st_mtime_ns]
 
 
-def _write(path: Path, known: dict[str, list[int]], sample_rate: int, decoded: Iterable[Tensor | None]) -> None:
+def _known(file: str, of: Callable[[str], list[Any]] = _state) -> list[Any]:
+    """What `of` says of a recording's file, or of the archive that it is in."""
+    inside = member_of(file)
+    return of(str(inside.archive) if inside else file)
+
+
+def _write(path: Path, known: dict[str, list[Any]], sample_rate: int, decoded: Iterable[Tensor | None]) -> None:
     """Write a file, whole or not at all."""
     entries, n_written = {}, 0
     with written_atomically(path) as out:
