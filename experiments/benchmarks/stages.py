@@ -104,7 +104,7 @@ def stages(files: list[str], folder: Path) -> dict[str, tuple[Callable[[], objec
         "a random crop of 4.04 s, FLAC": (lambda: [crop(next(every)) for _ in range(32)], 32),
         "the same, FLAC in tar archives": (lambda: [crop(next(inside)) for _ in range(32)], 32),
         "the same, decoded samples (`dataset.cache=true`)": (
-            lambda: [crop(kept.get(next(samples))) for _ in range(32)],
+            lambda: [kept.clip(next(samples), N_SAMPLES, seed) for seed in range(32)],
             32,
         ),
         "RawBoost": (lambda: [boost(clip, rng) for _ in range(8)], 8),
