@@ -62,7 +62,7 @@ def fit_batch(task: Task, setup: Setup) -> None:
         return
     most = max(two, two * n / TRIED[0])  # for what does not grow with a batch is counted more than once
     if most * MARGIN <= free:
-        _decide(setup, n, n, most, free)
+        _decide(setup, n, n, most, free, "at most")
         return
     n_more = TRIED[2] if two * TRIED[2] / TRIED[0] <= free else TRIED[1]
     more = _taken(task, setup, n_more, n_samples) if two * MARGIN <= free else None
@@ -72,10 +72,10 @@ def fit_batch(task: Task, setup: Setup) -> None:
     _decide(setup, n, min(n, fits), max(two, two + (n - TRIED[0]) * each), free)
 
 
-def _decide(setup: Setup, n: int, fits: int, need: float, free: float) -> None:
+def _decide(setup: Setup, n: int, fits: int, need: float, free: float, how: str = "about") -> None:
     """Set the batch size to `fits`, at most n, of which a step takes `need` bytes; or refuse it; or nothing."""
     n_local, config = setup.trainer.num_devices, setup.config
-    takes = "more than there is" if math.isinf(need) else f"about {need / 2**30:.1f} GiB"
+    takes = "more than there is" if math.isinf(need) else f"{how} {need / 2**30:.1f} GiB"
     free_words = f"{free / 2**30:.1f} GiB are free" + (f" for each of {n_local} processes" if n_local > 1 else "")
     facts = f"a training step of {n} clips takes {takes} of memory, and {free_words}"
     if not setup.auto_batch:

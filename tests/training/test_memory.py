@@ -70,6 +70,9 @@ def test_the_batch_that_fits_is_in_the_config(monkeypatch, caplog, free, expecte
     assert setup.config["batch_size"] == setup.datamodule.batch_size == expected
     assert found == asked
     assert len(caplog.messages) == 1 and f"batch_size=auto: {expected}" in caplog.text
+    if expected == 16:  # a bound, where the steps of 2 clips sufficed
+        words = "at most 8.0" if asked == [2] else "about 4.5"
+        assert f"as in the recipe; a training step of 16 clips takes {words} GiB" in caplog.text
     if expected == 14:
         assert "14 instead of the recipe's 16, since a training step of 16 clips takes about 4.5 GiB" in caplog.text
         assert "5.0 GiB are free; optimizer.lr" in caplog.text and "accumulate_grad_batches=2 would" in caplog.text
