@@ -33,7 +33,7 @@ def fit_batch(task: Task, setup: Setup) -> None:
 
     With `batch_size=auto` it is lowered from the recipe's, to which the learning rate belongs, and never raised. The
     number goes into the run's config, so that a resumed run has the same batches. A number of the user's own is refused
-    on a CPU where the kernel would kill the run; a GPU has an error for that.
+    on a CPU where the kernel would kill the run for certain, and warned of where it might; a GPU has an error for that.
 
     Args:
         task: Task before its training.
@@ -79,12 +79,14 @@ def _decide(setup: Setup, n: int, fits: int, need: float, free: float, how: str 
     free_words = f"{free / 2**30:.1f} GiB are free" + (f" for each of {n_local} processes" if n_local > 1 else "")
     facts = f"a training step of {n} clips takes {takes} of memory, and {free_words}"
     if not setup.auto_batch:
-        if need > free:
+        if need > free * MARGIN:
             own, seconds = config.get("batch_seconds"), config["train_seconds"]
             given = (
                 f"batch_size={n}: at most {fits}" if own is None else f"batch_seconds={own}: at most {fits * seconds}"
             )
             raise InputError(f"{given} was expected, since {facts}; {FEWER}")
+        if need > free:
+            log.warning("the run may be killed for want of memory: %s; %s", facts, FEWER)
     elif fits < min(n, TRIED[0]):
         raise InputError(f"batch_size=auto: room for {TRIED[0]} clips was expected, but {facts}; {FEWER}")
     elif fits == n:
