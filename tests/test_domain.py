@@ -194,8 +194,12 @@ def test_what_was_misjudged_is_counted_by_state_among_held_out_clips(folder):
 @pytest.mark.parametrize(
     ("state", "counted", "sentence"),
     [
-        ("in", [0, 50], "Of the 50 of them in the domain 0 were misjudged (95 %: 0% to 7%)"),
-        ("edge", [5, 10], "Of the 10 of them at its edge 5 were misjudged (95 %: 19% to 81%)"),
+        ("in", [0, 50], "The detector misjudged 0 of the 50 held-out recordings in its domain (95 %: 0% to 7%)"),
+        (
+            "edge",
+            [5, 10],
+            "The detector misjudged 5 of the 10 held-out recordings at the edge of its domain (95 %: 19% to 81%)",
+        ),
         ("outside", [0, 0], "What the detector says of such recordings was not measured"),
     ],
 )

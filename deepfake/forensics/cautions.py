@@ -14,7 +14,7 @@ from deepfake.forensics.statement import SCALE, SIDES, number
 
 CAUTION, INCONCLUSIVE = "reported_with_caution", "inconclusive"
 REPORTED = "reported"
-WHERE = {IN: "in the domain", EDGE: "at its edge", OUTSIDE: "outside it"}
+WHERE = {IN: "in its domain", EDGE: "at the edge of its domain", OUTSIDE: "outside its domain"}
 NEUTRAL = math.log10(SCALE.neutral)
 
 
@@ -163,7 +163,8 @@ def measured(known: Mapping[str, Any], state: str) -> str:
     from deepfake.metrics.classification import proportion_interval  # with it, SciPy: only where it is needed
 
     low, high = proportion_interval(found.wrong / found.n, found.n)
-    rate = f"Of the {found.n} of them {WHERE[state]} {found.wrong} were misjudged (95 %: {low:.0%} to {high:.0%})"
+    those = f"{found.wrong} of the {found.n} held-out recordings {WHERE[state]}"
+    rate = f"The detector misjudged {those} (95 %: {low:.0%} to {high:.0%})"
     return rate + (", and what lies outside in other ways was not measured" if state == OUTSIDE else "")
 
 
