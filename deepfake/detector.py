@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -200,9 +200,12 @@ class Detector(nn.Module):
         """Set the calibration and its source."""
         self.config["calibration"] = {**calibration._asdict(), "source": source}
 
-    def set_domain(self, domain: Domain, source: str, **counts: Any) -> None:
-        """Set the speech that it was made for, its source, and the counts of clips that `is_domain` asks for."""
+    def set_domain(
+        self, domain: Domain, source: str, *, n_train: int, n_dev: int, misjudged: Mapping[str, list[int]]
+    ) -> None:
+        """Set the speech that it was made for, its source, of how many clips it is known, and which were misjudged."""
         self.domain = domain.to(self.device)
+        counts = {"n_train": n_train, "n_dev": n_dev, "misjudged": dict(misjudged)}
         self.config["domain"] = {"source": source, **counts, **domain.sizes}
 
     def llr(self, score: float) -> LikelihoodRatio | None:

@@ -19,7 +19,7 @@ from tiny import REPOSITORY, compose
 from torch import Tensor, nn
 
 from deepfake.detector import Detector
-from deepfake.domain import Described, Domain, band_levels
+from deepfake.domain import STATES, Described, Domain, band_levels
 from deepfake.explain.clip import Clip
 from deepfake.features.frontend import FrontEnd
 from deepfake.features.pretrained import Pretrained
@@ -218,5 +218,11 @@ def with_domain(detector: Detector) -> Detector:
         embedding = detector.logits_and_embedding(waveform)[1]
     spectrum = band_levels(waveform, detector.sample_rate)
     clips = Described(embedding.double().numpy(), spectrum.double().numpy(), np.arange(12) % 2, np.zeros(12))
-    detector.set_domain(Domain.fit(clips, clips, detector.sample_rate)[0], "noises", n_train=12, n_dev=12)
+    detector.set_domain(
+        Domain.fit(clips, clips, detector.sample_rate)[0],
+        "noises",
+        n_train=12,
+        n_dev=12,
+        misjudged={state: [0, 4] for state in STATES},
+    )
     return detector

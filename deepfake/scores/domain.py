@@ -41,9 +41,9 @@ def learn_domain(
     fitted, held_out = (describe(detector, utterances, **loading) for utterances in (train, dev))
     if _enough(fitted) and _enough(held_out):
         domain, distances = Domain.fit(fitted, held_out, detector.sample_rate)
-        wrong = misjudged(detector, domain, distances, held_out)
-        counts = {"n_train": len(fitted.labels), "n_dev": len(held_out.labels), "misjudged": wrong}
-        detector.set_domain(domain, source, **counts)
+        wrong = count_misjudged(detector, domain, distances, held_out)
+        n_train, n_dev = len(fitted.labels), len(held_out.labels)
+        detector.set_domain(domain, source, n_train=n_train, n_dev=n_dev, misjudged=wrong)
 
 
 def learn_domain_of(detector: Detector, source: str, utterances: Sequence[Utterance], **loading: Any) -> None:
@@ -67,10 +67,11 @@ def learn_domain_of(detector: Detector, source: str, utterances: Sequence[Uttera
         folds = [outside for _, outside in dealt(clips.labels, np.arange(len(groups)), folds=FOLDS, seed=0)]
     n = len(clips.labels)
     domain, distances = Domain.cross_fit(clips, folds, detector.sample_rate)
-    detector.set_domain(domain, source, n_train=n, n_dev=n, misjudged=misjudged(detector, domain, distances, clips))
+    wrong = count_misjudged(detector, domain, distances, clips)
+    detector.set_domain(domain, source, n_train=n, n_dev=n, misjudged=wrong)
 
 
-def misjudged(detector: Detector, domain: Domain, distances: Floats, held_out: Described) -> dict[str, list[int]]:
+def count_misjudged(detector: Detector, domain: Domain, distances: Floats, held_out: Described) -> dict[str, list[int]]:
     """How many held-out clips of each state lie on the wrong side of the threshold, and how many there are.
 
     Args:

@@ -113,7 +113,7 @@ class Detection(Repeatable):
         return self.loss(self.detector.log_odds(logits), batch["label"])
 
     def trial_step(self, batch: dict[str, Any]) -> None:
-        self._compiled = None
+        self._network = self._front_end = None  # compiling takes a minute, and is of the original, not of this copy
         self.detector.features.normalise.mode = "none"  # its statistics are not there yet
         optimizer = optimizer_of(self._optimizer, self.train())
         self.loss_of(batch).backward()

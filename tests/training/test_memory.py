@@ -16,6 +16,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import read_write
+from small_detectors import sizes
 from tiny import REPOSITORY, tiny_run, write_lines
 
 from deepfake import run
@@ -147,6 +148,16 @@ def test_a_run_has_its_number_in_config_and_checkpoint(tiny_la, tmp_path, monkey
     assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["batch_size"] == 6
     checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2 and checkpoint["config"]["batch_size"] == 6
+
+
+def test_a_step_is_tried_without_compilation(tiny_la, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda *_: pytest.fail("the compiled network ran"))
+    overrides = ["task.compile=true", "model=ssl_linear", *sizes("xlsr_300m"), "choices={}"]
+    config = run._plain(tiny_run(tiny_la, tmp_path / "run", *overrides))
+    task, _ = run._composed(config, Corpus.of(config["dataset"]))
+    before = [p.detach().clone() for p in task.detector.model.parameters()]
+    task.trial_step({"waveform": torch.randn(2, 8000), "label": torch.tensor([0, 1])})
+    assert any(not torch.equal(p, q) for p, q in zip(task.detector.model.parameters(), before, strict=True))
 
 
 def test_all_processes_take_the_number_of_the_first(tiny_la, tmp_path):
