@@ -113,7 +113,7 @@ def explain(
         raise InputError("input is needed and was not given: an audio file, or a folder of them")
     explainer = Explainer(run, methods, settings, device)
     base = Path(output or RunFolder.of(run).explanations)
-    files = audio_files([Path(given)])
+    files = [Path(file) for file in audio_files([Path(given)])]
     folders = _folders(base, files)
     reports, skipped = {}, {}
     for file in progress(files, "explaining"):

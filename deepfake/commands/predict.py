@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from deepfake.address import is_address
 from deepfake.commands.rows import FORMS, Row, rows_in_file, rows_on_stdout
 from deepfake.datasets import manifest
 from deepfake.datasets.folder import audio_below
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def predict(
     run: str | Path,
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     *,
     clips: str = WHOLE,
     device: torch.device,
@@ -40,7 +41,7 @@ def predict(
 
     Args:
         run: Run folder or detector file.
-        paths: Paths of the files.
+        paths: Paths of the files, or addresses.
         clips: As in `assess`.
         device: Where to compute.
         form: `table`, `json` or `csv`; `table` for a file is JSON where its name ends in `.json`, else CSV.
@@ -99,12 +100,12 @@ def loaded(run: str | Path, device: torch.device, backend: str) -> Detector:
     return onnx_detector(detector, RunFolder.of(run).onnx)
 
 
-def _named(path: Path) -> str:
+def _named(path: Path | str) -> str:
     """A path as a file of rows has it."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def _rows(detector: Detector, run: str | Path, paths: Sequence[Path], **how: Any) -> Iterator[Row]:
+def _rows(detector: Detector, run: str | Path, paths: Sequence[Path | str], **how: Any) -> Iterator[Row]:
     """For each file `file` with `error`, or with what `row` gives."""
     known = score_range(run, detector)
     for path in progress(paths, "scoring"):
@@ -140,20 +141,20 @@ def row(found: Assessment) -> Row:
     }
 
 
-def audio_files(inputs: Sequence[Path], listed: Path | None = None) -> list[Path]:
-    """Files, those below folders, and those that a manifest lists.
+def audio_files(inputs: Sequence[Path], listed: Path | None = None) -> list[Path | str]:
+    """Files, those below folders, and those that a manifest lists, also by their addresses.
 
     Raises:
         InputError: There is none, or a folder holds none.
     """
-    paths: list[Path] = []
+    paths: list[Path | str] = []
     for path in inputs:
         found = audio_below(path, say=True) if path.is_dir() else [path]
         if not found:
             raise InputError(f"{path}: there are no audio files in this folder")
         paths += found
     if listed:
-        paths += [Path(u.path) for u in manifest.rows(listed)]
+        paths += [u.path if is_address(u.path) else Path(u.path) for u in manifest.rows(listed)]
     if not paths:
         raise InputError("there is nothing to score: give files, folders or --manifest CSV")
     return paths

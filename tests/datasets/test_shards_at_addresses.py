@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,11 +16,13 @@ from drawing import blank_figures
 from fsspec.implementations.memory import MemoryFileSystem
 from interrupted import train_until, train_without_report, with_any_workers
 from range_server import served
+from small_detectors import small
 from tiny import compose, tiny_run
 
 from deepfake import CONF, address, archive, commandline, run
 from deepfake.archive import member_of
 from deepfake.audio import load, load_clip
+from deepfake.cli import main
 from deepfake.datasets import asvspoof2019_la, manifest, shards
 from deepfake.datasets.corpus import Corpus
 from deepfake.datasets.utterance import Utterance, disambiguated, missing_files, present, write_manifest
@@ -62,6 +65,20 @@ def request_of(utterance):
     """What the server is asked for by its recording, as `refusals` have it."""
     archive, offset, size = member(utterance)
     return f"{Path(archive).name} bytes={offset}-{offset + size - 1}"
+
+
+def test_predict_takes_them_from_a_manifest(packed, server, tmp_path, capsys):
+    small("cnn", "linear").save(tmp_path / "detector.pt")
+    rows = {}
+    for root in (server.address, packed):
+        u = corpus(root).select("eval", 0)[0]
+        (tmp_path / "some.csv").write_text(f"path,label\n{u.path},1\n")
+        arguments = ["--run", str(tmp_path), "--manifest", str(tmp_path / "some.csv"), "--device", "cpu"]
+        assert main(["predict", *arguments, "--format", "json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row.pop("file") == u.path
+        rows[root] = row
+    assert rows[server.address] == rows[packed] and "score" in rows[packed]
 
 
 def test_recordings_are_those_of_the_folder_by_one_request_each(packed, server):
